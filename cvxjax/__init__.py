@@ -1,0 +1,34 @@
+"""Neural-network training as convex optimization, with certificates."""
+
+from cvxjax import (
+    arrangements,
+    data,
+    losses,
+    networks,
+    programs,
+    recovery,
+    solvers,
+)
+from cvxjax.certificates import certify
+from cvxjax.solution import Certificate, Scope, Solution, SolverError, Status
+from cvxjax.solve import solve, solve_path
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Certificate",
+    "Scope",
+    "Solution",
+    "SolverError",
+    "Status",
+    "arrangements",
+    "certify",
+    "data",
+    "losses",
+    "networks",
+    "programs",
+    "recovery",
+    "solve",
+    "solve_path",
+    "solvers",
+]

@@ -1,0 +1,241 @@
+"""The record of activation patterns, their number, and the geometry they share."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from numpy.typing import ArrayLike
+
+from cvxjax.linalg import dot
+from cvxjax.solution import Scope
+
+_CHUNK = 2**21  # scalars of a temporary
+
+
+class Patterns(struct.PyTreeNode, kw_only=True):
+    """Activation patterns 1[X g >= 0], each with a gate g that produces it.
+
+    Enumerated and sampled gates have unit norm and lie strictly inside their cell:
+    x_j^T g != 0 for every non-zero row x_j. Zero rows of X are active in every
+    pattern. Gates of `from_gates` are kept as they were given.
+    """
+
+    masks: jax.Array  # [P, n], bool
+    gates: jax.Array  # [P, d], dtype of X
+    scope: Scope = struct.field(pytree_node=False)
+
+
+def count_bound(n: int, rank: int) -> int:
+    """Largest number of patterns of `n` rows of the given rank.
+
+    Returns 2 sum_{k < rank} C(n - 1, k), attained in general position.
+
+    Source: Cover, Geometrical and statistical properties of systems of linear
+    inequalities (1965).
+    """
+    return 2 * sum(math.comb(n - 1, k) for k in range(min(rank, n)))
+
+
+def check_data(X: ArrayLike) -> np.ndarray:
+    """Returns `X` [n, d] as a finite array of floats that JAX can hold.
+
+    Integers, booleans and half precision are cast to JAX's default float or to
+    float32, and float64 becomes float32 unless x64 is enabled.
+
+    Raises:
+      ValueError: unless X is a non-empty matrix of finite real numbers.
+    """
+    try:
+        data = np.asarray(X)
+    except ValueError as error:
+        raise ValueError(f"want X [n, d], a matrix of real numbers; {error}") from None
+    if data.ndim != 2 or data.size == 0:
+        raise ValueError(f"want X [n, d] with n, d >= 1; got shape {data.shape}")
+    if data.dtype == bool or jnp.issubdtype(data.dtype, np.integer):
+        dtype = np.dtype(np.float64)
+    elif jnp.issubdtype(data.dtype, np.floating):
+        dtype = np.dtype(np.float32 if data.dtype.itemsize <= 4 else np.float64)
+    else:
+        raise ValueError(f"want X of real numbers; got dtype {data.dtype}")
+    dtype = jax.dtypes.canonicalize_dtype(dtype)
+    with np.errstate(over="ignore"):
+        data = data.astype(dtype)
+    bad = int(np.sum(~np.isfinite(data)))
+    if bad:
+        raise ValueError(f"want X of finite {dtype}; got {bad} infinite or NaN entries")
+    return data
+
+
+@dataclasses.dataclass(frozen=True)
+class Lines:
+    """The distinct lines that the non-zero rows of X [n, d] span, in float64.
+
+    In coordinates u of the row space, with g = u @ to_gate.T, the sign of x_i^T g is
+    that of directions[line[i]]^T u, reversed where `flipped`. The coordinates are
+    whitened, repeatedly, so that rounding has the same scale in each.
+    """
+
+    directions: np.ndarray  # [N, rank], unit rows, in order of first appearance
+    rows: np.ndarray  # [n'], which rows of X are non-zero
+    line: np.ndarray  # [n'], the line of each of them
+    flipped: np.ndarray  # [n'], bool
+    to_gate: np.ndarray  # [d, rank]
+    tolerance: float  # relative rounding of the directions
+
+    def expand(self, bits: np.ndarray, n: int) -> np.ndarray:
+        """Masks [2 C, n] of C cells and then, reversed, of their antipodes.
+
+        Args:
+          bits: [C, > N / 8], the packed signs of the directions, and a spare zero.
+          n: rows of X.
+        """
+        half, (nonzero, line, flipped) = len(bits), self._by_row(n)
+        masks = np.empty((2 * half, n), bool)
+        size = max(1, _CHUNK // n)
+        for start in range(0, half, size):
+            flags = np.unpackbits(bits[start : start + size], axis=1).view(bool)
+            active = np.take(flags, line, axis=1) ^ flipped
+            stop = start + len(active)
+            masks[start:stop] = active
+            masks[2 * half - stop : 2 * half - start] = (active ^ nonzero)[::-1]
+        return masks
+
+    def _by_row(self, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Zero rows get the spare line, whose sign is False, reversed."""
+        nonzero = np.zeros(n, bool)
+        nonzero[self.rows] = True
+        line, flipped = np.full(n, len(self.directions)), ~nonzero
+        line[self.rows], flipped[self.rows] = self.line, self.flipped
+        return nonzero, line, flipped
+
+
+def find_lines(X: np.ndarray) -> Lines:
+    """Reduces `X` [n, d] to its rank and its distinct lines.
+
+    Singular values below max(n, d) eps(dtype of X) times the largest count as zero;
+    rows are parallel if they are so to float64 rounding.
+    """
+    rows = np.flatnonzero(np.any(X != 0, axis=1))
+    if not rows.size:
+        empty = np.zeros(0, int)
+        return Lines(
+            np.zeros((0, 0)), rows, empty, empty > 0, np.zeros((X.shape[1], 0)), 0.0
+        )
+    A, scale = X[rows].astype(np.float64), np.ones(X.shape[1])
+    for _ in range(3):
+        column = _power_of_two(A, axis=0)
+        A, scale = A / column, scale * column[0]
+        A /= _power_of_two(A, axis=1)
+    A = unit(A)
+    U, s, Vt = np.linalg.svd(A, full_matrices=False)
+    rank = int(np.sum(s > max(X.shape) * np.finfo(X.dtype).eps * s[0]))
+    to_gate = (Vt[:rank].T / s[:rank]) / scale[:, None]
+    U, condition = unit(U[:, :rank]), s[0] / s[rank - 1]
+    for _ in range(10):
+        U, s, Vt = np.linalg.svd(U, full_matrices=False)
+        U, to_gate = unit(U), to_gate @ (Vt.T / s)
+        condition = max(condition, s[0] / s[-1])
+    tolerance = 1e-14 * float(condition)
+
+    key = U @ np.random.default_rng(0).standard_normal(rank)
+    positive = np.where(key < 0, -1.0, 1.0)[:, None] * U
+    order = np.argsort(np.abs(key), kind="stable")
+    jump = np.max(np.abs(np.diff(positive[order], axis=0)), axis=1, initial=0.0)
+    label = np.empty(rows.size, int)
+    label[order] = np.cumsum(np.concatenate([[False], jump > tolerance]))
+    _, first, label = np.unique(label, return_index=True, return_inverse=True)
+    seen = np.argsort(first)
+    line = np.argsort(seen)[label]
+    flipped = (key < 0) != (key[first[seen]] < 0)[line]
+    return Lines(U[first[seen]], rows, line, flipped, to_gate, tolerance)
+
+
+def _power_of_two(A: np.ndarray, axis: int) -> np.ndarray:
+    """The size of each row or column; division by it is exact."""
+    size = np.max(np.abs(A), axis=axis, keepdims=True)
+    return np.exp2(np.round(np.log2(np.where(size > 0, size, 1.0))))
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Rows scaled to Euclidean norm one."""
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def strict_gates(X: np.ndarray, masks: np.ndarray, gates: np.ndarray) -> np.ndarray:
+    """Unit gates in the dtype of `X`, strictly inside the cells of `masks`.
+
+    Gates that rounding might carry across a row are moved inwards. Call it with x64
+    enabled.
+
+    Args:
+      X: [n, d].
+      masks: [C, n].
+      gates: [C, d], float64, in or next to their cells.
+
+    Warns:
+      UserWarning: if a cell is too thin for a gate in the dtype of `X`.
+    """
+    nonzero = np.any(X != 0, axis=1)
+    rows = np.zeros(X.shape)
+    rows[nonzero] = unit(X[nonzero] / np.max(np.abs(X[nonzero]), axis=1, keepdims=True))
+    gates = unit(gates)
+    cast, margin = gates.astype(X.dtype), np.empty(len(gates))
+    size = max(1, _CHUNK // len(X))
+    for start in range(0, len(gates), size):
+        part = slice(start, start + size)
+        margin[part] = _margins(rows, cast[part], masks[part])
+
+    bad, thin = np.flatnonzero(margin <= 0), 0
+    for part in np.array_split(bad, -(-bad.size * len(X) // _CHUNK) or 1):
+        signs = 2.0 * masks[part][:, nonzero] - 1
+        inner = _centred(rows[nonzero], signs, gates[part]).astype(X.dtype)
+        better = np.asarray(_margins(rows, inner, masks[part]))
+        moved = better > margin[part]
+        cast[part[moved]] = inner[moved]
+        thin += int(np.sum(np.maximum(better, margin[part]) <= 0))
+    if thin:
+        warnings.warn(
+            f"{2 * thin} of {2 * len(gates)} cells are too thin for a gate in"
+            f" {X.dtype}: their masks are right, but X @ gate may round to another"
+            " pattern; float64 (jax_enable_x64) resolves thinner cells",
+            stacklevel=3,
+        )
+    return cast
+
+
+@jax.jit
+def _margins(rows: jax.Array, gates: jax.Array, masks: jax.Array) -> jax.Array:
+    """Smallest |x^T g| on the right side, less what rounding may change it by, [C]."""
+    rounding = 2 * rows.shape[1] * jnp.finfo(gates.dtype).eps
+    gates = gates.astype(rows.dtype)
+    values = dot(gates, rows.T)
+    signed = jnp.where(masks, values, -values)
+    signed = signed - rounding * dot(jnp.abs(gates), jnp.abs(rows).T)
+    nonzero = jnp.any(rows != 0, axis=1)[None]
+    return jnp.min(jnp.where(nonzero, signed, jnp.inf), axis=1)
+
+
+def _centred(rows: np.ndarray, signs: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Moves points away from their nearest rows, to the middle of the chord."""
+    best, most = points, np.full(len(points), -np.inf)
+    for _ in range(30):
+        values = signs * (points @ rows.T)
+        nearest, margin = np.argmin(values, axis=1), np.min(values, axis=1)
+        better = margin > most
+        best = np.where(better[:, None], points, best)
+        most = np.where(better, margin, most)
+        step = signs[np.arange(len(points)), nearest, None] * rows[nearest]
+        slopes = signs * (step @ rows.T)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            times = -values / slopes
+        high = np.min(np.where(slopes < 0, times, np.inf), axis=1)
+        low = np.max(np.where(slopes > 0, times, -np.inf), axis=1)
+        move = np.where(np.isfinite(high), (low + high) / 2, low + 1)
+        points = unit(points + move[:, None] * step)
+    return best

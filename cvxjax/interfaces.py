@@ -1,0 +1,117 @@
+"""The contracts between the rooms, on one page.
+
+A *program* is a convex problem
+
+    minimise  L(F w, y) + beta R(w)   subject to  A w >= 0,
+
+a *loss* is L, *cones* are A, a *solver* advances a state until its status is no
+longer RUNNING, and a *judge* is a program's float64 NumPy reading of itself, for
+`certify`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import numpy as np
+
+from cvxjax.solution import Scope
+
+Array = jax.Array
+
+
+@runtime_checkable
+class Loss(Protocol):
+    """L(z, y), a sum over samples; every method accepts NumPy and JAX arrays alike."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def quadratic(self) -> bool:
+        """True if L(z, y) = 1/2 ||z - y||^2, so that solvers eliminate z exactly."""
+        ...
+
+    @property
+    def smoothness(self) -> float | None:
+        """The Lipschitz constant of the gradient; None if L is not smooth."""
+        ...
+
+    @property
+    def constraint(self) -> str | None:
+        """ "equality" if L demands z = y, "margin" if y z >= 1, else None."""
+        ...
+
+    def value(self, z: Any, y: Any) -> Any:
+        """L(z, y), a scalar; +inf outside the domain."""
+        ...
+
+    def gradient(self, z: Any, y: Any) -> Any:
+        """An element of the subdifferential at z [n]."""
+        ...
+
+    def conjugate(self, u: Any, y: Any) -> Any:
+        """L*(u) = sup_z u^T z - L(z, y), a scalar; +inf outside the domain."""
+        ...
+
+    def prox(self, x: Any, y: Any, step: Any) -> Any:
+        """argmin_z L(z, y) + ||z - x||^2 / (2 step), [n]."""
+        ...
+
+    def check_labels(self, y: np.ndarray) -> None:
+        """Raises ValueError if y holds values outside the loss's set."""
+        ...
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """A program in float64 NumPy, written apart from its JAX form."""
+
+    def predict(self, params: np.ndarray) -> np.ndarray: ...
+    def penalty(self, params: np.ndarray) -> float: ...
+    def violation(self, params: np.ndarray) -> float:
+        """Largest cone violation over the largest constraint value, >= 0."""
+        ...
+
+    def repair(self, params: np.ndarray, *, keep_predictions: bool) -> np.ndarray:
+        """Parameters inside the cones, near `params`."""
+        ...
+
+    def polar_bound(self, v: np.ndarray, multipliers: np.ndarray | None) -> float:
+        """An upper bound of max {v^T F w : R(w) <= 1, A w >= 0}."""
+        ...
+
+
+@runtime_checkable
+class Program(Protocol):
+    """A convex problem that solvers, the certificate and recovery understand."""
+
+    y: Any
+    beta: Any
+    loss: Any
+    scope: Scope
+
+    def forward(self, w: Any) -> Array: ...
+    def adjoint(self, r: Array) -> Any: ...
+    def penalty(self, w: Any) -> Array: ...
+    def objective(self, w: Any) -> Array: ...
+    def beta_max(self) -> float: ...
+    def judge(self) -> Judge: ...
+    def network(self) -> Any: ...
+    def recover(self, w: Any) -> Any: ...
+
+
+@runtime_checkable
+class Solver(Protocol):
+    """A frozen record with three pure functions; `solvers.loop` owns the loop."""
+
+    max_iters: int
+    check_every: int
+
+    def refuse(self, program: Any) -> str | None:
+        """Why this solver cannot take this program, or None if it can."""
+        ...
+
+    def init(self, program: Any, w: Any) -> Any: ...
+    def step(self, program: Any, state: Any) -> Any: ...
+    def check(self, program: Any, state: Any) -> Any: ...

@@ -1,0 +1,59 @@
+"""Contractions at full precision, and the few factorisations the solvers share."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax.typing import ArrayLike
+
+Array = jax.Array
+
+
+def dot(a: Array, b: Array) -> Array:
+    """a @ b with `precision=HIGHEST`, so that no device falls back to TF32."""
+    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
+
+
+def masked_gram(masks: Array, weights: Array, gram: Array) -> Array:
+    """sum_i weights_i diag(masks_i) gram diag(masks_i) = (D^T diag(weights) D) o gram.
+
+    Args:
+      masks: [P, n], bool.
+      weights: [P].
+      gram: [n, n], symmetric.
+
+    Returns:
+      [n, n].
+    """
+    d = masks.astype(gram.dtype)
+    return dot((d * weights[:, None]).T, d) * gram
+
+
+class ShiftedEigh(struct.PyTreeNode, kw_only=True):
+    """An eigendecomposition of K >= 0 that solves (shift I + K) x = b for any shift."""
+
+    values: Array  # [n], >= 0
+    vectors: Array  # [n, n]
+
+    @classmethod
+    def factor(cls, matrix: Array) -> ShiftedEigh:
+        values, vectors = jnp.linalg.eigh(matrix)
+        return cls(values=jnp.maximum(values, 0), vectors=vectors)
+
+    def solve(self, shift: ArrayLike, b: Array) -> Array:
+        """(shift I + K)^{-1} b, shift > 0."""
+        return dot(self.vectors, dot(self.vectors.T, b) / (self.values + shift))
+
+    def pinv(self, b: Array) -> Array:
+        """K^+ b; eigenvalues below n eps max(K) count as zero."""
+        values = self.values
+        eps = jnp.finfo(values.dtype).eps
+        keep = values > values.shape[0] * eps * jnp.max(values)
+        inverse = jnp.where(keep, 1 / jnp.where(keep, values, 1), 0)
+        return dot(self.vectors, dot(self.vectors.T, b) * inverse)
+
+
+def largest_eigenvalue(matrix: Array) -> Array:
+    """The largest eigenvalue of a symmetric matrix, from a full decomposition."""
+    return jnp.linalg.eigvalsh(matrix)[-1]

@@ -1,0 +1,95 @@
+"""Two-layer networks with a scalar output: ReLU, and ReLU with fixed gates.
+
+Neither has biases: append a column of ones to X for them. Trained with weight decay,
+each is the non-convex twin of a program in `cvxjax.programs.two_layer`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Array = jax.Array
+
+
+class TwoLayer(nn.Module):
+    """f(X) = (X W1)_+ W2, from [n, d] to [n].
+
+    Parameters: `first/kernel` [d, m] and `second/kernel` [m, 1], of the dtype of the X
+    given to `init`. `num_neurons=0` is legal and is the zero network.
+
+    At initialisation `first` has variance 2/d (He) and `second` 1/m, so that outputs
+    have the size of ||x|| / sqrt(d); `init_scale` multiplies both standard deviations.
+
+    `num_neurons=None` takes the width of the variables it is applied to, and cannot
+    be initialised.
+    """
+
+    num_neurons: int | None
+    init_scale: float = 1.0
+
+    @nn.compact
+    def __call__(self, X: Array) -> Array:
+        d, m = X.shape[-1], self.num_neurons
+        if m is None:
+            if not self.has_variable("params", "first"):
+                raise ValueError("want num_neurons to initialise a network; got None")
+            m = self.get_variable("params", "first")["kernel"].shape[1]
+        hidden = nn.relu(_dense(X, m, "first", self.init_scale * _root(2, d)))
+        return _dense(hidden, 1, "second", self.init_scale * _root(1, m))[..., 0]
+
+
+class GatedTwoLayer(nn.Module):
+    """f(X) = sum_i 1[X g_i >= 0] (X w_i) a_i, from [n, d] to [n].
+
+    The network of gated ReLU: gates g_i are fixed, so f is linear in u_i = w_i a_i,
+    and (beta/2) (||w_i||^2 + a_i^2) becomes beta ||u_i|| at its minimum.
+
+    Parameters: `first/kernel` [d, P] (columns w_i) and `second/kernel` [P, 1]. The
+    gates are copied to the collection `gates`, which training leaves alone, and read
+    from there: the variables alone determine f. Initialisation as in `TwoLayer`.
+    """
+
+    gates: Any  # [P, d], concrete
+    init_scale: float = 1.0
+
+    def __hash__(self) -> int:
+        gates = np.asarray(self.gates)
+        return hash((gates.shape, gates.tobytes(), self.init_scale))
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, GatedTwoLayer)
+            and self.init_scale == other.init_scale
+            and np.array_equal(np.asarray(self.gates), np.asarray(other.gates))
+        )
+
+    @nn.compact
+    def __call__(self, X: Array) -> Array:
+        P, d = np.shape(self.gates)
+        if d != X.shape[-1]:
+            raise ValueError(f"want X [n, {d}] for gates [{P}, {d}]; got {X.shape}")
+        gates = self.variable("gates", "gates", jnp.asarray, self.gates, X.dtype).value
+        active = jnp.matmul(X, gates.T, precision=jax.lax.Precision.HIGHEST) >= 0
+        hidden = _dense(X, P, "first", self.init_scale * _root(2, d))
+        hidden = jnp.where(active, hidden, 0)
+        return _dense(hidden, 1, "second", self.init_scale * _root(1, P))[..., 0]
+
+
+def _root(gain: float, fan_in: int) -> float:
+    return (gain / max(fan_in, 1)) ** 0.5
+
+
+def _dense(X: Array, features: int, name: str, std: float) -> Array:
+    return nn.Dense(
+        features,
+        use_bias=False,
+        name=name,
+        param_dtype=X.dtype,
+        kernel_init=nn.initializers.normal(std),
+        precision=jax.lax.Precision.HIGHEST,
+    )(X)

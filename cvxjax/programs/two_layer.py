@@ -1,0 +1,229 @@
+"""Two-layer networks with a scalar output, exact ReLU or gated ReLU.
+
+    minimise  L(sum_i D_i X (v_i - w_i), y) + beta sum_i (||v_i||_2 + ||w_i||_2)
+    subject to  (2 D_i - I) X v_i >= 0,  (2 D_i - I) X w_i >= 0     (ReLU only)
+
+has the optimal value of training f(X) = (X W1)_+ W2 on L + beta/2 (||W1||^2 + ||W2||^2)
+if every activation pattern D_i is listed and W1 has at least n + 1 columns.
+
+Source: Pilanci & Ergen, Neural Networks are Convex Regularizers (ICML 2020);
+for gated ReLU, Mishkin, Sahiner & Pilanci (ICML 2022).
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from cvxjax import linalg, losses, recovery
+from cvxjax.arrangements.patterns import Patterns, check_data
+from cvxjax.cones import SignCones, make_sign_cones
+from cvxjax.interfaces import Loss
+from cvxjax.judges import SignConeJudge
+from cvxjax.networks.two_layer import GatedTwoLayer, TwoLayer
+from cvxjax.regularisers import group_penalty
+from cvxjax.solution import Scope
+
+Array = jax.Array
+
+
+class TwoLayerProgram(struct.PyTreeNode, kw_only=True):
+    """The program above; parameters are [2, P, d], v first and w second."""
+
+    X: Array  # [n, d]
+    y: Array  # [n]
+    masks: Array  # [P, n], bool
+    gates: Array  # [P, d], the networks' gates if there are no cones
+    beta: Array  # [], > 0
+    loss: Loss
+    cones: SignCones | None  # None: gated ReLU
+    scope: Scope = struct.field(pytree_node=False)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return (2, self.masks.shape[0], self.X.shape[1])
+
+    def forward(self, w: Array) -> Array:
+        """sum_i D_i X (w_0i - w_1i), [n]."""
+        z = linalg.dot(w[0] - w[1], self.X.T)
+        return jnp.sum(jnp.where(self.masks, z, 0), axis=0)
+
+    def adjoint(self, r: Array) -> Array:
+        """The blocks X^T D_i r and -X^T D_i r, [2, P, d]."""
+        g = linalg.dot(jnp.where(self.masks, r, 0), self.X)
+        return jnp.stack([g, -g])
+
+    def response(self, weights: Array, inner: Array) -> Array:
+        """F diag(weights) (I x inner) F^T, [n, n].
+
+        Args:
+          weights: [2, P], one per block.
+          inner: [d, d], symmetric.
+        """
+        gram = linalg.dot(linalg.dot(self.X, inner), self.X.T)
+        return linalg.masked_gram(self.masks, jnp.sum(weights, axis=0), gram)
+
+    def penalty(self, w: Array) -> Array:
+        """sum_i ||w_0i|| + ||w_1i||, without beta."""
+        return group_penalty(w)
+
+    def objective(self, w: Array) -> Array:
+        """L(F w, y) + beta penalty(w); says nothing of the cones."""
+        return self.loss.value(self.forward(w), self.y) + self.beta * self.penalty(w)
+
+    def beta_max(self) -> float:
+        """The least beta at which the zero network is optimal; inf if it never is.
+
+        Equals max |v^T (Xu)_+| over the listed cells and ||u|| <= 1, where v is minus
+        the gradient of the loss at 0 (MATH: for gated ReLU, max_i ||X^T D_i v||).
+        """
+        y = np.asarray(self.y, np.float64)
+        zero = np.zeros_like(y)
+        if not np.isfinite(self.loss.value(zero, y)):
+            return float("inf")
+        return self.judge().polar_bound(-self.loss.gradient(zero, y), None)
+
+    def judge(self) -> SignConeJudge:
+        return SignConeJudge(
+            X=np.asarray(self.X, np.float64),
+            masks=np.asarray(self.masks),
+            interior=None
+            if self.cones is None
+            else np.asarray(self.cones.interior, np.float64),
+        )
+
+    def network(self) -> TwoLayer | GatedTwoLayer:
+        """The Flax network of `recover`'s variables, whatever their width."""
+        if self.cones is None:
+            return GatedTwoLayer(gates=np.asarray(self.gates))
+        return TwoLayer(num_neurons=None)
+
+    def recover(self, w: Array) -> dict[str, Any]:
+        """Variables of a network with the same predictions and the same objective.
+
+        ReLU: every non-zero block is a neuron (w / sqrt||w||, +-sqrt||w||). Gated:
+        neuron i is v_i - w_i on gate i; where both were non-zero its objective can
+        only be lower.
+
+        Args:
+          w: [2, P, d], feasible.
+        """
+        w = np.asarray(w)
+        if w.shape != self.shape:
+            raise ValueError(f"want params {list(self.shape)}; got {list(w.shape)}")
+        if self.cones is None:
+            first, second = recovery.balance(w[0] - w[1])
+            gates = {"gates": {"gates": jnp.asarray(self.gates)}}
+            return recovery.two_layer_variables(first, second) | gates
+        return recovery.two_layer_variables(*recovery.neurons(w))
+
+
+def make_two_layer(
+    X: Any,
+    y: Any,
+    patterns: Patterns,
+    *,
+    beta: float,
+    loss: Loss | None = None,
+    gated: bool = False,
+) -> TwoLayerProgram:
+    """Validates the data and builds the program.
+
+    Args:
+      X: [n, d], real; integers are cast to float. A bias is a column of ones.
+      y: [n], labels of the loss's set.
+      patterns: from `cvxjax.arrangements`, of this X.
+      beta: weight decay, > 0; the network's objective has beta/2.
+      loss: default squared, 1/2 ||z - y||^2, summed over samples.
+      gated: drop the cones; the network is then gated ReLU.
+
+    Raises:
+      ValueError: saying what arrived and what is wanted.
+    """
+    data = check_data(X)
+    loss = losses.squared() if loss is None else loss
+    if not isinstance(loss, Loss):
+        raise ValueError(f"want a loss of cvxjax.losses; got {type(loss).__name__}")
+    labels = check_labels(y, data, loss)
+    scale = check_beta(beta)
+    masks, gates = np.asarray(patterns.masks), np.asarray(patterns.gates)
+    n, d = data.shape
+    if masks.ndim != 2 or masks.shape[0] == 0:
+        raise ValueError(
+            f"want at least one pattern, masks [P, {n}]; got {masks.shape}"
+        )
+    if masks.shape[1] != n or gates.shape != (masks.shape[0], d):
+        raise ValueError(
+            f"want patterns of this X [{n}, {d}]; got masks {list(masks.shape)}, gates "
+            f"{list(gates.shape)}"
+        )
+    gates = gates.astype(data.dtype)
+    cones = None
+    if not gated:
+        _check_cells(data, masks, gates)
+        cones, kept = make_sign_cones(data, masks, gates)
+        if not kept.all():
+            dropped = int(np.sum(~kept))
+            if not kept.any():
+                raise ValueError(
+                    f"want a pattern whose cone has an interior; got {dropped} without"
+                )
+            warnings.warn(
+                f"left out {dropped} of {len(kept)} patterns: their gates lie on "
+                "hyperplanes and their cones have no interior (a neighbouring cell "
+                "holds the same networks)",
+                stacklevel=2,
+            )
+            masks, gates = masks[kept], gates[kept]
+    return TwoLayerProgram(
+        X=jnp.asarray(data),
+        y=jnp.asarray(labels),
+        masks=jnp.asarray(masks),
+        gates=jnp.asarray(gates),
+        beta=jnp.asarray(scale, data.dtype),
+        loss=loss,
+        cones=cones,
+        scope=patterns.scope,
+    )
+
+
+def check_labels(y: Any, X: np.ndarray, loss: Loss) -> np.ndarray:
+    """y as [n] floats of X's dtype, or ValueError."""
+    labels = np.asarray(y)
+    if labels.dtype.kind not in "biuf":
+        raise ValueError(f"want real numbers for y; got dtype {labels.dtype}")
+    if labels.shape != X.shape[:1]:
+        raise ValueError(f"want X [n, d], y [n]; got {X.shape}, {labels.shape}")
+    labels = labels.astype(X.dtype)
+    if not np.all(np.isfinite(labels)):
+        raise ValueError("want finite y; got NaN or infinity")
+    loss.check_labels(labels)
+    return labels
+
+
+def check_beta(beta: Any) -> float:
+    """beta as a float, or ValueError."""
+    value = np.asarray(beta)
+    if value.dtype.kind not in "iuf" or value.shape != ():
+        raise ValueError(f"want a number for beta; got {beta!r}")
+    if not (np.isfinite(value) and value > 0):
+        raise ValueError(f"want a finite beta > 0; got {beta}")
+    return float(value)
+
+
+def _check_cells(X: np.ndarray, masks: np.ndarray, gates: np.ndarray) -> None:
+    """Refuses gates of another data set; ties are left to the cones."""
+    values = gates @ X.T
+    sizes = np.sqrt(np.sum(gates**2, axis=1))[:, None] * np.sqrt(np.sum(X**2, axis=1))
+    clear = np.abs(values) > 64 * np.finfo(X.dtype).eps * sizes
+    wrong = np.any(clear & ((values >= 0) != masks), axis=1)
+    if wrong.any():
+        raise ValueError(
+            f"want gates with masks = (X gates >= 0); got {int(wrong.sum())} of "
+            f"{len(wrong)} that disagree with this X"
+        )

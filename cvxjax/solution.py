@@ -1,0 +1,116 @@
+"""What a solver hands back: its status, its solution, and the judge's certificate."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+import jax
+from flax import struct
+
+
+class Status(enum.IntEnum):
+    """Why a solver stopped. A traced integer inside `jit`, a member on the host."""
+
+    RUNNING = 0
+    CONVERGED = 1
+    MAX_ITERATIONS = 2
+    STALLED = 3
+    NONFINITE = 4
+    INFEASIBLE = 5
+
+    @property
+    def message(self) -> str:
+        return _MESSAGES[self]
+
+
+_MESSAGES = {
+    Status.RUNNING: "the solver has not finished",
+    Status.CONVERGED: "the relative duality gap is at most tol",
+    Status.MAX_ITERATIONS: "max_iters steps were taken before the gap reached tol",
+    Status.STALLED: "the gap stopped improving: the precision's floor is reached",
+    Status.NONFINITE: "a NaN or an infinity appeared",
+    Status.INFEASIBLE: "no parameters satisfy the constraints",
+}
+
+
+class Scope(enum.Enum):
+    """Which networks a bound speaks of."""
+
+    SAMPLED = "sampled"
+    EXHAUSTIVE = "exhaustive"
+    GLOBAL_BOUND = "global bound"
+
+    @property
+    def message(self) -> str:
+        return _SCOPES[self]
+
+
+_SCOPES = {
+    Scope.SAMPLED: "optimal among networks with the given activation patterns",
+    Scope.EXHAUSTIVE: "optimal among all networks: every activation pattern is covered",
+    Scope.GLOBAL_BOUND: "a rigorous bound over all networks, without enumeration",
+}
+
+
+class History(struct.PyTreeNode, kw_only=True):
+    """One entry per check; entries after the last check are NaN (iteration: -1)."""
+
+    iteration: jax.Array  # [checks], int32
+    objective: jax.Array  # [checks], best feasible objective so far
+    dual_bound: jax.Array  # [checks], best rigorous lower bound so far
+    gap: jax.Array  # [checks], (objective - dual_bound) / max(1, |objective|)
+
+
+class SolverError(RuntimeError):
+    """Raised by `Solution.check` when the solver did not converge."""
+
+
+class Solution(struct.PyTreeNode, kw_only=True):
+    """A feasible point, a dual vector, and what the solver says of both.
+
+    `objective`, `dual_bound` and `gap` are the solver's own; `cvxjax.certify`
+    recomputes them apart from it.
+    """
+
+    params: Any  # feasible parameters, e.g. [2, P, d]
+    dual: jax.Array  # [n], approximates minus the loss's gradient at the optimum
+    multipliers: Any  # of the cones, >= 0, e.g. [2, P, n]; None without cones
+    status: Any  # Status (traced int32 inside jit)
+    objective: jax.Array  # []
+    dual_bound: jax.Array  # []
+    gap: jax.Array  # [], relative
+    iterations: jax.Array  # [], int32
+    history: History
+    scope: Scope = struct.field(pytree_node=False)
+
+    def check(self) -> Solution:
+        """Returns itself, or raises `SolverError` with the reason.
+
+        Raises:
+          SolverError: unless the status is CONVERGED.
+        """
+        status = Status(int(self.status))
+        if status is not Status.CONVERGED:
+            raise SolverError(
+                f"{status.name}: {status.message} (relative gap {float(self.gap):.2e}"
+                f" after {int(self.iterations)} iterations)"
+            )
+        return self
+
+
+class Certificate(struct.PyTreeNode, kw_only=True):
+    """Bounds computed on the host in float64: dual <= optimum <= primal."""
+
+    primal: float
+    dual: float
+    gap: float  # (primal - dual) / max(1, |primal|)
+    cone_violation: float  # of the point that `primal` belongs to, relative to its size
+    scope: Scope = struct.field(pytree_node=False)
+
+    def __str__(self) -> str:
+        return (
+            f"objective {self.primal:.8g}, lower bound {self.dual:.8g}, relative gap "
+            f"{self.gap:.1e} ({self.scope.value}: {self.scope.message}); "
+            f"cone violation {self.cone_violation:.1e}"
+        )

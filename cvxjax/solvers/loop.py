@@ -1,0 +1,265 @@
+"""The one driver of every solver: steps, checks, best bounds, history, status."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax.typing import ArrayLike
+
+from cvxjax.regularisers import group_norms
+from cvxjax.solution import History, Solution, Status
+
+Array = jax.Array
+
+_PATIENCE = 50  # checks without progress, near the precision's floor
+_FLOOR = 1e5  # that floor, in machine epsilons
+_INFEASIBLE = 1e-9  # polar gauge over size of a dual ray
+
+
+def default_tol(dtype: Any) -> float:
+    """1e-8 in float64, 1e-4 in float32."""
+    return 1e-8 if jnp.finfo(dtype).bits == 64 else 1e-4
+
+
+def relative_gap(objective: Array, dual_bound: Array) -> Array:
+    """(objective - dual_bound) / max(1, |objective|); inf while a bound is missing."""
+    known = jnp.isfinite(objective) & jnp.isfinite(dual_bound)
+    size = jnp.maximum(jnp.abs(jnp.where(known, objective, 1)), 1)
+    gap = jnp.where(known, objective, 1) - jnp.where(known, dual_bound, 0)
+    return jnp.where(known, gap / size, jnp.inf)
+
+
+def polar_gauge(program: Any, v: Array, multipliers: Array | None) -> Array:
+    """max_b ||q_b + A_b^T mu||, an upper bound for any mu >= 0; q = F^T v.
+
+    Args:
+      v: [n].
+      multipliers: [2, P, n], >= 0, in units of the cones' unit rows.
+    """
+    blocks = program.adjoint(v)
+    plain = group_norms(blocks)
+    if multipliers is not None:
+        moved = group_norms(blocks + program.cones.adjoint(multipliers))
+        plain = jnp.minimum(plain, moved)
+    return jnp.max(plain)
+
+
+class Progress(struct.PyTreeNode, kw_only=True):
+    """What a solver has to show so far: the best point and the best bound."""
+
+    params: Array
+    dual: Array  # [n], scaled to be feasible
+    multipliers: Array | None
+    objective: Array  # []
+    dual_bound: Array  # []
+    status: Array  # [], int32, of Status
+    iteration: Array  # [], int32
+    last_gain: Array  # [], int32, the check at which the gap last improved by 1 %
+    mark: Array  # [], the gap at that check
+    tol: Array  # []
+    history: History
+
+    @classmethod
+    def start(cls, solver: Any, program: Any, w: Array) -> Progress:
+        dtype, y = w.dtype, program.y
+        checks = -(-solver.max_iters // solver.check_every)
+        nothing = jnp.full(checks, jnp.nan, dtype)
+        tol = default_tol(dtype) if solver.tol is None else solver.tol
+        zero = jnp.zeros_like(w)
+        multipliers = None
+        if program.cones is not None:
+            multipliers = jnp.zeros(w.shape[:-1] + y.shape, dtype)
+        return cls(
+            params=zero,
+            dual=jnp.zeros_like(y),
+            multipliers=multipliers,
+            objective=jnp.asarray(program.objective(zero), dtype),
+            dual_bound=-jnp.asarray(program.loss.conjugate(jnp.zeros_like(y), y)),
+            status=jnp.asarray(Status.RUNNING, jnp.int32),
+            iteration=jnp.asarray(0, jnp.int32),
+            last_gain=jnp.asarray(0, jnp.int32),
+            mark=jnp.asarray(jnp.inf, dtype),
+            tol=jnp.asarray(tol, dtype),
+            history=History(
+                iteration=jnp.full(checks, -1, jnp.int32),
+                objective=nothing,
+                dual_bound=nothing,
+                gap=nothing,
+            ),
+        )
+
+    @property
+    def gap(self) -> Array:
+        return relative_gap(self.objective, self.dual_bound)
+
+    def update(
+        self,
+        solver: Any,
+        program: Any,
+        point: Array,
+        candidates: Sequence[Array],
+        multipliers: Array | None,
+        *,
+        finite_of: Array,
+    ) -> Progress:
+        """Keeps the better of old and new on both sides, and judges.
+
+        Args:
+          point: a feasible point.
+          candidates: dual vectors [n], scaled here to feasibility.
+          multipliers: of the cones, [2, P, n], unit rows.
+          finite_of: the iterate, looked at for NaN and infinity.
+        """
+        new = self
+        objective = program.objective(point)
+        better = objective < self.objective
+        new = new.replace(
+            params=jnp.where(better, point, self.params),
+            objective=jnp.where(better, objective, self.objective),
+        )
+        infeasible = jnp.asarray(False)
+        for v in candidates:
+            new, ray = new._offer(program, v, multipliers)
+            infeasible |= ray
+        return new._judge(solver, finite_of, infeasible)
+
+    def _offer(
+        self, program: Any, v: Array, multipliers: Array | None
+    ) -> tuple[Progress, Array]:
+        loss, y = program.loss, program.y
+        bound = polar_gauge(program, v, multipliers)
+        limit = program.beta / jnp.where(bound > 0, bound, 1)
+        best = self
+        for t in (jnp.minimum(1, limit), limit):
+            value = -loss.conjugate(-t * v, y)
+            better = value > best.dual_bound
+            keep = partial(jnp.where, better)
+            best = best.replace(
+                dual=keep(t * v, best.dual),
+                dual_bound=keep(value, best.dual_bound),
+                multipliers=None
+                if multipliers is None
+                else keep(t * multipliers, best.multipliers),
+            )
+        if loss.constraint is None:
+            return best, jnp.asarray(False)
+        size = jnp.sqrt(jnp.sum(program.X**2) * jnp.sum(v**2))
+        gain = -loss.conjugate(-v, y)
+        scale = jnp.sqrt(jnp.sum(v**2) * jnp.sum(y**2))
+        ray = (bound < _INFEASIBLE * size) & (gain > 1e-6 * scale)
+        return best, ray
+
+    def _judge(self, solver: Any, iterate: Array, infeasible: Array) -> Progress:
+        gap = self.gap
+        done = self.iteration >= solver.max_iters
+        check = jnp.maximum(-(-self.iteration // solver.check_every) - 1, 0)
+        gained = gap < 0.99 * self.mark
+        last_gain = jnp.where(gained, check, self.last_gain)
+        floor = gap < _FLOOR * jnp.finfo(gap.dtype).eps
+        stalled = floor & (check - last_gain >= _PATIENCE)
+        status = jnp.asarray(Status.RUNNING, jnp.int32)
+        for condition, outcome in (
+            (done, Status.MAX_ITERATIONS),
+            (stalled, Status.STALLED),
+            (infeasible, Status.INFEASIBLE),
+            (~jnp.all(jnp.isfinite(iterate)), Status.NONFINITE),
+            (gap <= self.tol, Status.CONVERGED),
+        ):
+            status = jnp.where(condition, jnp.asarray(outcome, jnp.int32), status)
+        last = self.history
+        history = History(
+            iteration=last.iteration.at[check].set(self.iteration),
+            objective=last.objective.at[check].set(self.objective),
+            dual_bound=last.dual_bound.at[check].set(self.dual_bound),
+            gap=last.gap.at[check].set(gap),
+        )
+        return self.replace(
+            status=status,
+            history=history,
+            last_gain=last_gain,
+            mark=jnp.where(gained, gap, self.mark),
+        )
+
+    def solution(self, program: Any) -> Solution:
+        multipliers = self.multipliers
+        if multipliers is not None:
+            multipliers = multipliers / program.cones.lengths[None, None]
+        return Solution(
+            params=self.params,
+            dual=self.dual,
+            multipliers=multipliers,
+            status=self.status,
+            objective=self.objective,
+            dual_bound=self.dual_bound,
+            gap=self.gap,
+            iterations=self.iteration,
+            history=self.history,
+            scope=program.scope,
+        )
+
+
+def advance(solver: Any, program: Any, state: Any, until: ArrayLike) -> Any:
+    """Runs whole checks until the status is final or `until` iterations are done."""
+
+    def body(state: Any) -> Any:
+        step = lambda _, s: solver.step(program, s)  # noqa: E731
+        left = solver.max_iters - state.progress.iteration
+        count = jnp.minimum(left, solver.check_every)
+        state = jax.lax.fori_loop(0, count, step, state)
+        progress = state.progress
+        progress = progress.replace(iteration=progress.iteration + count)
+        return solver.check(program, state.replace(progress=progress))
+
+    def running(state: Any) -> Array:
+        progress = state.progress
+        return (progress.status == Status.RUNNING) & (progress.iteration < until)
+
+    return jax.lax.while_loop(running, body, state)
+
+
+def run(solver: Any, program: Any, w: Array | None = None) -> Solution:
+    """Solves from w (default zero); pure: may be jitted, and vmapped over programs."""
+    w = jnp.zeros(program.shape, program.X.dtype) if w is None else w
+    state = solver.init(program, w)
+    state = advance(solver, program, state, solver.max_iters)
+    return state.progress.solution(program)
+
+
+_init = jax.jit(lambda solver, program, w: solver.init(program, w))
+_advance = jax.jit(advance)
+
+
+def run_on_host(
+    solver: Any,
+    program: Any,
+    w: Array | None = None,
+    report: Callable[[int, float, float, float], None] | None = None,
+    report_every: int = 10,
+) -> Solution:
+    """`run`, compiled, coming back to the host after every `report_every` checks.
+
+    Args:
+      report: called with iteration, objective, dual bound, relative gap.
+    """
+    w = jnp.zeros(program.shape, program.X.dtype) if w is None else w
+    state = _init(solver, program, w)
+    stride = solver.max_iters if report is None else report_every * solver.check_every
+    until = stride
+    while True:
+        state = _advance(solver, program, state, until)
+        progress = state.progress
+        if report is not None:
+            report(
+                int(progress.iteration),
+                float(progress.objective),
+                float(progress.dual_bound),
+                float(progress.gap),
+            )
+        if int(progress.status) != Status.RUNNING:
+            return progress.solution(program)
+        until += stride
