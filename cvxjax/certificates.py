@@ -9,8 +9,6 @@ and scaling any v into that set makes it a rigorous lower bound.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from cvxjax.interfaces import Loss, Program

@@ -39,7 +39,7 @@ class Loss(Protocol):
 
     @property
     def constraint(self) -> str | None:
-        """ "equality" if L demands z = y, "margin" if y z >= 1, else None."""
+        """What L demands: "equality" is z = y, "margin" is y z >= 1; None: no domain."""
         ...
 
     def value(self, z: Any, y: Any) -> Any:

@@ -1,7 +1,6 @@
 """What an experiment leaves behind: arrays, pictures, provenance, finished parts.
 
-Every file is written under a temporary name in its own folder and then renamed, so a
-killed run leaves no half-written one.
+Every file is written by `cvxjax.files`, so a killed run leaves no half-written one.
 """
 
 from __future__ import annotations
@@ -21,15 +20,16 @@ import platform
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePath
-from typing import IO, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import matplotlib.figure
 import numpy as np
+
+from cvxjax.files import atomic, read_arrays, write_arrays
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("cvxjax", "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "matplotlib")
@@ -51,46 +51,6 @@ class Claim:
     claim: str
     measured: str
     verdict: Verdict
-
-
-@contextlib.contextmanager
-def atomic(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write that appears as `path` when the block ends without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(
-        dir=path.parent, prefix=f".{path.name}.", suffix=".part"
-    )
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
-
-
-def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Writes a compressed .npz; equal arrays give equal bytes.
-
-    Raises:
-      TypeError: an entry is not numbers, bools or text.
-    """
-    plain = {key: np.asarray(value) for key, value in arrays.items()}
-    for key, value in plain.items():
-        if value.dtype.hasobject:
-            raise TypeError(f"array {key!r}: want numbers or text, got objects")
-    with atomic(path) as file:
-        np.savez_compressed(file, allow_pickle=False, **plain)
-
-
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Reads what `write_arrays` wrote."""
-    with np.load(path, allow_pickle=False) as stored:
-        return {key: stored[key] for key in stored.files}
 
 
 def save(

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import cvxpy as cp
 import numpy as np
+from scipy.optimize import nnls
+
+
+def clarabel(problem: cp.Problem) -> float:
+    """The optimal value, at the tightest tolerance that Clarabel attains."""
+    for tolerance in (1e-11, 1e-10, 1e-9):
+        tolerances = {f"tol_{k}": tolerance for k in ("gap_abs", "gap_rel", "feas")}
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Solution may be inaccurate")
+            problem.solve(solver=cp.CLARABEL, **tolerances)
+        if problem.status == cp.OPTIMAL:
+            return float(problem.value)
+    raise RuntimeError(f"Clarabel: {problem.status}")
 
 
 def cvxpy_loss(loss: Any, z: Any, y: np.ndarray) -> tuple[Any, list[Any]]:
@@ -41,9 +55,91 @@ def two_layer_optimum(program: Any) -> float:
     if program.cones is not None:
         signs = 2 * masks.T - 1
         constraints += [cp.multiply(signs, X @ u) >= 0 for u in (v, w)]
-    problem = cp.Problem(
-        cp.Minimize(objective + float(program.beta) * penalty), constraints
+    return clarabel(
+        cp.Problem(cp.Minimize(objective + float(program.beta) * penalty), constraints)
     )
-    tolerances = {f"tol_{k}": 1e-11 for k in ("gap_abs", "gap_rel", "feas")}
-    problem.solve(solver=cp.CLARABEL, **tolerances)
-    return float(problem.value)
+
+
+def two_layer_polar(program: Any, v: np.ndarray) -> float:
+    """max_b max {v^T F w_b : ||w_b|| <= 1, A w_b >= 0} over the blocks, by CVXPY.
+
+    The maxima of the blocks are independent, so that one problem finds them all.
+    """
+    X = np.asarray(program.X, np.float64)
+    masks = np.asarray(program.masks).T
+    q = X.T @ (masks * v[:, None])
+    q = np.hstack([q, -q])
+    u = cp.Variable(q.shape)
+    constraints = [cp.norm(u, axis=0) <= 1]
+    if program.cones is not None:
+        signs = np.tile(2.0 * masks - 1, 2)
+        constraints.append(cp.multiply(signs, X @ u) >= 0)
+    clarabel(cp.Problem(cp.Maximize(cp.sum(cp.multiply(q, u))), constraints))
+    return float(np.max(np.sum(q * u.value, axis=0)))
+
+
+def two_layer_matrix(program: Any) -> np.ndarray:
+    """F as a dense matrix [n, 2 P d], columns in the order of params [2, P, d]."""
+    X, masks = np.asarray(program.X, np.float64), np.asarray(program.masks)
+    blocks = np.hstack([mask[:, None] * X for mask in masks])
+    return np.hstack([blocks, -blocks])
+
+
+def two_layer_violation(program: Any, w: np.ndarray) -> float:
+    """max(-(2 D_i - I) X w, 0) over max|X w|."""
+    if program.cones is None:
+        return 0.0
+    X, masks = np.asarray(program.X, np.float64), np.asarray(program.masks)
+    values = np.einsum("nd,spd->spn", X, np.asarray(w, np.float64))
+    signed = np.where(masks, values, -values)
+    size = np.max(np.abs(signed))
+    return float(max(0, -np.min(signed)) / size) if size > 0 else 0.0
+
+
+def project_cone(A: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """argmin ||u - w|| subject to A u >= 0, by NNLS on the dual: u = w + A^T mu."""
+    mu, _ = nnls(A.T, -w)
+    return w + A.T @ mu
+
+
+def relu_network(u: np.ndarray, a: np.ndarray, X: np.ndarray) -> np.ndarray:
+    """sum_j (X u_j)_+ a_j, [n], for u [m, d], a [m]."""
+    return np.maximum(X @ u.T, 0) @ a
+
+
+def half_squares(u: np.ndarray, a: np.ndarray) -> float:
+    """(||u||^2 + ||a||^2) / 2."""
+    return float(np.sum(u * u) + np.sum(a * a)) / 2
+
+
+def relu_search(
+    X: np.ndarray, y: np.ndarray, beta: float, *, width: int, starts: int, seed: int = 0
+) -> np.ndarray:
+    """1/2 ||f - y||^2 + beta (||u||^2 + ||a||^2) / 2 after Adam from random starts.
+
+    Plain NumPy; the step size falls to nothing, since the optima lie on kinks.
+
+    Returns:
+      [starts], sorted.
+    """
+    rng = np.random.default_rng(seed)
+    theta = rng.standard_normal((starts, width, X.shape[1] + 1))
+    mean, square = np.zeros_like(theta), np.zeros_like(theta)
+    best = np.full(starts, np.inf)
+    steps = 6000
+    for t in range(1, steps + 1):
+        u, a = theta[..., :-1], theta[..., -1]
+        hidden = np.maximum(u @ X.T, 0)
+        miss = np.sum(hidden * a[..., None], axis=1) - y
+        value = np.sum(miss**2, axis=1) + beta * np.sum(theta**2, axis=(1, 2))
+        best = np.minimum(best, value / 2)
+        slope = beta * theta
+        active = (hidden > 0) * a[..., None] * miss[:, None]
+        slope[..., :-1] += active @ X
+        slope[..., -1] += np.sum(hidden * miss[:, None], axis=-1)
+        mean = 0.9 * mean + 0.1 * slope
+        square = 0.99 * square + 0.01 * slope**2
+        unbiased = np.sqrt(square / (1 - 0.99**t)) + 1e-12
+        size = 0.05 * 10 ** (-5 * t / steps)
+        theta = theta - size * mean / (1 - 0.9**t) / unbiased
+    return np.sort(best)

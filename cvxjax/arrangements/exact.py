@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 from numpy.typing import ArrayLike
 
 from cvxjax.arrangements.patterns import (
@@ -43,9 +43,9 @@ _CHUNK = 2**21  # scalars of a temporary
 def enumerate_patterns(X: ArrayLike, *, limit: int = 2_000_000) -> Patterns:
     """All patterns 1[X u >= 0] of vectors u with no ties, for any rank of `X`.
 
-    Runs on the host's CPU in float64, taking the entries of `X` as exact. Cells
-    thinner than float64 resolves (rows dependent to rounding) count as empty. The
-    order is lexicographic, active first. Masks take P n bytes.
+    Runs on the host's CPU in float64, taking the entries of `X` as exact. Cells that
+    only rounding opens, about 1e-14 of the data's condition number wide or less, count
+    as empty. The order is lexicographic, active first. Masks take P n bytes.
 
     Args:
       X: [n, d]; duplicate, parallel and zero rows and any rank are fine.
@@ -84,9 +84,9 @@ def enumerate_patterns(X: ArrayLike, *, limit: int = 2_000_000) -> Patterns:
     rows[0, :count] = lines.directions
     with jax.enable_x64(True), _on_host():
         _, points, bits = _cells(rows, np.array([count]), lines.tolerance)
-        masks = lines.expand(bits[::-1], data.shape[0])
-        gates = points[::-1] @ lines.to_gate.T
-        gates = strict_gates(data, masks[: len(gates)], gates)
+    masks = lines.expand(bits[::-1], data.shape[0])
+    gates = points[::-1] @ lines.to_gate.T
+    gates = strict_gates(data, masks[: len(gates)], gates)
     return Patterns(
         masks=jnp.asarray(masks),
         gates=jnp.asarray(np.concatenate([gates, -gates[::-1]])),
@@ -95,6 +95,7 @@ def enumerate_patterns(X: ArrayLike, *, limit: int = 2_000_000) -> Patterns:
 
 
 def _on_host() -> contextlib.AbstractContextManager:
+    """JAX on the CPU, unless its CPU backend is switched off."""
     try:
         return jax.default_device(jax.local_devices(backend="cpu")[0])
     except RuntimeError:
@@ -108,6 +109,7 @@ def _padded(count: int) -> int:
 
 # A batch of G arrangements is rows [G, N, r] of unit vectors, zero beyond counts [G].
 # Its cells, one of each antipodal pair, are (owner [C], points [C, r], bits [C, N/8]).
+_Points = tuple[np.ndarray, np.ndarray]
 _Cells = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -119,26 +121,22 @@ def _cells(rows: np.ndarray, counts: np.ndarray, tolerance: float) -> _Cells:
     elif rank == 2:
         found = [_sectors(rows, counts, tolerance)]
     elif G == 1 and counts[0] == rank:
-        signs = np.array(list(itertools.product([1.0, -1.0], repeat=rank - 1)))
-        signs = np.concatenate([np.ones((len(signs), 1)), signs], axis=1)
+        free = itertools.product([1.0, -1.0], repeat=rank - 1)
+        signs = np.array([(1.0, *rest) for rest in free])
         points = signs @ np.linalg.inv(rows[0, :rank]).T
         found = [(np.zeros(len(signs), int), unit(points))]
     else:
         found = list(_candidates(rows, counts, tolerance))
-    owner = np.concatenate([part[0] for part in found])
-    points = np.concatenate([part[1] for part in found])
-    del found
+    owner, points = (np.concatenate(parts) for parts in zip(*found, strict=True))
     points, bits, margin = _in_chunks(_signs, rows, owner, points)
     real = np.flatnonzero(margin > 0)
     order = real[np.argsort(-margin[real], kind="stable")]
     _, first = np.unique(_named(owner[order], bits[order]), return_index=True)
-    keep = order[first]
+    keep = order[first]  # of equal cells, the point deepest inside
     return owner[keep], points[keep], bits[keep]
 
 
-def _sectors(
-    rows: np.ndarray, counts: np.ndarray, tolerance: float
-) -> tuple[np.ndarray, np.ndarray]:
+def _sectors(rows: np.ndarray, counts: np.ndarray, tolerance: float) -> _Points:
     """Rank two: the gaps between the sorted angles at which a row vanishes."""
     G, N, _ = rows.shape
     valid = np.arange(N) < counts[:, None]
@@ -155,36 +153,32 @@ def _sectors(
 
 def _candidates(
     rows: np.ndarray, counts: np.ndarray, tolerance: float
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+) -> Iterator[_Points]:
     """A point in every cell, at least one of each pair; rank three and more."""
     G, N, rank = rows.shape
     c, b = unit(np.random.default_rng(rank).standard_normal((2, rank)))
 
     plane = np.linalg.svd(c[None])[2][1:].T
-    cut = rows @ plane
-    cut[np.arange(N) < counts[:, None]] = unit(cut[np.arange(N) < counts[:, None]])
+    cut, valid = rows @ plane, np.arange(N) < counts[:, None]
+    cut[valid] = unit(cut[valid])
     owner, points, _ = _cells(cut, counts, tolerance)
     yield owner, points @ plane.T
 
     groups, subsets = [], []
     for count in np.unique(counts):
         members = np.flatnonzero(counts == count)
-        flat = itertools.chain.from_iterable(
-            itertools.combinations(range(count), rank - 1)
-        )
-        subset = np.fromiter(flat, np.int32).reshape(-1, rank - 1)
+        chosen = itertools.combinations(range(count), rank - 1)
+        subset = np.fromiter(chosen, np.dtype((np.int32, rank - 1)))
         groups.append(np.repeat(members, len(subset)))
         subsets.append(np.tile(subset, (len(members), 1)))
     owner, subset = np.concatenate(groups), np.concatenate(subsets)
-    settings = (c, b, np.float64(tolerance))
     points, rays, on, simple, tied = _in_chunks(
-        _lowest_cells, rows, owner, subset, settings=settings
+        _lowest_cells, rows, owner, subset, settings=(c, b, tolerance)
     )
     yield owner[simple], points[simple]
 
     if np.any(tied):
-        name = _named(owner[tied], on[tied])
-        _, first = np.unique(name, return_index=True)
+        _, first = np.unique(_named(owner[tied], on[tied]), return_index=True)
         which = np.flatnonzero(tied)[first]
         yield _around(rows, owner[which], rays[which], on[which], tolerance)
 
@@ -195,7 +189,7 @@ def _around(
     rays: np.ndarray,
     on: np.ndarray,
     tolerance: float,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> _Points:
     """A point in every cell around each of the `rays` [M, r].
 
     The rows flagged in `on` [M, N/8] vanish there; they form an arrangement of rank
@@ -232,10 +226,7 @@ def _in_chunks(
     *cells: np.ndarray,
     settings: tuple = (),
 ) -> list[np.ndarray]:
-    """Maps a kernel over cells in chunks of one size.
-
-    Sizes take few values, so that few shapes are ever compiled.
-    """
+    """Maps a kernel over cells, in chunks of few sizes: few shapes to compile."""
     G, N, rank = rows.shape
     shared = G == 1 and N > 32
     cap = max(256, _CHUNK // (N * (1 if shared else rank)))
@@ -262,9 +253,8 @@ def _kernel(one: Callable) -> Callable:
     def batched(rows: Array, owner: Array, cells: tuple, settings: tuple) -> tuple:
         if rows.shape[0] == 1:
             return jax.vmap(lambda *cell: one(rows[0], *cell, *settings))(*cells)
-        return jax.vmap(lambda own, *cell: one(own, *cell, *settings))(
-            rows[owner], *cells
-        )
+        each = jax.vmap(lambda own, *cell: one(own, *cell, *settings))
+        return each(rows[owner], *cells)
 
     return jax.jit(batched)
 
@@ -290,22 +280,23 @@ def _orthonormal(B: Array) -> tuple[Array, Array, Array]:
       entries of `inverse` are huge if rows of B are dependent.
     """
 
-    def off(v: Array, w: Array, Q: list, W: list) -> tuple[Array, Array]:
+    def off(v: Array, w: Array, Q: Array, W: Array) -> tuple[Array, Array]:
         for _ in range(2):
-            shares = [jnp.sum(q * v) for q in Q]
-            v = v - sum((a * q for a, q in zip(shares, Q, strict=True)), 0.0 * v)
-            w = w - sum((a * u for a, u in zip(shares, W, strict=True)), 0.0 * w)
+            shares = jnp.sum(Q * v[None], axis=1)[:, None]
+            v, w = v - jnp.sum(shares * Q, axis=0), w - jnp.sum(shares * W, axis=0)
         length = jnp.maximum(jnp.sqrt(jnp.sum(v * v)), 1e-100)
         return v / length, w / length
 
-    Q: list[Array] = []
-    W: list[Array] = []
-    for b, e in zip(B, jnp.eye(B.shape[0]), strict=True):
-        q, w = off(b, e, Q, W)
-        Q, W = [*Q, q], [*W, w]
-    free = jnp.argmin(sum(q * q for q in Q))
-    ray, _ = off((jnp.arange(B.shape[1]) == free).astype(B.dtype), 0.0 * W[0], Q, W)
-    return jnp.stack(Q), jnp.stack(W), ray
+    def add(k: Array, found: tuple[Array, Array]) -> tuple[Array, Array]:
+        q, w = off(B[k], (jnp.arange(B.shape[0]) == k).astype(B.dtype), *found)
+        return found[0].at[k].set(q), found[1].at[k].set(w)
+
+    empty = jnp.zeros_like(B), jnp.zeros((B.shape[0], B.shape[0]), B.dtype)
+    Q, W = lax.fori_loop(0, B.shape[0], add, empty)
+    free = jnp.argmin(jnp.sum(Q * Q, axis=0))
+    axis = (jnp.arange(B.shape[1]) == free).astype(B.dtype)
+    ray, _ = off(axis, jnp.zeros_like(W[0]), Q, W)
+    return Q, W, ray
 
 
 @_kernel

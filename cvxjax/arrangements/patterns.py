@@ -12,7 +12,6 @@ import numpy as np
 from flax import struct
 from numpy.typing import ArrayLike
 
-from cvxjax.linalg import dot
 from cvxjax.solution import Scope
 
 _CHUNK = 2**21  # scalars of a temporary
@@ -170,8 +169,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 def strict_gates(X: np.ndarray, masks: np.ndarray, gates: np.ndarray) -> np.ndarray:
     """Unit gates in the dtype of `X`, strictly inside the cells of `masks`.
 
-    Gates that rounding might carry across a row are moved inwards. Call it with x64
-    enabled.
+    Gates that rounding might carry across a row are moved inwards.
 
     Args:
       X: [n, d].
@@ -182,20 +180,17 @@ def strict_gates(X: np.ndarray, masks: np.ndarray, gates: np.ndarray) -> np.ndar
       UserWarning: if a cell is too thin for a gate in the dtype of `X`.
     """
     nonzero = np.any(X != 0, axis=1)
-    rows = np.zeros(X.shape)
-    rows[nonzero] = unit(X[nonzero] / np.max(np.abs(X[nonzero]), axis=1, keepdims=True))
+    if not np.all(nonzero):
+        X, masks = X[nonzero], masks[:, nonzero]
+    rows = X.astype(np.float64)
+    rows = unit(rows / np.max(np.abs(rows), axis=1, keepdims=True))
     gates = unit(gates)
-    cast, margin = gates.astype(X.dtype), np.empty(len(gates))
-    size = max(1, _CHUNK // len(X))
-    for start in range(0, len(gates), size):
-        part = slice(start, start + size)
-        margin[part] = _margins(rows, cast[part], masks[part])
-
+    cast = gates.astype(X.dtype)
+    margin = _margins(rows, cast, masks)
     bad, thin = np.flatnonzero(margin <= 0), 0
     for part in np.array_split(bad, -(-bad.size * len(X) // _CHUNK) or 1):
-        signs = 2.0 * masks[part][:, nonzero] - 1
-        inner = _centred(rows[nonzero], signs, gates[part]).astype(X.dtype)
-        better = np.asarray(_margins(rows, inner, masks[part]))
+        inner = _centred(rows, 2.0 * masks[part] - 1, gates[part]).astype(X.dtype)
+        better = _margins(rows, inner, masks[part])
         moved = better > margin[part]
         cast[part[moved]] = inner[moved]
         thin += int(np.sum(np.maximum(better, margin[part]) <= 0))
@@ -209,16 +204,22 @@ def strict_gates(X: np.ndarray, masks: np.ndarray, gates: np.ndarray) -> np.ndar
     return cast
 
 
-@jax.jit
-def _margins(rows: jax.Array, gates: jax.Array, masks: jax.Array) -> jax.Array:
+def _margins(rows: np.ndarray, gates: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """Smallest |x^T g| on the right side, less what rounding may change it by, [C]."""
-    rounding = 2 * rows.shape[1] * jnp.finfo(gates.dtype).eps
+    rounding = 2 * rows.shape[1] * np.finfo(gates.dtype).eps
     gates = gates.astype(rows.dtype)
-    values = dot(gates, rows.T)
-    signed = jnp.where(masks, values, -values)
-    signed = signed - rounding * dot(jnp.abs(gates), jnp.abs(rows).T)
-    nonzero = jnp.any(rows != 0, axis=1)[None]
-    return jnp.min(jnp.where(nonzero, signed, jnp.inf), axis=1)
+    margin = np.empty(len(gates))
+    size = max(1, 2**17 // len(rows))
+    for start in range(0, len(gates), size):
+        part = slice(start, start + size)
+        values = gates[part] @ rows.T
+        signed = np.where(masks[part], values, -values)
+        margin[part] = np.min(signed, axis=1) - rounding
+        # Entry by entry the rounding is smaller than that of unit vectors.
+        near = np.flatnonzero(margin[part] <= 0)
+        sizes = np.abs(gates[start + near]) @ np.abs(rows).T
+        margin[start + near] = np.min(signed[near] - rounding * sizes, axis=1)
+    return margin
 
 
 def _centred(rows: np.ndarray, signs: np.ndarray, points: np.ndarray) -> np.ndarray:

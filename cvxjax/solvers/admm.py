@@ -158,7 +158,7 @@ class Admm(struct.PyTreeNode, kw_only=True):
         return self._balance(program, state.replace(progress=progress, repair=repair))
 
     def _balance(self, program: Any, state: AdmmState) -> AdmmState:
-        """Multiplies each penalty by the root of its residuals' ratio, both relative."""
+        """Multiplies each penalty by the root of its relative residuals' ratio."""
         gamma = 0 if program.cones is None else self._gamma(program, state.w.dtype)
         after = self.step(program, state)
 

@@ -127,6 +127,27 @@ def test_attains_the_bound_in_general_position(n, d, count):
     assert_strict(X, patterns)
 
 
+def primitive(vectors):
+    """Integer vectors up to a factor: divided by their gcd, first entry positive."""
+    vectors = vectors[np.any(vectors != 0, axis=1)]
+    vectors = vectors // np.gcd.reduce(vectors, axis=1)[:, None]
+    leading = vectors[np.arange(len(vectors)), np.argmax(vectors != 0, axis=1)]
+    return np.unique(vectors * np.sign(leading)[:, None], axis=0)
+
+
+def test_counts_on_integer_planes_match_eulers_formula():
+    """Half the cells number 1 + sum over rays of (planes through it - 1), exactly."""
+    X = np.random.default_rng(8).integers(-4, 5, (90, 3))
+    planes = primitive(X)
+    i, j = np.triu_indices(len(planes), 1)
+    rays = primitive(np.cross(planes[i], planes[j]))
+    through = np.sum(rays @ planes.T == 0, axis=1)
+    assert np.max(through) > 5
+    patterns = enumerate_patterns(X)
+    assert len(patterns.masks) == 2 * (1 + np.sum(through - 1))
+    assert_strict(X, patterns)
+
+
 def test_threshold_functions():
     """Half-spaces that cut no corner of a cube: 2, 4, 14, 104, 1882 (OEIS A000609)."""
     for k, count in [(2, 14), (3, 104), (4, 1882)]:

@@ -1,0 +1,66 @@
+"""Files that are either whole or not there: a temporary name first, then a rename."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write that appears as `path` when the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(
+        dir=path.parent, prefix=f".{path.name}.", suffix=".part"
+    )
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+        raise
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Writes a compressed .npz; equal arrays give equal bytes.
+
+    Raises:
+      TypeError: an entry is not numbers, bools or text.
+    """
+    plain = {key: np.asarray(value) for key, value in arrays.items()}
+    for key, value in plain.items():
+        if value.dtype.hasobject:
+            raise TypeError(f"array {key!r}: want numbers or text, got objects")
+    with atomic(path) as file:
+        np.savez_compressed(file, allow_pickle=False, **plain)
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Reads what `write_arrays` wrote."""
+    with np.load(path, allow_pickle=False) as stored:
+        return {key: stored[key] for key in stored.files}
+
+
+def check_writable(path: Path | None) -> None:
+    """Raises ValueError if `path` can be no .npz file; for before a long run."""
+    if path is None:
+        return
+    if path.suffix != ".npz" or path.is_dir():
+        raise ValueError(f"want a .npz file to write; got {path}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ValueError(f"cannot write {path}: {error.strerror}") from None

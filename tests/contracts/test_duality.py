@@ -1,0 +1,104 @@
+"""Weak duality: whatever vectors are handed in, the bound stays below the optimum."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+import cvxjax as cj
+from cvxjax.solution import History
+from cvxjax.solvers import loop
+from tests import instances
+
+SLACK = 1e-8  # of the CVXPY optimum
+
+
+def make_solution(program, params, dual, multipliers):
+    """What a solver might hand back, honest or not."""
+    empty = jnp.zeros(0)
+    return cj.Solution(
+        params=jnp.asarray(params),
+        dual=jnp.asarray(dual),
+        multipliers=None if multipliers is None else jnp.asarray(multipliers),
+        status=int(cj.Status.CONVERGED),
+        objective=jnp.asarray(0.0),
+        dual_bound=jnp.asarray(0.0),
+        gap=jnp.asarray(0.0),
+        iterations=jnp.asarray(0),
+        history=History(iteration=empty, objective=empty, dual_bound=empty, gap=empty),
+        scope=program.scope,
+    )
+
+
+def draw_multipliers(program, rng):
+    if program.cones is None:
+        return None
+    return rng.exponential(size=program.masks.shape, scale=0.1) * np.ones((2, 1, 1))
+
+
+def test_any_dual_vector_and_any_feasible_point_bound_the_optimum(name, program):
+    optimum = instances.optimum_of(name)
+    slack = SLACK * max(1, abs(optimum))
+    rng = np.random.default_rng(2)
+    y = np.asarray(program.y)
+    for scale in (1e-3, 1.0, 30.0):
+        dual = scale * (y + 0.3 * rng.standard_normal(y.shape))
+        params = scale * rng.standard_normal(program.shape)
+        solution = make_solution(program, params, dual, draw_multipliers(program, rng))
+        certificate = cj.certify(program, solution)
+        assert certificate.dual <= optimum + slack
+        assert certificate.primal >= optimum - slack
+        assert certificate.gap >= -SLACK
+        assert certificate.scope is program.scope
+
+
+def test_polar_bound_is_the_maximum_over_the_cones(program, reference):
+    rng = np.random.default_rng(3)
+    v = rng.standard_normal(program.y.shape)
+    want = reference.polar(program, v)
+    judge = program.judge()
+    assert_allclose(judge.polar_bound(v, None), want, rtol=1e-7, atol=1e-7)
+    bound = judge.polar_bound(v, draw_multipliers(program, rng))
+    assert_allclose(bound, want, rtol=1e-7, atol=1e-7)
+
+
+def test_solvers_polar_gauge_is_an_upper_bound(program, reference):
+    rng = np.random.default_rng(4)
+    v = rng.standard_normal(program.y.shape)
+    want = reference.polar(program, v)
+    multipliers = draw_multipliers(program, rng)
+    for given in (None, multipliers):
+        given = None if given is None else jnp.asarray(given)
+        assert loop.polar_gauge(program, jnp.asarray(v), given) >= want - 1e-7
+
+
+def test_solver_reports_rigorous_bounds(solved):
+    slack = SLACK * max(1, abs(solved.optimum))
+    solution = solved.solution
+    assert solution.dual_bound <= solved.optimum + slack
+    assert solution.objective >= solved.optimum - slack
+    assert_allclose(
+        solution.gap,
+        (solution.objective - solution.dual_bound) / max(1, abs(solution.objective)),
+        rtol=1e-9,
+    )
+
+
+@pytest.mark.parametrize("name", ["two_layer/squared", "two_layer/gated/squared"])
+def test_polar_bound_against_directions_on_the_circle(name):
+    """d = 2: the maximum of |v^T D_i X u| over 100,000 directions u of each cell."""
+    program = instances.program_of(name)
+    angles = np.linspace(0, 2 * np.pi, 100_000, endpoint=False)
+    u = np.stack([np.cos(angles), np.sin(angles)])
+    X, masks = np.asarray(program.X), np.asarray(program.masks)
+    v = np.random.default_rng(5).standard_normal(len(X))
+    products = X @ u
+    best = 0.0
+    for mask in masks:
+        allowed = np.ones(len(angles), bool)
+        if program.cones is not None:
+            allowed = np.all(np.where(mask[:, None], products, -products) >= 0, axis=0)
+        best = max(best, np.max(np.abs(v[mask] @ products[mask])[allowed]))
+    bound = program.judge().polar_bound(v, None)
+    assert best <= bound
+    assert_allclose(bound, best, rtol=1e-4)

@@ -1,0 +1,91 @@
+"""Each solver on each program: optimal, feasible, and the same as a network."""
+
+import jax
+import numpy as np
+from numpy.testing import assert_allclose
+
+import cvxjax as cj
+from tests import instances
+
+
+def test_takes_exactly_what_instances_say(name, program):
+    for solver, case in instances.SOLVERS.items():
+        assert (case.solver.refuse(program) is None) == case.takes(name), solver
+
+
+def test_attains_the_reference_optimum(solved):
+    """CVXPY and Clarabel, to 1e-6; the certificate does not come from the solver."""
+    certificate = solved.certificate
+    scale = max(1, abs(solved.optimum))
+    assert abs(certificate.primal - solved.optimum) <= 1e-6 * scale
+    assert certificate.dual <= solved.optimum + 1e-8 * scale
+    assert certificate.gap <= 1e-6
+    assert certificate.scope is solved.program.scope
+
+
+def test_converged_and_said_so(solved):
+    solution = solved.solution
+    assert solution.check() is solution
+    assert solution.gap <= solved.solver.tol
+    assert 0 < solution.iterations <= solved.solver.max_iters
+    assert_allclose(solution.objective, solved.certificate.primal, rtol=1e-10)
+
+
+def test_returned_point_is_feasible(solved):
+    violation = solved.reference.violation(solved.program, solved.solution.params)
+    assert violation <= 1e-12
+    assert solved.certificate.cone_violation <= 1e-12
+
+
+def test_history_is_monotone_and_ends_at_the_solution(solved):
+    solution, history = solved.solution, solved.solution.history
+    done = np.asarray(history.iteration) >= 0
+    count = int(np.sum(done))
+    assert np.all(done[:count])
+    assert np.all(np.isnan(np.asarray(history.gap)[count:]))
+    assert int(history.iteration[count - 1]) == int(solution.iterations)
+    assert np.all(np.diff(history.iteration[:count]) > 0)
+    assert np.all(np.diff(history.dual_bound[:count]) >= 0)
+    objective = np.asarray(history.objective)[:count]
+    assert np.all(objective[1:] <= objective[:-1])
+    assert history.gap[count - 1] == solution.gap
+    assert history.objective[count - 1] == solution.objective
+
+
+def test_recovered_network_has_the_same_predictions_and_objective(solved):
+    program, params = solved.program, solved.solution.params
+    variables = program.recover(params)
+    z = np.asarray(program.network().apply(variables, program.X))
+    y = np.asarray(program.y)
+    scale = max(1, np.max(np.abs(y)))
+    assert_allclose(z, program.forward(params), atol=1e-10 * scale)
+
+    leaves = jax.tree.leaves(variables["params"])
+    decay = sum(float(np.sum(np.asarray(leaf) ** 2)) for leaf in leaves) / 2
+    beta = float(program.beta)
+    objective = float(program.loss.value(z, y)) + beta * decay
+    assert np.isfinite(objective)
+    assert_allclose(objective, solved.solution.objective, rtol=1e-8)
+
+
+def test_zero_above_beta_max_and_not_below(solved):
+    """beta_max is the polar gauge, by CVXPY, of minus the gradient at zero."""
+    program, beta_max = solved.program, solved.program.beta_max()
+    y = np.asarray(program.y)
+    if program.loss.constraint is not None:
+        assert beta_max == np.inf
+        assert np.any(np.asarray(solved.solution.params) != 0)
+        return
+    slope = -program.loss.gradient(np.zeros_like(y), y)
+    want = solved.reference.polar(program, slope)
+    assert_allclose(beta_max, want, rtol=1e-7, atol=1e-9)
+    if want < 1e-9:
+        assert np.all(np.asarray(solved.solution.params) == 0)
+        return
+    above = solved.at(beta_max * (1 + 1e-6))
+    assert np.all(np.asarray(above.params) == 0)
+    assert above.status == cj.Status.CONVERGED
+    below = solved.at(0.99 * beta_max)
+    assert np.any(np.asarray(below.params) != 0)
+    at_zero = float(program.loss.value(np.zeros_like(y), y))
+    assert below.objective < at_zero

@@ -1,0 +1,143 @@
+"""Who imports whom, what an architecture must bring, and no global state."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import cvxjax
+from cvxjax import programs
+from tests import instances
+
+ROOT = Path(cvxjax.__file__).parent
+REPOSITORY = Path(__file__).parents[2]
+
+RANKS = [
+    {"solution"},
+    {"interfaces"},
+    {"linalg", "losses", "regularisers", "cones"},
+    {"arrangements"},
+    {"programs"},
+    {"solve", "certificates", "estimators"},
+]
+RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
+
+FORBIDDEN = {
+    "solvers": {"programs", "networks", "arrangements", "solve", "certificates"},
+    "networks": {"solvers", "programs", "solve", "certificates", "feasible"},
+    "certificates": {"solvers", "solve", "feasible"},
+    "judges": {"solvers", "solve", "feasible", "cones", "linalg", "regularisers"},
+    "programs": {"solvers", "solve", "certificates"},
+}
+
+
+def room_of(path):
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imports_of(path):
+    """Full names of the modules that a file imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+            names.add(node.module)
+    return names
+
+
+def rooms_imported(path):
+    """Rooms of cvxjax that a file imports."""
+    names = [name.split(".") for name in imports_of(path)]
+    rooms = {n[1] for n in names if n[0] == "cvxjax" and len(n) > 1}
+    known = {room_of(p) for p in ROOT.rglob("*.py")}
+    return rooms & known
+
+
+FILES = sorted(p for p in ROOT.rglob("*.py") if p.parent != ROOT or p.stem[0] != "_")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_import_directions(path):
+    room, rooms = room_of(path), rooms_imported(path)
+    assert not rooms & FORBIDDEN.get(room, set())
+    if room in RANK:
+        assert not [r for r in rooms if RANK.get(r, -1) > RANK[room]]
+    roots = {name.split(".")[0] for name in imports_of(path)}
+    assert not roots & {"experiments", "tests"}
+
+
+def test_judges_do_without_jax():
+    """The certificate's own arithmetic: NumPy and SciPy, nothing of the JAX side."""
+    for path in (ROOT / "judges.py", ROOT / "certificates.py"):
+        roots = {name.split(".")[0] for name in imports_of(path)}
+        assert "jax" not in roots, path
+
+
+def test_no_experiment_is_imported_by_tests_of_the_library():
+    for path in (REPOSITORY / "tests").rglob("*.py"):
+        if "experiments" not in path.parts:
+            roots = {name.split(".")[0] for name in imports_of(path)}
+            assert "experiments" not in roots, path
+
+
+IMPORT = """
+import jax
+before = dict(jax.config.values)
+import os
+environment = dict(os.environ)
+import cvxjax
+changed = {k for k, v in jax.config.values.items() if before.get(k, v) != v}
+assert not changed, changed
+assert dict(os.environ) == environment
+from jax._src import xla_bridge
+assert not xla_bridge.backends_are_initialized()
+"""
+
+
+def test_importing_changes_no_global_state():
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", IMPORT], capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+
+
+STEMS = sorted(programs.REGISTRY)
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_an_architecture_brings_its_five_additions(stem):
+    assert (ROOT / "programs" / f"{stem}.py").is_file()
+    assert (ROOT / "networks" / f"{stem}.py").is_file()
+    assert programs.REGISTRY[stem] is getattr(programs, f"make_{stem}")
+    assert any(name.split("/")[0] == stem for name in instances.PROGRAMS)
+    assert stem in instances.REFERENCES
+    modules = (REPOSITORY / "experiments").glob("[!_]*.py")
+    maker = re.compile(rf"\bmake_{stem}\b")
+    assert any(maker.search(path.read_text()) for path in modules), "no experiment"
+
+
+def test_every_program_is_registered():
+    files = {p.stem for p in (ROOT / "programs").glob("*.py")} - {"__init__"}
+    assert files == set(programs.REGISTRY)
+
+
+def test_every_instance_belongs_to_a_registered_program():
+    stems = {name.split("/")[0] for name in instances.PROGRAMS}
+    assert stems == set(programs.REGISTRY)
+
+
+def test_every_solver_has_an_instance():
+    assert set(cvxjax.solvers.__all__) == set(instances.SOLVERS)
+    for name, case in instances.SOLVERS.items():
+        assert type(case.solver).__name__ == name
+
+
+def test_public_names_exist():
+    for name in cvxjax.__all__:
+        assert hasattr(cvxjax, name)

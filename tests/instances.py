@@ -1,0 +1,180 @@
+"""A small instance of every program, and the solvers that take it.
+
+Contract tests run over all of them. A new architecture adds its instances to
+`PROGRAMS`, under names that begin with its stem, and its stem to `REFERENCES`; a new
+solver adds one entry to `SOLVERS`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import cvxjax as cj
+from tests import references
+
+REAL_LABELS = ("squared", "huber", "interpolation")
+SIGN_LABELS = ("logistic", "hinge", "squared_hinge", "hard_margin")
+CONSTRAINTS = ("interpolation", "hard_margin")
+SMOOTH = ("squared", "huber", "logistic", "squared_hinge")
+
+
+def draw_data(n: int, d: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Gaussian X [n, d] and y [n]."""
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((n, d)), rng.standard_normal(n)
+
+
+def two_layer(
+    X: np.ndarray | None = None,
+    *,
+    loss: str = "squared",
+    gated: bool = False,
+    patterns: Callable[[np.ndarray], Any] = cj.arrangements.enumerate_patterns,
+    beta: float = 0.1,
+    dtype: Any = np.float64,
+) -> Any:
+    """X default Gaussian [8, 2]; y Gaussian, or its signs; every pattern."""
+    y = draw_data(8, 2)[1]
+    X = (draw_data(8, 2)[0] if X is None else X).astype(dtype)
+    y = (y if loss in REAL_LABELS else np.sign(y)).astype(dtype)[: len(X)]
+    return cj.programs.make_two_layer(
+        X, y, patterns(X), beta=beta, loss=getattr(cj.losses, loss)(), gated=gated
+    )
+
+
+def sampled(X: np.ndarray) -> Any:
+    return cj.arrangements.sample_patterns(jax.random.key(1), X, num=5)
+
+
+def repeated(X: np.ndarray) -> Any:
+    """Every pattern twice."""
+    once = cj.arrangements.enumerate_patterns(X)
+    twice = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf]), once)
+    return twice
+
+
+def all_inactive(X: np.ndarray) -> Any:
+    """The one gate -1, on which rows of positive numbers are all inactive."""
+    return cj.arrangements.from_gates(X, -np.ones((1, X.shape[1])))
+
+
+def duplicate_rows() -> np.ndarray:
+    X = draw_data(8, 2)[0]
+    X[3], X[4], X[5] = X[0], 2 * X[1], -X[2]
+    return X
+
+
+def zero_rows() -> np.ndarray:
+    X = draw_data(8, 2)[0]
+    X[[0, 5]] = 0
+    return X
+
+
+def rank_two() -> np.ndarray:
+    return draw_data(8, 2)[0] @ np.array([[1.0, 2.0, -1.0], [0.0, 1.0, 1.0]])
+
+
+PROGRAMS: dict[str, Callable[..., Any]] = {
+    **{
+        f"two_layer/{loss}": functools.partial(two_layer, loss=loss)
+        for loss in REAL_LABELS + SIGN_LABELS
+    },
+    **{
+        f"two_layer/gated/{loss}": functools.partial(two_layer, loss=loss, gated=True)
+        for loss in REAL_LABELS + SIGN_LABELS
+    },
+    "two_layer/three features": functools.partial(two_layer, draw_data(6, 3)[0]),
+    "two_layer/sampled": functools.partial(two_layer, patterns=sampled),
+    "two_layer/duplicate rows": functools.partial(two_layer, duplicate_rows()),
+    "two_layer/zero rows": functools.partial(two_layer, zero_rows()),
+    "two_layer/rank two": functools.partial(two_layer, rank_two()),
+    "two_layer/one feature": functools.partial(two_layer, draw_data(5, 1)[0]),
+    "two_layer/one sample": functools.partial(two_layer, draw_data(1, 3)[0]),
+    "two_layer/all inactive": functools.partial(
+        two_layer, np.abs(draw_data(8, 2)[0]), patterns=all_inactive
+    ),
+    "two_layer/zero data": functools.partial(two_layer, np.zeros((8, 2))),
+    "two_layer/duplicate patterns": functools.partial(two_layer, patterns=repeated),
+    "two_layer/gated/duplicate rows": functools.partial(
+        two_layer, duplicate_rows(), gated=True
+    ),
+    "two_layer/gated/all inactive": functools.partial(
+        two_layer, np.abs(draw_data(8, 2)[0]), patterns=all_inactive, gated=True
+    ),
+}
+
+
+class Reference(NamedTuple):
+    """Answers to a program from outside the library."""
+
+    optimum: Callable[[Any], float]
+    polar: Callable[[Any, np.ndarray], float]
+    matrix: Callable[[Any], np.ndarray]
+    violation: Callable[[Any, np.ndarray], float]
+
+
+REFERENCES: dict[str, Reference] = {
+    "two_layer": Reference(
+        optimum=references.two_layer_optimum,
+        polar=references.two_layer_polar,
+        matrix=references.two_layer_matrix,
+        violation=references.two_layer_violation,
+    ),
+}
+
+
+class SolverCase(NamedTuple):
+    solver: Any
+    takes: Callable[[str], bool]  # of names in PROGRAMS
+
+
+def _smooth_without_cones(name: str) -> bool:
+    stem, *tags = name.split("/")
+    return stem == "two_layer" and "gated" in tags and not _unsmooth(tags)
+
+
+def _unsmooth(tags: list[str]) -> bool:
+    return any(t in REAL_LABELS + SIGN_LABELS and t not in SMOOTH for t in tags)
+
+
+SOLVERS: dict[str, SolverCase] = {
+    "Admm": SolverCase(cj.solvers.Admm(tol=1e-7), lambda name: True),
+    "Fista": SolverCase(cj.solvers.Fista(tol=1e-7), _smooth_without_cones),
+}
+
+PAIRS = [
+    (name, solver)
+    for name in PROGRAMS
+    for solver, case in SOLVERS.items()
+    if case.takes(name)
+]
+
+
+@functools.cache
+def program_of(name: str) -> Any:
+    return PROGRAMS[name]()
+
+
+def reference_of(name: str) -> Reference:
+    return REFERENCES[name.split("/")[0]]
+
+
+@functools.cache
+def optimum_of(name: str) -> float:
+    return reference_of(name).optimum(program_of(name))
+
+
+@functools.cache
+def solution_of(name: str, solver: str) -> Any:
+    return cj.solve(program_of(name), SOLVERS[solver].solver)
+
+
+@functools.cache
+def certificate_of(name: str, solver: str) -> Any:
+    return cj.certify(program_of(name), solution_of(name, solver))

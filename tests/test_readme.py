@@ -1,0 +1,51 @@
+"""The README's example runs as printed, its commands parse, its files exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from cvxjax.__main__ import make_parser
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_library_example_runs(capsys):
+    (example,) = blocks("python")
+    assert len([line for line in example.splitlines() if line]) <= 15
+    exec(compile(example, "README.md", "exec"), {})
+    certificate, neurons, prediction = capsys.readouterr().out.splitlines()
+    assert float(re.search("relative gap ([^ ]+)", certificate)[1]) <= 1e-8
+    assert "(exhaustive: " in certificate
+    assert re.fullmatch(r"[1-5] neurons", neurons)
+    assert re.fullmatch(r"\[[\d.]+\]", prediction)
+
+
+COMMANDS = [
+    line.removeprefix("python -m cvxjax ")
+    for block in blocks("bash")
+    for line in block.splitlines()
+    if line.startswith("python -m cvxjax ")
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_commands_parse(command):
+    assert make_parser().parse_args(shlex.split(command)).run
+
+
+def test_the_files_it_names_exist():
+    links = re.findall(r"\]\(([^)]+)\)", README)
+    scripts = re.findall(r"\./(scripts/\w+)", README)
+    assert len(scripts) == 2
+    for name in [*links, *scripts]:
+        if not name.startswith("figures/"):
+            assert (ROOT / name).exists(), name

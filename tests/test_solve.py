@@ -1,0 +1,159 @@
+"""Choosing and refusing solvers, warm starts, paths, and bad options."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+import cvxjax as cj
+from cvxjax.solve import default_solver
+from tests import instances
+
+RELU, GATED = "two_layer/squared", "two_layer/gated/squared"
+
+
+def test_default_solver_is_fista_where_it_fits():
+    for name in instances.PROGRAMS:
+        fits = instances.SOLVERS["Fista"].takes(name)
+        solver = default_solver(instances.program_of(name))
+        assert isinstance(solver, cj.solvers.Fista if fits else cj.solvers.Admm)
+
+
+def test_default_tolerance_is_1e_8_in_float64():
+    program = instances.program_of(GATED)
+    solution = cj.solve(program).check()
+    assert solution.gap <= 1e-8
+    certificate = cj.certify(program, solution)
+    assert certificate.gap <= 1e-8
+    assert_allclose(certificate.primal, instances.optimum_of(GATED), rtol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "name, reason",
+    [(RELU, "cone constraints"), ("two_layer/gated/hinge", "hinge loss is not smooth")],
+)
+def test_unfit_solver_is_refused_by_name(name, reason):
+    with pytest.raises(ValueError, match=f"Fista cannot take this program: .*{reason}"):
+        cj.solve(instances.program_of(name), cj.solvers.Fista())
+
+
+def test_admm_refuses_a_program_without_structure():
+    class Bare:
+        pass
+
+    with pytest.raises(ValueError, match="Admm cannot take .* no response and no cone"):
+        cj.solve(Bare(), cj.solvers.Admm())
+
+
+@pytest.mark.parametrize("solver", ["admm", cj.solvers.Admm, 3])
+def test_what_is_no_solver(solver):
+    with pytest.raises(ValueError, match="want a solver of cvxjax.solvers; got"):
+        cj.solve(instances.program_of(GATED), solver)
+
+
+@pytest.mark.parametrize("solver", [cj.solvers.Admm, cj.solvers.Fista])
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"tol": 0.0}, "want tol > 0; got 0.0"),
+        ({"tol": -1e-3}, "want tol > 0; got -0.001"),
+        ({"tol": float("nan")}, "want tol > 0; got nan"),
+        ({"max_iters": 0}, "want max_iters, an integer >= 1; got 0"),
+        ({"max_iters": -5}, "want max_iters, an integer >= 1; got -5"),
+        ({"max_iters": 10.0}, "want max_iters, an integer >= 1; got 10.0"),
+        ({"check_every": 0}, "want check_every, an integer >= 1; got 0"),
+    ],
+)
+def test_bad_options(solver, options, message):
+    with pytest.raises(ValueError, match=message):
+        cj.solve(instances.program_of(GATED), solver(**options))
+
+
+@pytest.mark.parametrize(
+    "start, message",
+    [
+        (np.zeros((2, 16)), r"want start \[2, 16, 2\]; got \[2, 16\]"),
+        (np.zeros((2, 5, 2)), r"want start \[2, 16, 2\]; got \[2, 5, 2\]"),
+        (np.full((2, 16, 2), np.nan), "want a finite start; got NaN or infinity"),
+        (np.full((2, 16, 2), np.inf), "want a finite start; got NaN or infinity"),
+    ],
+)
+def test_bad_start(start, message):
+    with pytest.raises(ValueError, match=message):
+        cj.solve(instances.program_of(RELU), start=start)
+
+
+@pytest.mark.parametrize("solver", ["Admm", "Fista"])
+def test_start_at_the_optimum_is_faster_and_ends_there(solver):
+    program = instances.program_of(GATED)
+    cold = instances.solution_of(GATED, solver)
+    warm = cj.solve(program, instances.SOLVERS[solver].solver, start=cold.params)
+    assert warm.check().iterations < cold.iterations
+    assert_allclose(warm.objective, cold.objective, rtol=1e-7)
+
+
+def test_any_start_ends_at_the_optimum():
+    program, optimum = instances.program_of(RELU), instances.optimum_of(RELU)
+    start = 10 * np.random.default_rng(0).standard_normal(program.shape)
+    solution = cj.solve(program, cj.solvers.Admm(tol=1e-7), start=start).check()
+    assert_allclose(solution.objective, optimum, rtol=1e-6)
+    violation = instances.reference_of(RELU).violation(program, solution.params)
+    assert violation <= 1e-12
+
+
+@pytest.mark.parametrize("name, solver", [(RELU, "Admm"), (GATED, "Fista")])
+def test_path_has_the_objectives_of_cold_solves(name, solver):
+    program, solver = instances.program_of(name), instances.SOLVERS[solver].solver
+    betas = np.array([1.0, 0.5, 0.2, 0.1, 0.05])
+    seen = []
+    path = cj.solve_path(
+        program, betas, solver, report=lambda beta, s: seen.append((beta, s))
+    )
+    assert [beta for beta, _ in seen] == betas.tolist()
+    assert all(a is b for (_, a), b in zip(seen, path, strict=True))
+    objectives = [float(s.objective) for s in path]
+    assert objectives == sorted(objectives, reverse=True)
+    saved = 0
+    for beta, warm in zip(betas, path, strict=True):
+        at = program.replace(beta=jnp.asarray(beta))
+        cold = cj.solve(at, solver).check()
+        saved += int(cold.iterations) - int(warm.check().iterations)
+        scale = max(1, float(cold.objective))
+        assert abs(float(warm.objective - cold.objective)) <= 2e-7 * scale
+        assert cj.certify(at, warm).gap <= 1e-6
+        optimum = instances.reference_of(name).optimum(at)
+        assert abs(float(warm.objective) - optimum) <= 1e-6 * max(1, optimum)
+    assert saved > 0
+
+
+def test_path_ignores_the_programs_own_beta():
+    program = instances.program_of(GATED)
+    solver = instances.SOLVERS["Fista"].solver
+    (a,) = cj.solve_path(program, [0.3], solver)
+    (b,) = cj.solve_path(program.replace(beta=jnp.asarray(9.0)), [0.3], solver)
+    assert_allclose(a.params, b.params)
+
+
+def test_path_goes_on_after_a_beta_where_all_is_zero():
+    program = instances.program_of(GATED)
+    top = program.beta_max()
+    path = cj.solve_path(program, [2 * top, 0.5 * top], cj.solvers.Fista(tol=1e-7))
+    assert np.all(np.asarray(path[0].params) == 0)
+    assert np.any(np.asarray(path[1].check().params) != 0)
+
+
+@pytest.mark.parametrize(
+    "betas, message",
+    [
+        ([], r"want betas \[k\], k >= 1; got shape \(0,\)"),
+        (0.1, r"want betas \[k\], k >= 1; got shape \(\)"),
+        ([[0.1]], r"want betas \[k\], k >= 1; got shape \(1, 1\)"),
+        ([0.1, 0.0], "want finite betas > 0; got"),
+        ([0.1, -1.0], "want finite betas > 0; got"),
+        ([np.nan], "want finite betas > 0; got"),
+        ([np.inf], "want finite betas > 0; got"),
+    ],
+)
+def test_bad_betas(betas, message):
+    with pytest.raises(ValueError, match=message):
+        cj.solve_path(instances.program_of(GATED), betas)
