@@ -2,7 +2,7 @@
 
     python -m experiments.toy_cost_curves
 
-About 1.5 minutes on two CPU cores, half of it compilation (0.8 when run again).
+About 1 minute on two CPU cores, half of it compilation (0.5 when run again).
 
 Labels 1, -1, 1, 1, -1 at x = -2, ..., 2, with a bias column, are fitted by two-layer
 ReLU networks of 8, 15 and 50 neurons on
@@ -20,9 +20,8 @@ stationary point (Wang, Lacotte & Pilanci, ICLR 2022), most often at 1.126 times
 global optimum. Adam gets stuck less often: not every local method fails, but only the
 certificate tells which runs did.
 
-Source: the experiment follows Pilanci & Ergen, Neural Networks are Convex Regularizers
-(ICML 2020), figure 3, whose beta is not known here. At much smaller beta, slow
-convergence hides the local minima.
+Source: Pilanci & Ergen, Neural Networks are Convex Regularizers (ICML 2020), whose beta
+is not known here. At much smaller beta, slow convergence hides the local minima.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ import cvxjax as cj
 from experiments import _launch, _style
 from experiments._record import Claim, Verdict, resumable
 
-MINUTES = 1.5
+MINUTES = 1
 
 _KINK = 1e-2  # |x^T u| below this share of a neuron's largest: on the kink
 _DEAD = 1e-4  # neurons below this share of the largest one
@@ -136,7 +135,7 @@ def _convex(config: Config, X: np.ndarray, y: np.ndarray) -> dict[str, np.ndarra
 
     def objective(variables: Any) -> np.ndarray:
         value = cj.networks.weight_decay_objective(
-            program.network(), variables, X, y, beta=config.beta
+            program.network(), variables, program.X, program.y, beta=config.beta
         )
         return np.asarray(value)
 
@@ -175,7 +174,7 @@ def _train(
         record_every=max(1, steps // 1000),
     )
     objective, marks = np.asarray(result.objective), np.asarray(result.steps)
-    # Even steps of a logarithmic axis: a hundredth of the file, the same picture.
+    # Even steps on the logarithmic axis: a fifth of the file, the same picture.
     kept = np.unique(np.geomspace(1, len(marks) - 1, 200).round().astype(int))
     kept = np.append(0, kept)
     params = result.variables["params"]

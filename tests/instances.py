@@ -52,11 +52,15 @@ def sampled(X: np.ndarray) -> Any:
     return cj.arrangements.sample_patterns(jax.random.key(1), X, num=5)
 
 
-def repeated(X: np.ndarray) -> Any:
-    """Every pattern twice."""
-    once = cj.arrangements.enumerate_patterns(X)
-    twice = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf]), once)
-    return twice
+def repeated(X: np.ndarray, most: int | None = None) -> Any:
+    """Every pattern, repeated until there are as many as [n, d] may have.
+
+    Programs of one shape then share their compiled solver.
+    """
+    patterns = cj.arrangements.enumerate_patterns(X)
+    most = cj.arrangements.count_bound(*X.shape) if most is None else most
+    index = jnp.arange(most) % len(patterns.masks)
+    return patterns.replace(masks=patterns.masks[index], gates=patterns.gates[index])
 
 
 def all_inactive(X: np.ndarray) -> Any:
@@ -87,12 +91,14 @@ PROGRAMS: dict[str, Callable[..., Any]] = {
     },
     **{
         f"two_layer/gated/{loss}": functools.partial(two_layer, loss=loss, gated=True)
-        for loss in REAL_LABELS + SIGN_LABELS
+        for loss in ("squared", "logistic", "hinge", "interpolation")
     },
     "two_layer/three features": functools.partial(two_layer, draw_data(6, 3)[0]),
     "two_layer/sampled": functools.partial(two_layer, patterns=sampled),
-    "two_layer/duplicate rows": functools.partial(two_layer, duplicate_rows()),
-    "two_layer/zero rows": functools.partial(two_layer, zero_rows()),
+    "two_layer/duplicate rows": functools.partial(
+        two_layer, duplicate_rows(), patterns=repeated
+    ),
+    "two_layer/zero rows": functools.partial(two_layer, zero_rows(), patterns=repeated),
     "two_layer/rank two": functools.partial(two_layer, rank_two()),
     "two_layer/one feature": functools.partial(two_layer, draw_data(5, 1)[0]),
     "two_layer/one sample": functools.partial(two_layer, draw_data(1, 3)[0]),
@@ -100,9 +106,8 @@ PROGRAMS: dict[str, Callable[..., Any]] = {
         two_layer, np.abs(draw_data(8, 2)[0]), patterns=all_inactive
     ),
     "two_layer/zero data": functools.partial(two_layer, np.zeros((8, 2))),
-    "two_layer/duplicate patterns": functools.partial(two_layer, patterns=repeated),
     "two_layer/gated/duplicate rows": functools.partial(
-        two_layer, duplicate_rows(), gated=True
+        two_layer, duplicate_rows(), patterns=repeated, gated=True
     ),
     "two_layer/gated/all inactive": functools.partial(
         two_layer, np.abs(draw_data(8, 2)[0]), patterns=all_inactive, gated=True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from typing import Any
 
@@ -12,11 +13,12 @@ from scipy.optimize import nnls
 
 def clarabel(problem: cp.Problem) -> float:
     """The optimal value, at the tightest tolerance that Clarabel attains."""
-    for tolerance in (1e-11, 1e-10, 1e-9):
+    for tolerance in (1e-11, 1e-10, 1e-9, 1e-8):
         tolerances = {f"tol_{k}": tolerance for k in ("gap_abs", "gap_rel", "feas")}
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Solution may be inaccurate")
-            problem.solve(solver=cp.CLARABEL, **tolerances)
+            with contextlib.suppress(cp.SolverError):
+                problem.solve(solver=cp.CLARABEL, **tolerances)
         if problem.status == cp.OPTIMAL:
             return float(problem.value)
     raise RuntimeError(f"Clarabel: {problem.status}")
@@ -44,17 +46,24 @@ def cvxpy_loss(loss: Any, z: Any, y: np.ndarray) -> tuple[Any, list[Any]]:
 
 
 def two_layer_optimum(program: Any) -> float:
-    """The optimal value of a two-layer program, by CVXPY and Clarabel."""
+    """The optimal value of a two-layer program, by CVXPY and Clarabel.
+
+    Without what changes no optimum and Clarabel does not like: repeated patterns,
+    repeated constraints, and directions outside the row space of X.
+    """
     X = np.asarray(program.X, np.float64)
     y = np.asarray(program.y, np.float64)
-    masks = np.asarray(program.masks, np.float64)
+    masks = np.unique(np.asarray(program.masks), axis=0).astype(np.float64)
+    _, distinct = np.unique(np.vstack([X.T, masks]), axis=1, return_index=True)
+    _, values, basis = np.linalg.svd(X, full_matrices=False)
+    X = X @ basis[: max(1, int(np.sum(values > 1e-12 * values[0])))].T
     v, w = (cp.Variable((X.shape[1], len(masks))) for _ in range(2))
     z = cp.sum(cp.multiply(masks.T, X @ (v - w)), axis=1)
     objective, constraints = cvxpy_loss(program.loss, z, y)
     penalty = cp.sum(cp.norm(v, axis=0)) + cp.sum(cp.norm(w, axis=0))
     if program.cones is not None:
-        signs = 2 * masks.T - 1
-        constraints += [cp.multiply(signs, X @ u) >= 0 for u in (v, w)]
+        signs = 2 * masks.T[distinct] - 1
+        constraints += [cp.multiply(signs, X[distinct] @ u) >= 0 for u in (v, w)]
     return clarabel(
         cp.Problem(cp.Minimize(objective + float(program.beta) * penalty), constraints)
     )

@@ -116,20 +116,6 @@ def test_dual_without_multipliers_is_as_good(name):
     assert_allclose(got.dual, want.dual, rtol=1e-7)
 
 
-@pytest.mark.parametrize("name", ["two_layer/squared", "two_layer/hinge"])
-def test_float32_solution_is_judged_in_float64(name):
-    program = instances.PROGRAMS[name](dtype=np.float32)
-    optimum = instances.reference_of(name).optimum(program)
-    solution = cj.solve(program)
-    certificate = assert_rigorous(program, solution, optimum)
-    assert type(certificate.primal) is type(certificate.dual) is float
-    assert certificate.gap <= 1e-4
-    params = np.asarray(solution.params, np.float64)
-    fixed = program.judge().repair(params, keep_predictions=False)
-    violation = instances.reference_of(name).violation(program, fixed)
-    assert violation <= 1e-15
-
-
 def test_hard_margin_is_met_by_scaling():
     program, solution, optimum = solved("two_layer/hard_margin")
     half = solution.replace(params=solution.params / 2)

@@ -15,7 +15,6 @@ SOLVED = [
     "two_layer/three features",
     "two_layer/rank two",
     "two_layer/duplicate rows",
-    "two_layer/duplicate patterns",
 ]
 
 

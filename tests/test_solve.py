@@ -123,7 +123,8 @@ def test_path_has_the_objectives_of_cold_solves(name, solver):
         assert cj.certify(at, warm).gap <= 1e-6
         optimum = instances.reference_of(name).optimum(at)
         assert abs(float(warm.objective) - optimum) <= 1e-6 * max(1, optimum)
-    assert saved > 0
+    if isinstance(solver, cj.solvers.Fista):
+        assert saved > 0
 
 
 def test_path_ignores_the_programs_own_beta():

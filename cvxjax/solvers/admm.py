@@ -26,6 +26,7 @@ from cvxjax.feasible import feasible_point
 from cvxjax.linalg import ShiftedEigh
 from cvxjax.regularisers import prox_group
 from cvxjax.solvers import loop
+from cvxjax.solvers.anderson import Anderson
 
 Array = jax.Array
 
@@ -45,6 +46,9 @@ class AdmmState(struct.PyTreeNode, kw_only=True):
     inverse: Array  # [d, d], (I + gamma A^T A)^{-1}
     kernel: ShiftedEigh  # of F (I x inverse) F^T
     repair: Array | None  # [2, P, n], multipliers of the projection into the cones
+    origin: Array  # [N], where the running cycle of steps started
+    clock: Array  # [], int32, steps since the start
+    anderson: Anderson
     progress: loop.Progress
 
 
@@ -58,6 +62,8 @@ class Admm(struct.PyTreeNode, kw_only=True):
       rho: first penalty, in units of beta over a typical block norm.
       cone_weight: gamma in units of d / n: what A w = s weighs against w = v.
       relaxation: in [1, 2).
+      memory: of Anderson acceleration, static.
+      cycle: steps between two accelerations, static.
     """
 
     tol: Any = None
@@ -66,6 +72,8 @@ class Admm(struct.PyTreeNode, kw_only=True):
     rho: Any = 1.0
     cone_weight: Any = 150.0
     relaxation: Any = 1.6
+    memory: int = struct.field(pytree_node=False, default=8)
+    cycle: int = struct.field(pytree_node=False, default=10)
     projection_steps: int = struct.field(pytree_node=False, default=30)
 
     def refuse(self, program: Any) -> str | None:
@@ -84,7 +92,7 @@ class Admm(struct.PyTreeNode, kw_only=True):
         zero_s = None if cones is None else jnp.zeros(w.shape[:2] + (n,), w.dtype)
         z = None if loss.quadratic else program.forward(w)
         rho = jnp.asarray(self.rho, w.dtype) * self._unit(program, kernel)
-        return AdmmState(
+        state = AdmmState(
             w=w,
             v=w,
             u_v=jnp.zeros_like(w),
@@ -97,8 +105,12 @@ class Admm(struct.PyTreeNode, kw_only=True):
             inverse=inverse,
             kernel=kernel,
             repair=zero_s,
+            origin=w,
+            clock=jnp.asarray(0, jnp.int32),
+            anderson=Anderson.start(w.ravel(), self.memory),
             progress=loop.Progress.start(self, program, w),
         )
+        return self._restart(program, state)
 
     def _gamma(self, program: Any, dtype: Any) -> Array:
         n, d = program.X.shape
@@ -112,6 +124,58 @@ class Admm(struct.PyTreeNode, kw_only=True):
         return jnp.where(unit > 0, unit, 1)
 
     def step(self, program: Any, state: AdmmState) -> AdmmState:
+        """One step of ADMM, and after every `cycle` of them an Anderson move."""
+        state = self._plain_step(program, state)
+        state = state.replace(clock=state.clock + 1)
+        due = state.clock % self.cycle == 0
+        return jax.lax.cond(due, self._accelerate, lambda _, s: s, program, state)
+
+    def _accelerate(self, program: Any, state: AdmmState) -> AdmmState:
+        point, anderson = state.anderson.move(state.origin, self._pack(program, state))
+        return self._unpack(program, state.replace(origin=point, anderson=anderson))
+
+    def _restart(self, program: Any, state: AdmmState) -> AdmmState:
+        """Starts a cycle here, with nothing remembered."""
+        point = self._pack(program, state)
+        return state.replace(
+            origin=point,
+            clock=jnp.zeros_like(state.clock),
+            anderson=Anderson.start(point, self.memory),
+        )
+
+    def _scales(self, program: Any, state: AdmmState) -> tuple[Array, Array]:
+        gamma = self._gamma(program, state.w.dtype)
+        return jnp.sqrt(gamma), jnp.sqrt(state.rho_z / state.rho)
+
+    def _pack(self, program: Any, state: AdmmState) -> Array:
+        """v + u_v, s + u_s and z + u_z, which determine the state, in ADMM's metric."""
+        cone, fit = self._scales(program, state)
+        parts = [(state.v + state.u_v).ravel()]
+        if state.s is not None:
+            parts.append(cone * (state.s + state.u_s).ravel())
+        if state.z is not None:
+            parts.append(fit * (state.z + state.u_z))
+        return jnp.concatenate(parts)
+
+    def _unpack(self, program: Any, state: AdmmState) -> AdmmState:
+        """Sets v, s, z and their duals from `origin`."""
+        cone, fit = self._scales(program, state)
+        x, start = state.origin, state.w.size
+        shifted = x[:start].reshape(state.w.shape)
+        v = prox_group(shifted, program.beta / state.rho)
+        state = state.replace(v=v, u_v=shifted - v)
+        if state.s is not None:
+            stop = start + state.s.size
+            shifted = x[start:stop].reshape(state.s.shape) / cone
+            s, start = jnp.maximum(shifted, 0), stop
+            state = state.replace(s=s, u_s=shifted - s)
+        if state.z is not None:
+            shifted = x[start:] / fit
+            z = program.loss.prox(shifted, program.y, 1 / state.rho_z)
+            state = state.replace(z=z, u_z=shifted - z)
+        return state
+
+    def _plain_step(self, program: Any, state: AdmmState) -> AdmmState:
         cones, a = program.cones, self.relaxation
         quadratic = program.loss.quadratic
         ratio = (1 if quadratic else state.rho_z) / state.rho
@@ -155,12 +219,18 @@ class Admm(struct.PyTreeNode, kw_only=True):
         progress = state.progress.update(
             self, program, point, candidates, multipliers, finite_of=state.w
         )
-        return self._balance(program, state.replace(progress=progress, repair=repair))
+        state = state.replace(progress=progress, repair=repair)
+        return jax.lax.cond(
+            _due(progress.iteration // self.check_every),
+            lambda s: self._restart(program, self._balance(program, s)),
+            lambda s: s,
+            state,
+        )
 
     def _balance(self, program: Any, state: AdmmState) -> AdmmState:
         """Multiplies each penalty by the root of its relative residuals' ratio."""
         gamma = 0 if program.cones is None else self._gamma(program, state.w.dtype)
-        after = self.step(program, state)
+        after = self._plain_step(program, state)
 
         def norm(block: Array, cone: Array | None) -> Array:
             extra = 0 if cone is None else gamma * jnp.sum(cone**2)
@@ -188,6 +258,12 @@ class Admm(struct.PyTreeNode, kw_only=True):
         dual = size(after.z - state.z) / _positive(size(after.u_z))
         factor = _balance_factor(primal, dual)
         return state.replace(rho_z=state.rho_z * factor, u_z=state.u_z / factor)
+
+
+def _due(check: Array) -> Array:
+    """Whether the penalties may move: ever more rarely, so that they settle."""
+    nearest = jnp.round(jnp.log(jnp.maximum(check, 1)) / jnp.log(1.3))
+    return (check <= 4) | (check == jnp.round(1.3**nearest).astype(check.dtype))
 
 
 def _positive(x: Array) -> Array:

@@ -31,8 +31,13 @@ def test_float32(name, solver):
     assert solution.gap <= 1e-4
 
     certificate = cj.certify(program, solution)
+    assert type(certificate.primal) is type(certificate.dual) is float
     assert certificate.gap <= 1e-4
     assert certificate.cone_violation <= 1e-6
+    keep = program.loss.constraint is not None
+    params = np.asarray(solution.params, np.float64)
+    fixed = program.judge().repair(params, keep_predictions=keep)
+    assert instances.reference_of(name).violation(program, fixed) <= 1e-15
     assert certificate.dual <= optimum + 1e-8
     assert certificate.primal >= optimum - 1e-8
 

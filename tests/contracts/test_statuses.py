@@ -7,11 +7,7 @@ import pytest
 import cvxjax as cj
 from tests import instances
 
-PAIRS = [
-    ("two_layer/squared", "Admm"),
-    ("two_layer/gated/squared", "Admm"),
-    ("two_layer/gated/squared", "Fista"),
-]
+PAIRS = [("two_layer/squared", "Admm"), ("two_layer/gated/squared", "Fista")]
 
 
 @pytest.fixture(params=PAIRS, ids="-".join)
@@ -66,7 +62,7 @@ def contradiction(loss, gated):
     X[7] = X[0]
     y = np.sign(y) if loss == "hard_margin" else y
     y[7] = -y[0]
-    patterns = cj.arrangements.enumerate_patterns(X)
+    patterns = instances.repeated(X)
     return cj.programs.make_two_layer(
         X, y, patterns, beta=0.1, loss=getattr(cj.losses, loss)(), gated=gated
     )
@@ -87,9 +83,11 @@ def test_infeasible(loss, gated):
 
 def test_infeasible_because_no_neuron_is_active():
     X = np.abs(instances.draw_data(8, 2)[0])
-    program = instances.two_layer(
-        X, patterns=instances.all_inactive, loss="interpolation"
+    inactive = instances.all_inactive(X)
+    patterns = instances.repeated(X).replace(
+        masks=jnp.tile(inactive.masks, (16, 1)), gates=jnp.tile(inactive.gates, (16, 1))
     )
+    program = instances.two_layer(X, patterns=lambda _: patterns, loss="interpolation")
     solution = cj.solve(program, cj.solvers.Admm(tol=1e-7))
     assert solution.status == cj.Status.INFEASIBLE
 
@@ -97,7 +95,7 @@ def test_infeasible_because_no_neuron_is_active():
 def test_equal_rows_with_equal_labels_are_feasible():
     X, y = instances.draw_data(8, 2)
     X[7], y[7] = X[0], y[0]
-    patterns = cj.arrangements.enumerate_patterns(X)
+    patterns = instances.repeated(X)
     program = cj.programs.make_two_layer(
         X, y, patterns, beta=0.1, loss=cj.losses.interpolation()
     )

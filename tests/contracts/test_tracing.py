@@ -116,8 +116,9 @@ def test_jit_and_vmap_agree_with_separate_solves(case):
         assert cj.certify(at, one).gap <= 1e-6
 
 
-def test_jitted_run_is_the_driver(case):
-    program, solver, key = case
+def test_jitted_run_is_the_driver():
+    key = CASES[1]
+    program, solver = instances.program_of(key[0]), instances.SOLVERS[key[1]].solver
     want = instances.solution_of(*key)
     got = jax.jit(loop.run)(solver, program)
     assert int(got.iterations) == int(want.iterations)

@@ -1,0 +1,107 @@
+"""The driver's arithmetic: gaps, gauges, and points that satisfy every constraint."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+import cvxjax as cj
+from cvxjax.feasible import feasible_point
+from cvxjax.solvers import loop
+from tests import instances
+
+
+def test_default_tolerances():
+    assert loop.default_tol(jnp.float64) == 1e-8
+    assert loop.default_tol(jnp.float32) == 1e-4
+
+
+@pytest.mark.parametrize(
+    "objective, bound, want",
+    [
+        (0.5, 0.25, 0.25),
+        (8.0, 6.0, 0.25),
+        (2.0, 2.0, 0.0),
+        (np.inf, 0.0, np.inf),
+        (1.0, -np.inf, np.inf),
+        (np.nan, 0.0, np.inf),
+    ],
+)
+def test_relative_gap(objective, bound, want):
+    got = loop.relative_gap(jnp.asarray(objective), jnp.asarray(bound))
+    assert float(got) == want
+
+
+@pytest.mark.parametrize("checks", [(7, 3, [3, 6, 7]), (6, 3, [3, 6]), (2, 5, [2])])
+def test_iterations_end_at_max_iters(checks):
+    max_iters, check_every, want = checks
+    program = instances.program_of("two_layer/gated/squared")
+    solver = cj.solvers.Fista(tol=1e-12, max_iters=max_iters, check_every=check_every)
+    solution = cj.solve(program, solver)
+    assert np.asarray(solution.history.iteration).tolist() == want
+    assert int(solution.iterations) == max_iters
+
+
+def test_best_point_and_bound_are_kept():
+    """A worse point and a worse dual vector change neither side."""
+    program = instances.program_of("two_layer/squared")
+    solver = instances.SOLVERS["Admm"].solver
+    good = instances.solution_of("two_layer/squared", "Admm")
+    zero = jnp.zeros(program.shape)
+    progress = loop.Progress.start(solver, program, zero)
+    cones = good.multipliers * program.cones.lengths[None, None]
+    progress = progress.replace(iteration=progress.iteration + 1)
+    first = progress.update(
+        solver, program, good.params, [good.dual], cones, finite_of=zero
+    )
+    assert_allclose(first.objective, good.objective, rtol=1e-12)
+    assert_allclose(first.dual_bound, good.dual_bound, rtol=1e-9)
+    assert int(first.status) == cj.Status.CONVERGED
+    worse = program.cones.interior[None] * jnp.ones((2, 1, 1))
+    second = first.update(solver, program, worse, [-good.dual], cones, finite_of=zero)
+    assert second.objective == first.objective
+    assert second.dual_bound == first.dual_bound
+    assert_allclose(second.params, good.params)
+    assert_allclose(second.dual, first.dual)
+
+
+NAMES = [
+    "two_layer/squared",
+    "two_layer/interpolation",
+    "two_layer/hard_margin",
+    "two_layer/gated/interpolation",
+    "two_layer/zero rows",
+    "two_layer/rank two",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_feasible_point_is_feasible_and_near(name):
+    program, reference = instances.program_of(name), instances.reference_of(name)
+    rng = np.random.default_rng(0)
+    good = np.asarray(instances.solution_of(name, "Admm").params)
+    start = None
+    if program.cones is not None:
+        start = jnp.zeros(program.shape[:2] + program.y.shape)
+    moves = []
+    for size in (1e-6, 1e-2, 1.0):
+        w = jnp.asarray(good + size * rng.standard_normal(program.shape))
+        point, _ = feasible_point(program, w, start, steps=30)
+        assert reference.violation(program, point) <= 1e-13
+        z = reference.matrix(program) @ np.ravel(point)
+        y = np.asarray(program.y)
+        if program.loss.constraint == "equality":
+            assert_allclose(z, y, atol=1e-10)
+        if program.loss.constraint == "margin":
+            assert np.isfinite(program.loss.value(z, y)) or np.min(y * z) <= 0
+        moves.append(float(jnp.max(jnp.abs(point - good))))
+    assert moves[0] <= 1e-3
+
+
+def test_zero_blocks_stay_zero():
+    program = instances.program_of("two_layer/squared")
+    w = np.random.default_rng(0).standard_normal(program.shape)
+    w[0, ::2] = 0
+    start = jnp.zeros(program.shape[:2] + program.y.shape)
+    point, _ = feasible_point(program, jnp.asarray(w), start, steps=30)
+    assert np.all(np.asarray(point)[0, ::2] == 0)
