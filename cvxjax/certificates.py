@@ -14,6 +14,9 @@ import numpy as np
 from cvxjax.interfaces import Loss, Program
 from cvxjax.solution import Certificate, Solution
 
+_LINE_SEARCH = 60  # golden sections
+_UNBOUNDED = 1e6  # scale of a dual vector with polar gauge 0
+
 
 def certify(program: Program, solution: Solution) -> Certificate:
     """Bounds the optimum from both sides, apart from the solver.
@@ -73,9 +76,18 @@ def scaled_dual(
       v: [n].
       bound: upper bound of v's polar gauge, > 0.
     """
-    limit = beta / bound if bound > 0 else np.inf
-    candidates = [min(1.0, limit)] + ([limit] if np.isfinite(limit) else [])
-    return max(-float(loss.conjugate(-t * v, y)) for t in candidates)
+    value = lambda t: -float(loss.conjugate(-t * v, y))  # noqa: E731
+    if not np.isfinite(bound):
+        return value(0.0)
+    limit = beta / bound if bound > 0 else _UNBOUNDED
+    low, high = 0.0, limit
+    for _ in range(_LINE_SEARCH):
+        a, b = low + 0.382 * (high - low), low + 0.618 * (high - low)
+        if value(a) > value(b) or not np.isfinite(value(b)):
+            high = b
+        else:
+            low = a
+    return max(value(t) for t in (min(1.0, limit), limit, low, high))
 
 
 def relative_gap(primal: float, dual: float) -> float:

@@ -87,7 +87,8 @@ class SignConeJudge:
             blocks[:, part] = g, -g
             norms[:, part] = np.linalg.norm(blocks[:, part], axis=-1)
             if self.interior is not None and multipliers is not None:
-                mu = np.maximum(multipliers[:, part], 0)
+                mu = multipliers[:, part]
+                mu = np.where(np.isfinite(mu), np.maximum(mu, 0), 0)
                 moved = blocks[:, part] + self._signed(mu, part) @ self.X
                 tried = np.linalg.norm(moved, axis=-1)
                 norms[:, part] = np.minimum(norms[:, part], tried)

@@ -73,7 +73,7 @@ def _on_interval(
 class _Separable(struct.PyTreeNode):
     """What all losses share; f, its derivative, conjugate and prox are elementwise."""
 
-    name: ClassVar[str]
+    name: str = struct.field(pytree_node=False, default="")
     quadratic: ClassVar[bool] = False
     smoothness: ClassVar[float | None] = None
     constraint: ClassVar[str | None] = None
@@ -154,7 +154,7 @@ class _Margin(_Separable):
 class Squared(_Residual):
     """f(r) = r^2/2; f*(s) = s^2/2."""
 
-    name = "squared"
+    name: str = struct.field(pytree_node=False, default="squared")
     quadratic = True
     smoothness = 1.0
 
@@ -174,7 +174,7 @@ class Squared(_Residual):
 class Huber(_Residual, kw_only=True):
     """f(r) = r^2/2, delta |r| - delta^2/2 past delta; f*(s) = s^2/2 up to delta."""
 
-    name = "huber"
+    name: str = struct.field(pytree_node=False, default="huber")
     smoothness = 1.0
 
     delta: Array  # [], > 0
@@ -203,7 +203,7 @@ class Huber(_Residual, kw_only=True):
 class Interpolation(_Residual):
     """f(r) = 0 if r = 0, else +inf; f*(s) = 0."""
 
-    name = "interpolation"
+    name: str = struct.field(pytree_node=False, default="interpolation")
     constraint = "equality"
 
     def value(self, z: Array, y: Array) -> Array:
@@ -222,7 +222,7 @@ class Interpolation(_Residual):
 class Logistic(_Margin):
     """f(m) = log(1 + exp(-m)); f*(-p) = p log p + (1-p) log(1-p) on 0 <= p <= 1."""
 
-    name = "logistic"
+    name: str = struct.field(pytree_node=False, default="logistic")
     smoothness = 0.25
 
     def _f(self, xp: ModuleType, t: Array) -> Array:
@@ -264,7 +264,7 @@ class Logistic(_Margin):
 class Hinge(_Margin):
     """f(m) = max(0, 1 - m); f*(s) = s on -1 <= s <= 0."""
 
-    name = "hinge"
+    name: str = struct.field(pytree_node=False, default="hinge")
 
     def _f(self, xp: ModuleType, t: Array) -> Array:
         return xp.maximum(1 - t, 0)
@@ -282,7 +282,7 @@ class Hinge(_Margin):
 class SquaredHinge(_Margin):
     """f(m) = max(0, 1 - m)^2 / 2; f*(s) = s + s^2/2 on s <= 0."""
 
-    name = "squared_hinge"
+    name: str = struct.field(pytree_node=False, default="squared_hinge")
     smoothness = 1.0
 
     def _f(self, xp: ModuleType, t: Array) -> Array:
@@ -301,7 +301,7 @@ class SquaredHinge(_Margin):
 class HardMargin(_Margin):
     """f(m) = 0 if m >= 1, else +inf; f*(s) = s on s <= 0."""
 
-    name = "hard_margin"
+    name: str = struct.field(pytree_node=False, default="hard_margin")
     constraint = "margin"
 
     def _f(self, xp: ModuleType, t: Array) -> Array:

@@ -151,6 +151,10 @@ def make_two_layer(
         raise ValueError(f"want a loss of cvxjax.losses; got {type(loss).__name__}")
     labels = check_labels(y, data, loss)
     scale = check_beta(beta)
+    if not isinstance(patterns, Patterns):
+        raise ValueError(
+            f"want patterns of cvxjax.arrangements; got {type(patterns).__name__}"
+        )
     masks, gates = np.asarray(patterns.masks), np.asarray(patterns.gates)
     n, d = data.shape
     if masks.ndim != 2 or masks.shape[0] == 0:
@@ -163,9 +167,9 @@ def make_two_layer(
             f"{list(gates.shape)}"
         )
     gates = gates.astype(data.dtype)
+    _check_cells(data, masks, gates)
     cones = None
     if not gated:
-        _check_cells(data, masks, gates)
         cones, kept = make_sign_cones(data, masks, gates)
         if not kept.all():
             dropped = int(np.sum(~kept))
@@ -218,6 +222,8 @@ def check_beta(beta: Any) -> float:
 
 def _check_cells(X: np.ndarray, masks: np.ndarray, gates: np.ndarray) -> None:
     """Refuses gates of another data set; ties are left to the cones."""
+    if not np.all(np.isfinite(gates)):
+        raise ValueError("want finite gates; got NaN or infinity")
     values = gates @ X.T
     sizes = np.sqrt(np.sum(gates**2, axis=1))[:, None] * np.sqrt(np.sum(X**2, axis=1))
     clear = np.abs(values) > 64 * np.finfo(X.dtype).eps * sizes

@@ -133,7 +133,7 @@ class Progress(struct.PyTreeNode, kw_only=True):
     ) -> tuple[Progress, Array]:
         loss, y = program.loss, program.y
         bound = polar_gauge(program, v, multipliers)
-        limit = program.beta / jnp.where(bound > 0, bound, 1)
+        limit = jnp.where(bound > 0, program.beta / jnp.where(bound > 0, bound, 1), 1e6)
         best = self
         for t in (jnp.minimum(1, limit), limit):
             value = -loss.conjugate(-t * v, y)
@@ -247,6 +247,8 @@ def run_on_host(
       report: called with iteration, objective, dual bound, relative gap.
     """
     w = jnp.zeros(program.shape, program.X.dtype) if w is None else w
+    tol = default_tol(w.dtype) if solver.tol is None else solver.tol
+    solver = solver.replace(tol=jnp.asarray(tol, w.dtype))
     state = _init(solver, program, w)
     stride = solver.max_iters if report is None else report_every * solver.check_every
     until = stride
