@@ -38,6 +38,8 @@ def certify(program: Program, solution: Solution) -> Certificate:
     y = np.asarray(program.y, np.float64)
     params = np.asarray(solution.params, np.float64)
     violation = judge.violation(params)
+    if loss.constraint == "equality":
+        params = judge.match(params, y)
     params = judge.repair(params, keep_predictions=loss.constraint is not None)
     predictions = judge.predict(params)
     if loss.constraint == "margin" and np.min(y * predictions) > 0:
@@ -54,6 +56,7 @@ def certify(program: Program, solution: Solution) -> Certificate:
     dual = -np.inf
     for v in candidates:
         if np.all(np.isfinite(v)) and np.any(v):
+            v = -loss.clip_dual(-v, y)
             bound = judge.polar_bound(v, multipliers)
             dual = max(dual, scaled_dual(loss, v, y, beta, bound))
     zero = -float(loss.conjugate(0 * y, y))

@@ -39,7 +39,7 @@ class Loss(Protocol):
 
     @property
     def constraint(self) -> str | None:
-        """What L demands: "equality" is z = y, "margin" is y z >= 1; None: no domain."""
+        """Its constraint: "equality", z = y; "margin", y z >= 1; None: none."""
         ...
 
     def value(self, z: Any, y: Any) -> Any:
@@ -52,6 +52,10 @@ class Loss(Protocol):
 
     def conjugate(self, u: Any, y: Any) -> Any:
         """L*(u) = sup_z u^T z - L(z, y), a scalar; +inf outside the domain."""
+        ...
+
+    def clip_dual(self, u: Any, y: Any) -> Any:
+        """The nearest point of L*'s domain, [n]."""
         ...
 
     def prox(self, x: Any, y: Any, step: Any) -> Any:
@@ -75,6 +79,10 @@ class Judge(Protocol):
 
     def repair(self, params: np.ndarray, *, keep_predictions: bool) -> np.ndarray:
         """Parameters inside the cones, near `params`."""
+        ...
+
+    def match(self, params: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Parameters near `params` whose predictions are y, where that can be."""
         ...
 
     def polar_bound(self, v: np.ndarray, multipliers: np.ndarray | None) -> float:

@@ -67,6 +67,22 @@ class SignConeJudge:
             fixed[:, part] += lift[..., None] * inner
         return fixed
 
+    def match(self, params: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Adds the least change, blocks weighted by their norms, so that F w = y.
+
+        Does nothing where the predictions are y to rounding or y is out of reach.
+        """
+        weights = np.linalg.norm(params, axis=-1)
+        total = weights.sum(axis=0)
+        masks = self.masks.astype(np.float64)
+        gram = (masks.T @ (total[:, None] * masks)) * (self.X @ self.X.T)
+        for _ in range(2):
+            miss = y - self.predict(params)
+            v = np.linalg.lstsq(gram, miss, rcond=None)[0]
+            step = np.where(self.masks, v, 0) @ self.X
+            params = params + weights[..., None] * np.stack([step, -step])
+        return params
+
     def polar_bound(self, v: np.ndarray, multipliers: np.ndarray | None) -> float:
         """A rigorous upper bound of max_b max {v^T F w_b : ||w_b|| <= 1, A w_b >= 0}.
 

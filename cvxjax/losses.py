@@ -10,6 +10,7 @@ with y_i in {-1, +1} in the second row. The record of a loss meets `interfaces.L
     value(z, y)        L(z, y), scalar; +inf outside the domain
     gradient(z, y)     an element of the subdifferential at z, shape of z
     conjugate(u, y)    L*(u) = sup_z u^T z - L(z, y), scalar; +inf outside the domain
+    clip_dual(u, y)    the point of L*'s domain nearest to u, shape of u
     prox(x, y, step)   argmin_z L(z, y) + ||z - x||^2 / (2 step), shape of x; step > 0
 
 z, u, x and y have one common shape, [n] or any other (the sum runs over all entries);
@@ -78,11 +79,15 @@ class _Separable(struct.PyTreeNode):
     smoothness: ClassVar[float | None] = None
     constraint: ClassVar[str | None] = None
     _labels: ClassVar[str]
+    _domain: ClassVar[tuple[float | None, float | None] | None] = None
 
     def _f(self, xp: ModuleType, t: Array) -> Array: ...
     def _conjugate(self, xp: ModuleType, s: Array) -> Array: ...
     def _prox(self, xp: ModuleType, t: Array, step: Array) -> Array: ...
     def _legal(self, y: np.ndarray) -> np.ndarray: ...
+
+    def _clip(self, xp: ModuleType, s: Array) -> Array:
+        return s if self._domain is None else xp.clip(s, *self._domain)
 
     def _slope(self, xp: ModuleType, t: Array) -> Array:
         return xp.zeros_like(t)  # Kept by the two constraints.
@@ -118,6 +123,10 @@ class _Residual(_Separable):
         xp, u, y = _prepare(u, y)
         return xp.sum(u * y + self._conjugate(xp, u))
 
+    def clip_dual(self, u: Array, y: Array) -> Array:
+        xp, u, _ = _prepare(u, y)
+        return self._clip(xp, u)
+
     def prox(self, x: Array, y: Array, step: Array) -> Array:
         xp, x, y, step = _prepare(x, y, step)
         return y + self._prox(xp, x - y, step)
@@ -142,6 +151,10 @@ class _Margin(_Separable):
     def conjugate(self, u: Array, y: Array) -> Array:
         xp, u, y = _prepare(u, y)
         return xp.sum(self._conjugate(xp, y * u))
+
+    def clip_dual(self, u: Array, y: Array) -> Array:
+        xp, u, y = _prepare(u, y)
+        return y * self._clip(xp, y * u)
 
     def prox(self, x: Array, y: Array, step: Array) -> Array:
         xp, x, y, step = _prepare(x, y, step)
@@ -181,6 +194,10 @@ class Huber(_Residual, kw_only=True):
 
     def _threshold(self, xp: ModuleType, t: Array) -> Array:
         return xp.asarray(self.delta, dtype=t.dtype)
+
+    def _clip(self, xp: ModuleType, s: Array) -> Array:
+        delta = self._threshold(xp, s)
+        return xp.clip(s, -delta, delta)
 
     def _f(self, xp: ModuleType, t: Array) -> Array:
         h = xp.minimum(xp.abs(t), self._threshold(xp, t))
@@ -223,6 +240,7 @@ class Logistic(_Margin):
     """f(m) = log(1 + exp(-m)); f*(-p) = p log p + (1-p) log(1-p) on 0 <= p <= 1."""
 
     name: str = struct.field(pytree_node=False, default="logistic")
+    _domain = (-1, 0)
     smoothness = 0.25
 
     def _f(self, xp: ModuleType, t: Array) -> Array:
@@ -265,6 +283,7 @@ class Hinge(_Margin):
     """f(m) = max(0, 1 - m); f*(s) = s on -1 <= s <= 0."""
 
     name: str = struct.field(pytree_node=False, default="hinge")
+    _domain = (-1, 0)
 
     def _f(self, xp: ModuleType, t: Array) -> Array:
         return xp.maximum(1 - t, 0)
@@ -283,6 +302,7 @@ class SquaredHinge(_Margin):
     """f(m) = max(0, 1 - m)^2 / 2; f*(s) = s + s^2/2 on s <= 0."""
 
     name: str = struct.field(pytree_node=False, default="squared_hinge")
+    _domain = (None, 0)
     smoothness = 1.0
 
     def _f(self, xp: ModuleType, t: Array) -> Array:
@@ -302,6 +322,7 @@ class HardMargin(_Margin):
     """f(m) = 0 if m >= 1, else +inf; f*(s) = s on s <= 0."""
 
     name: str = struct.field(pytree_node=False, default="hard_margin")
+    _domain = (None, 0)
     constraint = "margin"
 
     def _f(self, xp: ModuleType, t: Array) -> Array:

@@ -100,7 +100,9 @@ def default_solver(program: Program) -> Any:
 def _check_solver(solver: Any, program: Any) -> None:
     name = type(solver).__name__
     if isinstance(solver, type):
-        raise ValueError(f"want a solver, {solver.__name__}(...); got the class")
+        raise ValueError(
+            f"want a solver of cvxjax.solvers; got the class {solver.__name__}"
+        )
     if not isinstance(solver, Solver):
         raise ValueError(f"want a solver of cvxjax.solvers; got {name}")
     reason = solver.refuse(program)

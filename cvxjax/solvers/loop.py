@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import struct
 from jax.typing import ArrayLike
 
+from cvxjax import linalg
 from cvxjax.regularisers import group_norms
 from cvxjax.solution import History, Solution, Status
 
@@ -80,7 +81,7 @@ class Progress(struct.PyTreeNode, kw_only=True):
             multipliers=multipliers,
             objective=jnp.asarray(program.objective(zero), dtype),
             dual_bound=-jnp.asarray(program.loss.conjugate(jnp.zeros_like(y), y)),
-            status=jnp.asarray(Status.RUNNING, jnp.int32),
+            status=_first_status(program),
             iteration=jnp.asarray(0, jnp.int32),
             last_gain=jnp.asarray(0, jnp.int32),
             mark=jnp.asarray(jnp.inf, dtype),
@@ -201,6 +202,23 @@ class Progress(struct.PyTreeNode, kw_only=True):
             history=self.history,
             scope=program.scope,
         )
+
+
+def _first_status(program: Any) -> Array:
+    """INFEASIBLE if labels that must be fitted exactly are out of reach of F.
+
+    The cones of one pattern span all directions, so only the range of F matters.
+    """
+    if program.loss.constraint != "equality":
+        return jnp.asarray(Status.RUNNING, jnp.int32)
+    y = program.y
+    eye = jnp.eye(program.shape[-1], dtype=y.dtype)
+    ones = jnp.ones(program.shape[:-1], y.dtype)
+    gram = program.response(ones, eye)
+    miss = y - linalg.dot(gram, linalg.ShiftedEigh.factor(gram).pinv(y))
+    size = lambda x: jnp.sqrt(jnp.sum(x * x))  # noqa: E731
+    out = size(miss) > jnp.sqrt(jnp.finfo(y.dtype).eps) * size(y)
+    return jnp.where(out, Status.INFEASIBLE, Status.RUNNING).astype(jnp.int32)
 
 
 def advance(solver: Any, program: Any, state: Any, until: ArrayLike) -> Any:
