@@ -38,7 +38,7 @@ def certify(program: Program, solution: Solution) -> Certificate:
     y = np.asarray(program.y, np.float64)
     params = np.asarray(solution.params, np.float64)
     violation = judge.violation(params)
-    if loss.constraint == "equality":
+    if loss.constraint == "equality" and np.all(np.isfinite(params)):
         params = judge.match(params, y)
     params = judge.repair(params, keep_predictions=loss.constraint is not None)
     predictions = judge.predict(params)

@@ -131,6 +131,11 @@ def find_lines(X: np.ndarray) -> Lines:
         column = _power_of_two(A, axis=0)
         A, scale = A / column, scale * column[0]
         A /= _power_of_two(A, axis=1)
+    sign = np.sign(A[np.arange(len(A)), np.argmax(A != 0, axis=1)])
+    _, first, same = np.unique(
+        sign[:, None] * A, axis=0, return_index=True, return_inverse=True
+    )
+    twin = first[same.reshape(-1)]
     A = unit(A)
     U, s, Vt = np.linalg.svd(A, full_matrices=False)
     rank = int(np.sum(s > max(X.shape) * np.finfo(X.dtype).eps * s[0]))
@@ -140,6 +145,7 @@ def find_lines(X: np.ndarray) -> Lines:
         U, s, Vt = np.linalg.svd(U, full_matrices=False)
         U, to_gate = unit(U), to_gate @ (Vt.T / s)
         condition = max(condition, s[0] / s[-1])
+    U = (sign * sign[twin])[:, None] * U[twin]  # equal rows stay equal
     tolerance = 1e-14 * float(condition)
 
     key = U @ np.random.default_rng(0).standard_normal(rank)
