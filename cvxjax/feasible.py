@@ -20,8 +20,8 @@ Array = jax.Array
 
 
 def feasible_point(
-    program: Any, w: Array, multipliers: Array | None, *, steps: int
-) -> tuple[Array, Array | None]:
+    program: Any, w: Array, multipliers: Any, *, steps: int
+) -> tuple[Array, Any]:
     """A feasible point near w.
 
     Args:

@@ -11,7 +11,7 @@ longer RUNNING, and a *judge* is a program's float64 NumPy reading of itself, fo
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -37,10 +37,8 @@ class Loss(Protocol):
         """The Lipschitz constant of the gradient; None if L is not smooth."""
         ...
 
-    @property
-    def constraint(self) -> str | None:
-        """Its constraint: "equality", z = y; "margin", y z >= 1; None: none."""
-        ...
+    constraint: ClassVar[str | None]
+    """Its constraint: "equality", z = y; "margin", y z >= 1; None: none."""
 
     def value(self, z: Any, y: Any) -> Any:
         """L(z, y), a scalar; +inf outside the domain."""
@@ -94,11 +92,18 @@ class Judge(Protocol):
 class Program(Protocol):
     """A convex problem that solvers, the certificate and recovery understand."""
 
+    X: Any
     y: Any
     beta: Any
     loss: Any
     scope: Scope
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the parameters."""
+        ...
+
+    def replace(self, **changes: Any) -> Any: ...
     def forward(self, w: Any) -> Array: ...
     def adjoint(self, r: Array) -> Any: ...
     def penalty(self, w: Any) -> Array: ...
@@ -113,6 +118,7 @@ class Program(Protocol):
 class Solver(Protocol):
     """A frozen record with three pure functions; `solvers.loop` owns the loop."""
 
+    tol: Any
     max_iters: int
     check_every: int
 

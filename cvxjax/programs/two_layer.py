@@ -113,14 +113,16 @@ class TwoLayerProgram(struct.PyTreeNode, kw_only=True):
         Args:
           w: [2, P, d], feasible.
         """
-        w = np.asarray(w)
-        if w.shape != self.shape:
-            raise ValueError(f"want params {list(self.shape)}; got {list(w.shape)}")
+        blocks = np.asarray(w)
+        if blocks.shape != self.shape:
+            raise ValueError(
+                f"want params {list(self.shape)}; got {list(blocks.shape)}"
+            )
         if self.cones is None:
-            first, second = recovery.balance(w[0] - w[1])
+            first, second = recovery.balance(blocks[0] - blocks[1])
             gates = {"gates": {"gates": jnp.asarray(self.gates)}}
             return recovery.two_layer_variables(first, second) | gates
-        return recovery.two_layer_variables(*recovery.neurons(w))
+        return recovery.two_layer_variables(*recovery.neurons(blocks))
 
 
 def make_two_layer(

@@ -37,15 +37,15 @@ class AdmmState(struct.PyTreeNode, kw_only=True):
     w: Array  # [2, P, d]
     v: Array  # [2, P, d]
     u_v: Array  # [2, P, d]
-    s: Array | None  # [2, P, n]
-    u_s: Array | None  # [2, P, n]
-    z: Array | None  # [n]
-    u_z: Array | None  # [n]
+    s: Any  # [2, P, n]; None without cones
+    u_s: Any  # [2, P, n]; None without cones
+    z: Any  # [n]; None if the loss is quadratic
+    u_z: Any  # [n]; None if the loss is quadratic
     rho: Array  # [], penalty of w = v; gamma rho is that of A w = s
     rho_z: Array  # [], penalty of F w = z
     inverse: Array  # [d, d], (I + gamma A^T A)^{-1}
     kernel: ShiftedEigh  # of F (I x inverse) F^T
-    repair: Array | None  # [2, P, n], multipliers of the projection into the cones
+    repair: Any  # [2, P, n], multipliers of the projection into the cones
     origin: Array  # [N], where the running cycle of steps started
     clock: Array  # [], int32, steps since the start
     anderson: Anderson
@@ -232,7 +232,7 @@ class Admm(struct.PyTreeNode, kw_only=True):
         gamma = 0 if program.cones is None else self._gamma(program, state.w.dtype)
         after = self._plain_step(program, state)
 
-        def norm(block: Array, cone: Array | None) -> Array:
+        def norm(block: Array, cone: Any) -> Array:
             extra = 0 if cone is None else gamma * jnp.sum(cone**2)
             return jnp.sqrt(jnp.sum(block**2) + extra)
 
