@@ -8,6 +8,7 @@ import pytest
 
 import cvxjax as cj
 from experiments import ecg_prediction as experiment
+from experiments._forecast import Split, make_split, nrmse
 from experiments._record import Verdict
 
 
@@ -17,18 +18,18 @@ def arrays() -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def split() -> experiment.Split:
+def split() -> Split:
     signal = experiment.load(experiment.Config.smoke())
-    return experiment.make_split(signal, 4, 0.7)
+    return make_split(signal, 4, 0.7)
 
 
 def test_split_whitens_the_training_windows_and_follows_in_time(split):
     n = int(0.7 * 196)
     assert split.X.shape == (n, 5)
     assert split.X_held.shape == (196 - n, 5)
-    covariance = split.X.T @ split.X / n
-    np.testing.assert_allclose(covariance, np.eye(5), atol=1e-9)
-    np.testing.assert_array_equal(split.X_held[:, -1], 1)
+    np.testing.assert_allclose(np.cov(split.X[:, :-1].T), np.eye(4), atol=1e-9)
+    for X in (split.X, split.X_held):
+        np.testing.assert_array_equal(X[:, -1], 1)
 
 
 def test_whitening_changes_no_linear_prediction(split):
@@ -38,7 +39,7 @@ def test_whitening_changes_no_linear_prediction(split):
     n = len(split.y)
     raw = np.column_stack([windows, np.ones(len(y))])
     prediction = raw @ np.linalg.lstsq(raw[:n], y[:n], rcond=None)[0]
-    expected = experiment.nrmse(prediction[n:], y[n:])
+    expected = nrmse(prediction[n:], y[n:])
     found = split.errors(lambda X: X @ split.linear)[1]
     assert found == pytest.approx(expected, rel=1e-8)
 
@@ -55,8 +56,8 @@ def test_every_linear_model_is_among_the_networks(split):
 
 def test_nrmse_of_perfection_and_of_the_mean():
     y = np.array([1.0, 2.0, 6.0])
-    assert experiment.nrmse(y, y) == 0
-    assert experiment.nrmse(np.full(3, 3.0), y) == pytest.approx(1)
+    assert nrmse(y, y) == 0
+    assert nrmse(np.full(3, 3.0), y) == pytest.approx(1)
 
 
 def test_certificate_and_recovered_network(arrays):
@@ -67,7 +68,7 @@ def test_certificate_and_recovered_network(arrays):
     assert np.all(arrays["scope"] == cj.Scope.SAMPLED.value)
     assert np.all(arrays["network_objective"] <= arrays["primal"] * (1 + 1e-8))
     assert np.all(arrays["network_objective"] >= arrays["dual"])
-    predicted = experiment.nrmse(arrays["convex_prediction"][0], arrays["y_test"])
+    predicted = nrmse(arrays["convex_prediction"][0], arrays["y_test"])
     assert arrays["convex_held"][0] == pytest.approx(predicted)
 
 

@@ -6,6 +6,7 @@ import pytest
 import cvxjax as cj
 from experiments import toy_cost_curves as experiment
 from experiments._record import Verdict
+from experiments._stationary import own_optimum
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def test_own_optimum_of_the_optimal_network_is_the_global_one():
     program = cj.programs.make_two_layer(X, y, patterns, beta=0.03)
     solution = cj.solve(program, cj.solvers.Admm(tol=1e-8))
     u, a = cj.recovery.two_layer_neurons(program.recover(solution.params))
-    own = experiment.own_optimum(u, a, X, y, 0.03)
+    own = own_optimum(u, a, X, y, 0.03)
     assert own == pytest.approx(float(solution.objective), rel=1e-5)
 
 
@@ -57,11 +58,9 @@ def test_own_optimum_of_one_neuron_and_of_none():
     X, y = cj.data.synthetic.five_points()
     u, a = np.array([[0.1, 1.0]]), np.array([1.0])
     w, _ = cj.recovery.balance(np.array([[0.0, 0.1]]))
-    assert experiment.own_optimum(u, a, X, y, 1e-6) == pytest.approx(
-        (5 - 16 / 30) / 2, rel=1e-5
-    )
-    assert experiment.own_optimum(0 * w, 0 * a, X, y, 0.03) == pytest.approx(2.5)
-    assert np.isnan(experiment.own_optimum(np.nan * w, a, X, y, 0.03))
+    assert own_optimum(u, a, X, y, 1e-6) == pytest.approx((5 - 16 / 30) / 2, rel=1e-5)
+    assert own_optimum(0 * w, 0 * a, X, y, 0.03) == pytest.approx(2.5)
+    assert np.isnan(own_optimum(np.nan * w, a, X, y, 0.03))
 
 
 def test_stuck_and_reached_runs_are_drawn_and_claimed(arrays):
