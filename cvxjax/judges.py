@@ -35,7 +35,9 @@ class SignConeJudge:
         return float(np.sum(np.linalg.norm(params, axis=-1)))
 
     def violation(self, params: np.ndarray) -> float:
-        """max(-A w, 0) / max|A w| over all blocks; 0 without cones."""
+        """max(-A w, 0) / max|A w| over all blocks; 0 without cones, inf for NaN."""
+        if not np.all(np.isfinite(params)):
+            return float("inf")
         if self.interior is None:
             return 0.0
         worst, size = 0.0, 0.0

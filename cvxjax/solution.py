@@ -105,7 +105,7 @@ class Certificate(struct.PyTreeNode, kw_only=True):
     primal: float
     dual: float
     gap: float  # (primal - dual) / max(1, |primal|)
-    cone_violation: float  # of the point that `primal` belongs to, relative to its size
+    cone_violation: float  # of the solution's params as they came, relative
     scope: Scope = struct.field(pytree_node=False)
 
     def __str__(self) -> str:
