@@ -202,12 +202,9 @@ class Admm(struct.PyTreeNode, kw_only=True):
         return state
 
     def check(self, program: Any, state: AdmmState) -> AdmmState:
-        cones, loss = program.cones, program.loss
+        loss = program.loss
         fit = program.forward(state.w)
-        multipliers = None
-        if cones is not None:
-            gamma = self._gamma(program, fit.dtype)
-            multipliers = jnp.maximum(-state.rho * gamma * state.u_s, 0)
+        multipliers = self._multipliers(program, state, state.u_s)
         candidates = []
         if loss.smoothness is not None:
             candidates.append(-loss.gradient(fit, program.y))
@@ -217,7 +214,13 @@ class Admm(struct.PyTreeNode, kw_only=True):
             program, state.v, state.repair, steps=self.projection_steps
         )
         progress = state.progress.update(
-            self, program, point, candidates, multipliers, finite_of=state.w
+            self,
+            program,
+            point,
+            candidates,
+            multipliers,
+            finite_of=state.w,
+            rays=[] if loss.constraint is None else self._rays(program, state),
         )
         state = state.replace(progress=progress, repair=repair)
         return jax.lax.cond(
@@ -226,6 +229,25 @@ class Admm(struct.PyTreeNode, kw_only=True):
             lambda s: s,
             state,
         )
+
+    def _multipliers(self, program: Any, state: AdmmState, u_s: Any) -> Any:
+        """Of the cones, [2, P, n], from their scaled duals; None without cones."""
+        if u_s is None:
+            return None
+        gamma = self._gamma(program, u_s.dtype)
+        return jnp.maximum(-state.rho * gamma * u_s, 0)
+
+    def _rays(self, program: Any, state: AdmmState) -> list[tuple[Array, Any]]:
+        """The duals and how one step moves them: for ever, where nothing is feasible.
+
+        Source: Banjac, Goulart, Stellato & Boyd (2019) on infeasibility in ADMM.
+        """
+        after = self._plain_step(program, state)
+        moved = None if state.u_s is None else after.u_s - state.u_s
+        return [
+            (-state.rho_z * u_z, self._multipliers(program, state, u_s))
+            for u_z, u_s in ((state.u_z, state.u_s), (after.u_z - state.u_z, moved))
+        ]
 
     def _balance(self, program: Any, state: AdmmState) -> AdmmState:
         """Multiplies each penalty by the root of its relative residuals' ratio."""

@@ -19,7 +19,7 @@ Array = jax.Array
 
 _PATIENCE = 50  # checks without progress, near the precision's floor
 _FLOOR = 1e5  # that floor, in machine epsilons
-_INFEASIBLE = 1e-9  # polar gauge over size of a dual ray
+_HUGE = 1e8  # parameters, in units of |y| / |X|
 
 
 def default_tol(dtype: Any) -> float:
@@ -107,6 +107,7 @@ class Progress(struct.PyTreeNode, kw_only=True):
         multipliers: Array | None,
         *,
         finite_of: Array,
+        rays: Sequence[tuple[Array, Array | None]] = (),
     ) -> Progress:
         """Keeps the better of old and new on both sides, and judges.
 
@@ -115,6 +116,7 @@ class Progress(struct.PyTreeNode, kw_only=True):
           candidates: dual vectors [n], scaled here to feasibility.
           multipliers: of the cones, [2, P, n], unit rows.
           finite_of: the iterate, looked at for NaN and infinity.
+          rays: dual vectors and multipliers that may prove it infeasible.
         """
         new = self
         objective = program.objective(point)
@@ -123,15 +125,14 @@ class Progress(struct.PyTreeNode, kw_only=True):
             params=jnp.where(better, point, self.params),
             objective=jnp.where(better, objective, self.objective),
         )
-        infeasible = jnp.asarray(False)
         for v in candidates:
-            new, ray = new._offer(program, v, multipliers)
-            infeasible |= ray
+            new = new._offer(program, v, multipliers)
+        infeasible = jnp.asarray(False)
+        for ray in rays:
+            infeasible |= _out_of_reach(program, *ray)
         return new._judge(solver, finite_of, infeasible)
 
-    def _offer(
-        self, program: Any, v: Array, multipliers: Array | None
-    ) -> tuple[Progress, Array]:
+    def _offer(self, program: Any, v: Array, multipliers: Array | None) -> Progress:
         loss, y = program.loss, program.y
         bound = polar_gauge(program, v, multipliers)
         limit = jnp.where(bound > 0, program.beta / jnp.where(bound > 0, bound, 1), 1e6)
@@ -147,13 +148,7 @@ class Progress(struct.PyTreeNode, kw_only=True):
                 if multipliers is None
                 else keep(t * multipliers, best.multipliers),
             )
-        if loss.constraint is None:
-            return best, jnp.asarray(False)
-        size = jnp.sqrt(jnp.sum(program.X**2) * jnp.sum(v**2))
-        gain = -loss.conjugate(-v, y)
-        scale = jnp.sqrt(jnp.sum(v**2) * jnp.sum(y**2))
-        ray = (bound < _INFEASIBLE * size) & (gain > 1e-6 * scale)
-        return best, ray
+        return best
 
     def _judge(self, solver: Any, iterate: Array, infeasible: Array) -> Progress:
         gap = self.gap
@@ -202,6 +197,19 @@ class Progress(struct.PyTreeNode, kw_only=True):
             history=self.history,
             scope=program.scope,
         )
+
+
+def _out_of_reach(program: Any, v: Array, multipliers: Array | None) -> Array:
+    """Whether a dual ray shows that the constraint takes huge parameters, if any do.
+
+    Any that meet it have R(w) >= -L*(-v) / gauge(v), for every v.
+    """
+    y, loss = program.y, program.loss
+    size = lambda x: jnp.sqrt(jnp.sum(x * x))  # noqa: E731
+    v = -loss.clip_dual(-v, y)
+    gauge = polar_gauge(program, v, multipliers)
+    gain = -loss.conjugate(-v, y)
+    return (gain > 0) & (gain * size(program.X) > _HUGE * gauge * size(y))
 
 
 def _first_status(program: Any) -> Array:
