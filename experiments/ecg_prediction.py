@@ -26,10 +26,10 @@ They move by 0.003 with the draw of the gates, and SGD's by 0.01 with its width,
 the recovered network, which depends on the solver's last digits: blocks that end near
 zero count.
 
-So the convex network is better than AR on four recordings of five, and better than SGD on
-two. Where it is, that is not because it was trained better: nearly every run of SGD ends
-at a lower objective, because it finds patterns that were not sampled. The certificate
-speaks of the sampled ones.
+So the convex network is better than AR on four recordings of five, and better than SGD
+on two. Where it is, that is not because it was trained better: nearly every run of SGD
+ends at a lower objective, because it finds patterns that were not sampled. The
+certificate speaks of the sampled ones.
 
 The default's test errors were seen while gates and features were chosen: Gaussian gates
 alone, without opposites and linear models, gave 0.14 to 0.2 there, worse than AR; and
@@ -413,14 +413,15 @@ def claims(arrays: dict[str, np.ndarray]) -> list[Claim]:
     return [
         Claim(
             "the convex network predicts ECG better (than what, is not known): lower "
-            "test error than a linear autoregressive model",
+            "test error than a linear autoregressive model (the module's docstring has "
+            "other recordings; on one of them it is not)",
             f"{_range(convex)} ({len(convex)} draws of patterns) against "
             f"{_range(linear)}; {_data_name(arrays)}, {_certificate(arrays)}",
             _lower(convex, linear),
         ),
         Claim(
-            "lower test error than networks of the same width trained by SGD (on this "
-            "recording: the module's docstring has others, where it is not)",
+            "lower test error than networks of the same width trained by SGD (on other "
+            "recordings it is not)",
             f"{_range(convex)} against {_range(arrays['sgd_held'])} at the same beta, "
             f"{arrays['beta']:g}, and {_range(arrays['own_held'])} at SGD's own, "
             f"{arrays['own_beta']:g} ({len(final)} seeds, {arrays['width']} neurons; "
