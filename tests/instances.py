@@ -144,6 +144,11 @@ def _smooth_without_cones(name: str) -> bool:
     return stem == "two_layer" and "gated" in tags and not _unsmooth(tags)
 
 
+def _squared(name: str) -> bool:
+    losses = [tag for tag in name.split("/") if tag in REAL_LABELS + SIGN_LABELS]
+    return losses in ([], ["squared"])
+
+
 def _unsmooth(tags: list[str]) -> bool:
     return any(t in REAL_LABELS + SIGN_LABELS and t not in SMOOTH for t in tags)
 
@@ -151,6 +156,7 @@ def _unsmooth(tags: list[str]) -> bool:
 SOLVERS: dict[str, SolverCase] = {
     "Admm": SolverCase(cj.solvers.Admm(tol=1e-7), lambda name: True),
     "Fista": SolverCase(cj.solvers.Fista(tol=1e-7), _smooth_without_cones),
+    "InteriorPoint": SolverCase(cj.solvers.InteriorPoint(tol=1e-9), _squared),
 }
 
 PAIRS = [

@@ -31,6 +31,8 @@ from cvxjax.solution import Scope
 
 Array = jax.Array
 
+_CHUNK_ELEMENTS = 1 << 22  # of `spread`'s temporary, over both signs twice as many
+
 
 class TwoLayerProgram(struct.PyTreeNode, kw_only=True):
     """The program above; parameters are [2, P, d], v first and w second."""
@@ -67,6 +69,31 @@ class TwoLayerProgram(struct.PyTreeNode, kw_only=True):
         """
         gram = linalg.dot(linalg.dot(self.X, inner), self.X.T)
         return linalg.masked_gram(self.masks, jnp.sum(weights, axis=0), gram)
+
+    def spread(self, factors: Array) -> Array:
+        """sum_b F_b C_b C_b^T F_b^T, [n, n], for a factor C_b of each block.
+
+        Args:
+          factors: [2, P, d, d].
+        """
+        n, d = self.X.shape
+        P = self.masks.shape[0]
+        size = max(1, min(P, _CHUNK_ELEMENTS // (n * d)))
+        chunks = -(-P // size)
+        missing = chunks * size - P
+        masks = jnp.pad(self.masks, ((0, missing), (0, 0)))
+        factors = jnp.pad(factors, ((0, 0), (0, missing), (0, 0), (0, 0)))
+        factors = factors.reshape(2, chunks, size, d, d).transpose(1, 3, 2, 0, 4)
+
+        def add(total: Array, chunk: tuple[Array, Array]) -> tuple[Array, None]:
+            mask, columns = chunk  # [size, n], [d, size, 2, d]
+            fit = linalg.dot(self.X, columns.reshape(d, -1))
+            fit = fit.reshape(n, size, 2 * d)
+            fit = jnp.where(mask.T[..., None], fit, 0).reshape(n, -1)
+            return total + linalg.dot(fit, fit.T), None
+
+        zero = jnp.zeros((n, n), self.X.dtype)
+        return jax.lax.scan(add, zero, (masks.reshape(chunks, size, n), factors))[0]
 
     def penalty(self, w: Array) -> Array:
         """sum_i ||w_0i|| + ||w_1i||, without beta."""

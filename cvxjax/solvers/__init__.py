@@ -2,5 +2,6 @@
 
 from cvxjax.solvers.admm import Admm
 from cvxjax.solvers.fista import Fista
+from cvxjax.solvers.interior_point import InteriorPoint
 
-__all__ = ["Admm", "Fista"]
+__all__ = ["Admm", "Fista", "InteriorPoint"]
