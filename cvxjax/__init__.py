@@ -3,6 +3,7 @@
 from cvxjax import (
     arrangements,
     data,
+    decomposition,
     losses,
     networks,
     programs,
@@ -24,6 +25,7 @@ __all__ = [
     "arrangements",
     "certify",
     "data",
+    "decomposition",
     "losses",
     "networks",
     "programs",

@@ -4,21 +4,27 @@ For v with max {v^T F w : R(w) <= 1, A w >= 0} <= beta, weak duality gives
 
     -L*(-v) <= optimum <= L(F w, y) + beta R(w)   for every feasible w,
 
-and scaling any v into that set makes it a rigorous lower bound.
+and scaling any v into that set makes it a rigorous lower bound. With the maximum over
+all neurons in place of the listed patterns, it bounds every network.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from cvxjax.interfaces import Loss, Program
-from cvxjax.solution import Certificate, Solution
+from cvxjax.interfaces import Judge, Loss, Program
+from cvxjax.pricing.duals import improve_dual
+from cvxjax.solution import Certificate, Scope, Solution
 
 _LINE_SEARCH = 60  # golden sections
 _UNBOUNDED = 1e6  # scale of a dual vector with polar gauge 0
 
 
-def certify(program: Program, solution: Solution) -> Certificate:
+def certify(
+    program: Program, solution: Solution, *, scope: Scope | None = None
+) -> Certificate:
     """Bounds the optimum from both sides, apart from the solver.
 
     The primal value belongs to the solution's parameters, moved into the cones where
@@ -29,12 +35,26 @@ def certify(program: Program, solution: Solution) -> Certificate:
     Args:
       program: the program that was solved.
       solution: any point; it need not have converged.
+      scope: which networks the lower bound is to cover: SAMPLED, the listed patterns;
+        EXHAUSTIVE, every network, exactly, which takes rank X <= 3 or a program of
+        every pattern; GLOBAL_BOUND, every network, by a relaxation for any rank that
+        seeks a dual vector of its own (seconds). Default: that of the solution as far
+        as this can be verified, else SAMPLED.
 
     Returns:
       Certificate; `gap` is (primal - dual) / max(1, |primal|), `cone_violation` that
-      of the parameters as they came, relative to their size.
+      of the parameters as they came, relative to their size. Its scope is EXHAUSTIVE
+      instead of GLOBAL_BOUND where the bound is exact.
+
+    Raises:
+      ValueError: if the scope asked for cannot be had.
     """
-    judge, loss, beta = program.judge(), program.loss, float(program.beta)
+    at, listed, chosen = program, program.scope, solution.patterns
+    if chosen is not None:
+        full: Any = program
+        at, listed = full.with_patterns(chosen.masks, chosen.gates), Scope.SAMPLED
+    judge, loss, beta = at.judge(), program.loss, float(program.beta)
+    covered = _scope(judge, listed, solution.scope, scope)
     y = np.asarray(program.y, np.float64)
     params = np.asarray(solution.params, np.float64)
     violation = judge.violation(params)
@@ -53,21 +73,44 @@ def certify(program: Program, solution: Solution) -> Certificate:
     candidates = [np.asarray(solution.dual, np.float64)]
     if loss.smoothness is not None:
         candidates.append(-loss.gradient(predictions, y))
-    dual = -np.inf
+    candidates = [
+        -loss.clip_dual(-v, y) for v in candidates if np.all(np.isfinite(v)) and v.any()
+    ]
+    if covered is Scope.GLOBAL_BOUND and candidates:
+        X = np.asarray(program.X, np.float64)
+        turned = improve_dual(X, y, candidates[-1], loss=loss, beta=beta)
+        candidates = [candidates[-1], -loss.clip_dual(-turned, y)]
+    dual = -float(loss.conjugate(0 * y, y))
     for v in candidates:
-        if np.all(np.isfinite(v)) and np.any(v):
-            v = -loss.clip_dual(-v, y)
+        if covered is listed:
             bound = judge.polar_bound(v, multipliers)
-            dual = max(dual, scaled_dual(loss, v, y, beta, bound))
-    zero = -float(loss.conjugate(0 * y, y))
-    dual = max(dual, zero)
+        else:
+            bound = judge.network_bound(v)
+        dual = max(dual, scaled_dual(loss, v, y, beta, bound))
     return Certificate(
         primal=primal,
         dual=dual,
         gap=relative_gap(primal, dual),
         cone_violation=violation,
-        scope=program.scope,
+        scope=covered,
     )
+
+
+def _scope(judge: Judge, listed: Scope, claimed: Scope, wanted: Scope | None) -> Scope:
+    """The scope of the lower bound; `listed` is that of the listed patterns."""
+    if wanted is None:
+        if listed is Scope.EXHAUSTIVE or claimed is not Scope.EXHAUSTIVE:
+            return listed
+        return Scope.EXHAUSTIVE if judge.covers_every_neuron() else listed
+    if not isinstance(wanted, Scope):
+        raise ValueError(f"want scope, a cvxjax.Scope; got {wanted!r}")
+    if wanted is Scope.SAMPLED or wanted is Scope.EXHAUSTIVE is listed:
+        return listed
+    if judge.covers_every_neuron() or listed is Scope.EXHAUSTIVE:
+        return Scope.EXHAUSTIVE
+    if wanted is Scope.EXHAUSTIVE:
+        raise ValueError("want every pattern, or X of rank at most 3; got neither")
+    return Scope.GLOBAL_BOUND
 
 
 def scaled_dual(

@@ -87,6 +87,14 @@ class Judge(Protocol):
         """An upper bound of max {v^T F w : R(w) <= 1, A w >= 0}."""
         ...
 
+    def covers_every_neuron(self) -> bool:
+        """Whether `network_bound` is exact; ValueError where there is none."""
+        ...
+
+    def network_bound(self, v: np.ndarray) -> float:
+        """An upper bound of `polar_bound` for every list of patterns."""
+        ...
+
 
 @runtime_checkable
 class Program(Protocol):
@@ -129,3 +137,19 @@ class Solver(Protocol):
     def init(self, program: Any, w: Any) -> Any: ...
     def step(self, program: Any, state: Any) -> Any: ...
     def check(self, program: Any, state: Any) -> Any: ...
+
+
+@runtime_checkable
+class HostSolver(Protocol):
+    """A solver that runs others on programs whose shapes it decides as it goes."""
+
+    tol: Any
+    max_iters: int
+
+    def refuse(self, program: Any) -> str | None:
+        """As `Solver.refuse`."""
+        ...
+
+    def run(self, program: Any, start: Any, report: Any) -> Any:
+        """The Solution; `start` is None or parameters, `report` as in `solve`."""
+        ...

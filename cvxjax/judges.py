@@ -10,8 +10,12 @@ import dataclasses
 import numpy as np
 from scipy.optimize import nnls
 
+from cvxjax.pricing.bounds import neuron_bound
+from cvxjax.pricing.exact import MAX_RANK, best_neuron, row_space
+
 _CHUNK_ELEMENTS = 1 << 24
 _ROUNDING = 64 * np.finfo(np.float64).eps
+_THIN = 1e-11  # what cells that the sweep may pass over add, in units of sum |v| |x|
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -114,6 +118,32 @@ class SignConeJudge:
             self._solve_worst(norms, blocks)
         rounding = _ROUNDING * np.linalg.norm(v) * np.linalg.norm(self.X)
         return float(norms.max()) + rounding
+
+    def covers_every_neuron(self) -> bool:
+        """Whether `network_bound` is exact: rank X <= 3.
+
+        Raises:
+          ValueError: for gated networks, which have no neurons but those listed.
+        """
+        if self.interior is None:
+            raise ValueError("want ReLU for a bound over all networks; got gated ReLU")
+        return row_space(self.X).shape[1] <= MAX_RANK
+
+    def network_bound(self, v: np.ndarray) -> float:
+        """A rigorous upper bound of max |v^T (X u)_+| over all neurons ||u|| <= 1.
+
+        Whatever patterns are listed. Exact to rounding where `covers_every_neuron`.
+
+        Args:
+          v: [n].
+
+        Raises:
+          ValueError: as `covers_every_neuron`.
+        """
+        if not self.covers_every_neuron():
+            return max(neuron_bound(self.X, s * v) for s in (1, -1))
+        thin = _THIN * float(np.abs(v) @ np.linalg.norm(self.X, axis=1))
+        return max(best_neuron(self.X, s * v)[0] for s in (1, -1)) + thin
 
     def _solve_worst(self, norms: np.ndarray, blocks: np.ndarray) -> None:
         """Replaces the largest bounds by exact ones, in place."""

@@ -1,12 +1,18 @@
-"""Process-wide JAX set-up for launchers; importing this changes nothing."""
+"""Process-wide set-up: JAX's for launchers, threads for solvers.
+
+Importing this changes nothing.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 from pathlib import Path
 
 import jax
 import pooch
+from threadpoolctl import ThreadpoolController
 
 
 def cache_folder() -> Path:
@@ -41,3 +47,18 @@ def configure_jax(*, float64: bool = True, cache: bool = True) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     if "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES" not in os.environ:
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def share_cores() -> contextlib.AbstractContextManager:
+    """Leaves LAPACK half of the cores, within the block.
+
+    XLA's own threads keep spinning for a while after a product. On two cores a
+    Cholesky factorisation after it waited 20 ms for a core of 2 ms of work.
+    """
+    cores = os.cpu_count() or 1
+    return _controller().limit(limits=max(1, cores // 2), user_api="blas")
+
+
+@functools.cache
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()

@@ -83,6 +83,7 @@ class Solution(struct.PyTreeNode, kw_only=True):
     iterations: jax.Array  # [], int32
     history: History
     scope: Scope = struct.field(pytree_node=False)
+    patterns: Any = None  # of params, where the solver chose them; None: the program's
 
     def check(self) -> Solution:
         """Returns itself, or raises `SolverError` with the reason.

@@ -9,9 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cvxjax.interfaces import Program, Solver
-from cvxjax.solution import Solution
-from cvxjax.solvers import Admm, Fista, loop
+from cvxjax.interfaces import HostSolver, Program, Solver
+from cvxjax.runtime import share_cores
+from cvxjax.solution import History, Solution, Status
+from cvxjax.solvers import Admm, Fista, InteriorPoint, WorkingSet, loop
+
+_LARGE = 5_000  # samples; a matrix [n, n] is then 200 MB
+_MANY = 1_000  # blocks, beyond which few are active
 
 Report = Callable[[int, float, float, float], None]
 
@@ -27,8 +31,8 @@ def solve(
 
     Args:
       program: from `cvxjax.programs`.
-      solver: from `cvxjax.solvers`; omitted, Fista for programs without cones and
-        with a smooth loss, else Admm, at their default tolerances.
+      solver: from `cvxjax.solvers`; omitted, `default_solver`'s choice, at its
+        default tolerance.
       start: parameters to start from, default zero.
       report: called now and then with iteration, objective, lower bound and gap.
 
@@ -50,7 +54,13 @@ def solve(
             )
         if not bool(jnp.all(jnp.isfinite(start))):
             raise ValueError("want a finite start; got NaN or infinity")
-    return loop.run_on_host(solver, program, start, report)
+    zero = _zero_if_optimal(program)
+    if zero is not None:
+        return zero
+    with share_cores():
+        if isinstance(solver, HostSolver):
+            return solver.run(program, start, report)
+        return loop.run_on_host(solver, program, start, report)
 
 
 def solve_path(
@@ -92,9 +102,52 @@ def solve_path(
 
 
 def default_solver(program: Program) -> Any:
-    """Fista where it fits, else Admm."""
-    fista = Fista()
-    return fista if fista.refuse(program) is None else Admm()
+    """InteriorPoint where it fits, else Admm; Fista where neither has room.
+
+    The first is for the squared loss over sign cones in float64 (WorkingSet around it
+    if there are many blocks); the first two need a matrix [n, n].
+    """
+    fista, precise = Fista(), InteriorPoint()
+    if len(program.y) > _LARGE and fista.refuse(program) is None:
+        return fista
+    if getattr(program, "cones", None) is None or precise.refuse(program) is not None:
+        return Admm()
+    blocks = program.shape[0] * program.shape[1]
+    return precise if blocks <= _MANY else WorkingSet()
+
+
+def _zero_if_optimal(program: Any) -> Solution | None:
+    """The solution for beta >= beta_max, zero, found without iterations."""
+    loss, y = program.loss, program.y
+    if loss.constraint is not None:
+        return None
+    zero = jnp.zeros(program.shape, program.X.dtype)
+    v = -loss.gradient(jnp.zeros_like(y), y)
+    reach, least = loop.price_range(program, v)
+    beta, highest = float(program.beta), float(reach)
+    if not (beta >= float(least) and np.isfinite(highest)):
+        return None
+    if beta < highest and beta < program.beta_max():
+        return None
+    value = loss.value(jnp.zeros_like(y), y)
+    nothing = jnp.zeros(0, y.dtype)
+    return Solution(
+        params=zero,
+        dual=v,
+        multipliers=None,
+        status=jnp.asarray(Status.CONVERGED, jnp.int32),
+        objective=value,
+        dual_bound=value,
+        gap=jnp.zeros_like(value),
+        iterations=jnp.asarray(0, jnp.int32),
+        history=History(
+            iteration=jnp.zeros(0, jnp.int32),
+            objective=nothing,
+            dual_bound=nothing,
+            gap=nothing,
+        ),
+        scope=program.scope,
+    )
 
 
 def _check_solver(solver: Any, program: Any) -> None:
@@ -103,13 +156,13 @@ def _check_solver(solver: Any, program: Any) -> None:
         raise ValueError(
             f"want a solver of cvxjax.solvers; got the class {solver.__name__}"
         )
-    if not isinstance(solver, Solver):
+    if not isinstance(solver, Solver | HostSolver):
         raise ValueError(f"want a solver of cvxjax.solvers; got {name}")
     reason = solver.refuse(program)
     if reason is not None:
         raise ValueError(f"{name} cannot take this program: {reason}")
     for option in ("max_iters", "check_every"):
-        value = getattr(solver, option)
+        value = getattr(solver, option, 1)
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"want {option}, an integer >= 1; got {value!r}")
     if solver.tol is not None and not float(solver.tol) > 0:

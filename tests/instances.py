@@ -137,6 +137,7 @@ REFERENCES: dict[str, Reference] = {
 class SolverCase(NamedTuple):
     solver: Any
     takes: Callable[[str], bool]  # of names in PROGRAMS
+    leaves: tuple[str, ...] = ()  # those whose patterns it leaves for better ones
 
 
 def _smooth_without_cones(name: str) -> bool:
@@ -149,6 +150,14 @@ def _squared(name: str) -> bool:
     return losses in ([], ["squared"])
 
 
+def _without_constraints(name: str) -> bool:
+    return not any(tag in CONSTRAINTS for tag in name.split("/"))
+
+
+def _relu_without_constraints(name: str) -> bool:
+    return "gated" not in name.split("/") and _without_constraints(name)
+
+
 def _unsmooth(tags: list[str]) -> bool:
     return any(t in REAL_LABELS + SIGN_LABELS and t not in SMOOTH for t in tags)
 
@@ -157,13 +166,19 @@ SOLVERS: dict[str, SolverCase] = {
     "Admm": SolverCase(cj.solvers.Admm(tol=1e-7), lambda name: True),
     "Fista": SolverCase(cj.solvers.Fista(tol=1e-7), _smooth_without_cones),
     "InteriorPoint": SolverCase(cj.solvers.InteriorPoint(tol=1e-9), _squared),
+    "ColumnGeneration": SolverCase(
+        cj.solvers.ColumnGeneration(tol=1e-7),
+        _relu_without_constraints,
+        leaves=("two_layer/sampled", "two_layer/all inactive"),
+    ),
+    "WorkingSet": SolverCase(cj.solvers.WorkingSet(tol=1e-7), _without_constraints),
 }
 
 PAIRS = [
     (name, solver)
     for name in PROGRAMS
     for solver, case in SOLVERS.items()
-    if case.takes(name)
+    if case.takes(name) and name not in case.leaves
 ]
 
 

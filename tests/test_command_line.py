@@ -272,7 +272,7 @@ def test_path_is_a_table_of_the_librarys_path(data, capsys, tmp_path):
     X, y = draw()
     program = program_of(with_ones(X), y, 1.0, gated=True)
     betas = np.geomspace(program.beta_max(), program.beta_max() / 1000, 3)
-    path = cj.solve_path(program, betas, cj.solvers.Fista(tol=1e-5))
+    path = cj.solve_path(program, betas, cj.solvers.Admm(tol=1e-5))
     saved = read_arrays(tmp_path / "path.npz")
     np.testing.assert_allclose(saved["betas"], betas, rtol=1e-12)
     for beta, solution, objective, row in zip(

@@ -1,5 +1,7 @@
 """Choosing and refusing solvers, warm starts, paths, and bad options."""
 
+import sys
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,16 +9,43 @@ from numpy.testing import assert_allclose
 
 import cvxjax as cj
 from cvxjax.solve import default_solver
+from cvxjax.solvers import Admm, Fista, InteriorPoint, WorkingSet
 from tests import instances
 
 RELU, GATED = "two_layer/squared", "two_layer/gated/squared"
 
 
-def test_default_solver_is_fista_where_it_fits():
+def test_default_solvers(monkeypatch):
     for name in instances.PROGRAMS:
-        fits = instances.SOLVERS["Fista"].takes(name)
-        solver = default_solver(instances.program_of(name))
-        assert isinstance(solver, cj.solvers.Fista if fits else cj.solvers.Admm)
+        program = instances.program_of(name)
+        precise = instances.SOLVERS["InteriorPoint"].takes(name) and program.cones
+        solver = default_solver(program)
+        assert isinstance(solver, InteriorPoint if precise else Admm), name
+    module = sys.modules["cvxjax.solve"]
+    monkeypatch.setattr(module, "_MANY", 31)
+    assert isinstance(default_solver(instances.program_of(RELU)), WorkingSet)
+    monkeypatch.setattr(module, "_LARGE", 7)
+    assert isinstance(default_solver(instances.program_of(GATED)), Fista)
+
+
+def test_zero_from_beta_max_on_without_iterations():
+    for name in (RELU, GATED, "two_layer/logistic", "two_layer/zero data"):
+        program = instances.program_of(name)
+        beta = max(1.0001 * program.beta_max(), 1e-3)
+        at = program.replace(beta=jnp.asarray(beta))
+        for solver in (None, Admm()):
+            solution = cj.solve(at, solver).check()
+            assert int(solution.iterations) == 0
+            assert np.all(np.asarray(solution.params) == 0)
+            certificate = cj.certify(at, solution)
+            assert 0 <= certificate.gap <= 1e-12
+    at = program_below_beta_max()
+    assert np.any(np.asarray(cj.solve(at).check().params) != 0)
+
+
+def program_below_beta_max():
+    program = instances.program_of(RELU)
+    return program.replace(beta=jnp.asarray(0.999 * program.beta_max()))
 
 
 def test_default_tolerance_is_1e_8_in_float64():

@@ -31,11 +31,15 @@ from cvxjax.solution import Scope
 
 Array = jax.Array
 
-_CHUNK_ELEMENTS = 1 << 22  # of `spread`'s temporary, over both signs twice as many
+_CHUNK_ELEMENTS = 1 << 19  # of `spread`'s temporaries, which should fit the cache
+_ROW_PARTS = 4  # in which `spread` leaves out what symmetry gives
 
 
 class TwoLayerProgram(struct.PyTreeNode, kw_only=True):
-    """The program above; parameters are [2, P, d], v first and w second."""
+    """The program above; parameters are [2, P, d], v first and w second.
+
+    `select` leaves some of these 2 P blocks, whose parameters are [1, P, d].
+    """
 
     X: Array  # [n, d]
     y: Array  # [n]
@@ -44,21 +48,70 @@ class TwoLayerProgram(struct.PyTreeNode, kw_only=True):
     beta: Array  # [], > 0
     loss: Loss
     cones: SignCones | None  # None: gated ReLU
+    signs: Array  # [2, 1], 1 and -1; of selected blocks [1, P], 0 for padding
     scope: Scope = struct.field(pytree_node=False)
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        return (2, self.masks.shape[0], self.X.shape[1])
+        return (self.signs.shape[0], self.masks.shape[0], self.X.shape[1])
+
+    @property
+    def patterns(self) -> Patterns:
+        return Patterns(masks=self.masks, gates=self.gates, scope=self.scope)
+
+    def with_patterns(self, masks: Any, gates: Any) -> TwoLayerProgram:
+        """The ReLU program of the same data over other patterns; scope SAMPLED.
+
+        Args:
+          masks: [P, n], bool; those whose cones have no interior are left out.
+          gates: [P, d], points of the closed cells.
+
+        Raises:
+          ValueError: if the program is gated, or no cone has an interior.
+        """
+        if self.cones is None:
+            raise ValueError("want a ReLU program; got a gated one, whose gates stay")
+        masks, gates = np.asarray(masks, bool), np.asarray(gates, self.X.dtype)
+        cones, kept = make_sign_cones(np.asarray(self.X), masks, gates)
+        if not kept.any():
+            raise ValueError(f"want a cone with an interior; got {len(kept)} without")
+        return self.replace(
+            masks=jnp.asarray(masks[kept]),
+            gates=jnp.asarray(gates[kept]),
+            cones=cones,
+            scope=Scope.SAMPLED,
+        )
+
+    def select(self, blocks: Array, live: Array) -> TwoLayerProgram:
+        """The program of some blocks alone, whose parameters are [1, B, d].
+
+        Args:
+          blocks: [B], positions among the 2 P, those of v first.
+          live: [B], bool; the others are padding, zero at every optimum.
+        """
+        P = self.masks.shape[0]
+        pattern, sign = blocks % P, jnp.where(blocks < P, 1, -1)
+        cones = self.cones
+        if cones is not None:
+            cones = cones.replace(
+                masks=cones.masks[pattern], interior=cones.interior[pattern]
+            )
+        return self.replace(
+            masks=self.masks[pattern],
+            gates=self.gates[pattern],
+            cones=cones,
+            signs=jnp.where(live, sign, 0)[None].astype(self.X.dtype),
+        )
 
     def forward(self, w: Array) -> Array:
         """sum_i D_i X (w_0i - w_1i), [n]."""
-        z = linalg.dot(w[0] - w[1], self.X.T)
+        z = linalg.dot(jnp.sum(self.signs[..., None] * w, axis=0), self.X.T)
         return jnp.sum(jnp.where(self.masks, z, 0), axis=0)
 
     def adjoint(self, r: Array) -> Array:
         """The blocks X^T D_i r and -X^T D_i r, [2, P, d]."""
         g = linalg.dot(jnp.where(self.masks, r, 0), self.X)
-        return jnp.stack([g, -g])
+        return self.signs[..., None] * g[None]
 
     def response(self, weights: Array, inner: Array) -> Array:
         """F diag(weights) (I x inner) F^T, [n, n].
@@ -68,13 +121,14 @@ class TwoLayerProgram(struct.PyTreeNode, kw_only=True):
           inner: [d, d], symmetric.
         """
         gram = linalg.dot(linalg.dot(self.X, inner), self.X.T)
-        return linalg.masked_gram(self.masks, jnp.sum(weights, axis=0), gram)
+        total = jnp.sum(self.signs**2 * weights, axis=0)
+        return linalg.masked_gram(self.masks, total, gram)
 
-    def spread(self, factors: Array) -> Array:
-        """sum_b F_b C_b C_b^T F_b^T, [n, n], for a factor C_b of each block.
+    def spread(self, blocks: Array) -> Array:
+        """sum_b F_b M_b F_b^T, [n, n], for a symmetric matrix M_b of each block.
 
         Args:
-          factors: [2, P, d, d].
+          blocks: [2, P, d, d].
         """
         n, d = self.X.shape
         P = self.masks.shape[0]
@@ -82,18 +136,33 @@ class TwoLayerProgram(struct.PyTreeNode, kw_only=True):
         chunks = -(-P // size)
         missing = chunks * size - P
         masks = jnp.pad(self.masks, ((0, missing), (0, 0)))
-        factors = jnp.pad(factors, ((0, 0), (0, missing), (0, 0), (0, 0)))
-        factors = factors.reshape(2, chunks, size, d, d).transpose(1, 3, 2, 0, 4)
+        both = jnp.sum(self.signs[..., None, None] ** 2 * blocks, axis=0)
+        both = jnp.pad(both, ((0, missing), (0, 0), (0, 0)))
+        both = both.reshape(chunks, size, d, d).transpose(0, 2, 1, 3)
 
-        def add(total: Array, chunk: tuple[Array, Array]) -> tuple[Array, None]:
-            mask, columns = chunk  # [size, n], [d, size, 2, d]
-            fit = linalg.dot(self.X, columns.reshape(d, -1))
-            fit = fit.reshape(n, size, 2 * d)
-            fit = jnp.where(mask.T[..., None], fit, 0).reshape(n, -1)
-            return total + linalg.dot(fit, fit.T), None
+        starts = range(0, n, -(-n // _ROW_PARTS))
+        ends = [*starts[1:], n]
 
-        zero = jnp.zeros((n, n), self.X.dtype)
-        return jax.lax.scan(add, zero, (masks.reshape(chunks, size, n), factors))[0]
+        def add(parts: list[Array], chunk: tuple[Array, Array]) -> Any:
+            mask, columns = chunk  # [size, n], [d, size, d]
+            mask = mask.T[..., None]
+            fit = linalg.dot(self.X, columns.reshape(d, -1)).reshape(n, size, d)
+            fit = jnp.where(mask, fit, 0).reshape(n, -1)
+            plain = jnp.where(mask, self.X[:, None], 0).reshape(n, -1)
+            return [
+                part + linalg.dot(fit[start:end], plain[:end].T)
+                for part, start, end in zip(parts, starts, ends, strict=True)
+            ], None
+
+        zeros = [
+            jnp.zeros((end - start, end), self.X.dtype)
+            for start, end in zip(starts, ends, strict=True)
+        ]
+        masks = masks.reshape(chunks, size, n)
+        parts = jax.lax.scan(add, zeros, (masks, both))[0]
+        rows = [jnp.pad(x, ((0, 0), (0, n - x.shape[1]))) for x in parts]
+        lower = jnp.tril(jnp.concatenate(rows))
+        return lower + jnp.tril(lower, -1).T
 
     def penalty(self, w: Array) -> Array:
         """sum_i ||w_0i|| + ||w_1i||, without beta."""
@@ -138,10 +207,11 @@ class TwoLayerProgram(struct.PyTreeNode, kw_only=True):
         only be lower.
 
         Args:
-          w: [2, P, d], feasible.
+          w: [2, P, d], feasible; for ReLU, of any patterns.
         """
         blocks = np.asarray(w)
-        if blocks.shape != self.shape:
+        like = blocks.ndim == 3 and blocks.shape[::2] == self.shape[::2]
+        if not like or (self.cones is None and blocks.shape != self.shape):
             raise ValueError(
                 f"want params {list(self.shape)}; got {list(blocks.shape)}"
             )
@@ -221,6 +291,7 @@ def make_two_layer(
         beta=jnp.asarray(scale, data.dtype),
         loss=loss,
         cones=cones,
+        signs=jnp.asarray([[1], [-1]], data.dtype),
         scope=patterns.scope,
     )
 

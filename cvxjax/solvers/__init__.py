@@ -1,7 +1,9 @@
 """One algorithm per file; `loop` drives them all."""
 
 from cvxjax.solvers.admm import Admm
+from cvxjax.solvers.column_generation import ColumnGeneration
 from cvxjax.solvers.fista import Fista
 from cvxjax.solvers.interior_point import InteriorPoint
+from cvxjax.solvers.working_set import WorkingSet
 
-__all__ = ["Admm", "Fista", "InteriorPoint"]
+__all__ = ["Admm", "ColumnGeneration", "Fista", "InteriorPoint", "WorkingSet"]

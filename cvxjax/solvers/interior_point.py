@@ -33,6 +33,7 @@ Array = jax.Array
 _QR_BATCH = 1024  # LAPACK under vmap hangs on larger ones
 _BOUNDARY = 0.99  # of the way that a step goes
 _LONGER = 0.3  # by which a centrality correction wants the step longer
+_ROUGH = 1e-3  # relative gap down to which solves need no refinement
 _BAND = 10.0  # complementarity products within this factor of the target are central
 
 
@@ -72,7 +73,7 @@ class InteriorPoint(struct.PyTreeNode, kw_only=True):
       max_iters: static.
       check_every: steps between gap evaluations, static.
       corrections: of centrality for each factorisation, at most; static.
-      refinements: of each linear solve, static.
+      refinements: of each linear solve once the gap is below 1e-3, static.
       start: first complementarity, in units of L(0, y) over the number of cones.
     """
 
@@ -81,7 +82,7 @@ class InteriorPoint(struct.PyTreeNode, kw_only=True):
     check_every: int = struct.field(pytree_node=False, default=1)
     corrections: int = struct.field(pytree_node=False, default=3)
     refinements: int = struct.field(pytree_node=False, default=1)
-    start: Any = 0.1
+    start: Any = 1.0
 
     def refuse(self, program: Any) -> str | None:
         missing = [k for k in ("spread", "cones") if not hasattr(program, k)]
@@ -122,10 +123,11 @@ class InteriorPoint(struct.PyTreeNode, kw_only=True):
         miss = program.y - program.forward(at.w) - at.r
         count = at.t.size + at.s.size
         total = _complementarity(at, beta)
+        rounds = jnp.where(state.progress.gap > _ROUGH, 0, self.refinements)
 
         def toward(cone: soc.Pair, orthant: Array) -> Point:
             u = soc.divide(cone, scaled)
-            return self._solve(program, cones, newton, at, u, orthant, miss)
+            return _solve(program, cones, newton, at, u, orthant, miss, rounds)
 
         square = soc.product(scaled, scaled)
         aim = (-square[0], -square[1]), -at.s * at.mu
@@ -165,55 +167,6 @@ class InteriorPoint(struct.PyTreeNode, kw_only=True):
         sound &= jnp.all(norm(new.q) < beta)
         point = jax.tree.map(lambda a, b: jnp.where(sound, a, b), new, at)
         return state.replace(point=point, stuck=~sound | (length < 1e-8))
-
-    def _solve(
-        self,
-        program: Any,
-        cones: SignCones,
-        newton: Newton,
-        at: Point,
-        u: soc.Pair,
-        orthant: Array,
-        miss: Array,
-    ) -> Point:
-        """The Newton move.
-
-        It has W^{-1} dx + W dz = u, s dmu + mu ds = orthant and F dw + dr = miss.
-        """
-        scaling, change = newton.scaling, orthant / at.s
-        goal = scaling.apply(u)[1]
-        right = cones.adjoint(change) + scaling.curvature(goal)
-
-        def curved(w: Array) -> Array:
-            stiff = cones.adjoint(newton.ratio * cones.apply(w))
-            return scaling.curvature(w) + stiff
-
-        def blocks(v: Array) -> Array:
-            v = jnp.einsum("spij,spi->spj", newton.factors, v, precision="highest")
-            return jnp.einsum("spij,spj->spi", newton.factors, v, precision="highest")
-
-        def both(v: Array, fit: Array) -> tuple[Array, Array]:
-            alone = blocks(v)
-            rest = fit - program.forward(alone)
-            r = jax.scipy.linalg.cho_solve((newton.cholesky, True), rest)
-            return alone + blocks(program.adjoint(r)), r
-
-        w, r = both(right, miss)
-        for _ in range(self.refinements):
-            dw, dr = both(
-                right + program.adjoint(r) - curved(w), miss - program.forward(w) - r
-            )
-            w, r = w + dw, r + dr
-        s = cones.apply(w)
-        mu = change - newton.ratio * s
-        return Point(
-            w=w,
-            t=scaling.head_of(scaling.inverse(u)[0], w),
-            s=s,
-            mu=mu,
-            q=-(program.adjoint(r) + cones.adjoint(mu)),
-            r=r,
-        )
 
     def check(self, program: Any, state: InteriorPointState) -> InteriorPointState:
         at = state.point
@@ -304,12 +257,64 @@ def _outliers(
     return soc.map_eigenvalues(cone, back), back(ahead.s * ahead.mu)
 
 
+def _solve(
+    program: Any,
+    cones: SignCones,
+    newton: Newton,
+    at: Point,
+    u: soc.Pair,
+    orthant: Array,
+    miss: Array,
+    rounds: Array,
+) -> Point:
+    """The Newton move, refined for some rounds.
+
+    It has W^{-1} dx + W dz = u, s dmu + mu ds = orthant and F dw + dr = miss.
+    """
+    scaling, change = newton.scaling, orthant / at.s
+    goal = scaling.apply(u)[1]
+    right = cones.adjoint(change) + scaling.curvature(goal)
+
+    def curved(w: Array) -> Array:
+        stiff = cones.adjoint(newton.ratio * cones.apply(w))
+        return scaling.curvature(w) + stiff
+
+    def blocks(v: Array) -> Array:
+        v = jnp.einsum("spij,spi->spj", newton.factors, v, precision="highest")
+        return jnp.einsum("spij,spj->spi", newton.factors, v, precision="highest")
+
+    def both(v: Array, fit: Array) -> tuple[Array, Array]:
+        alone = blocks(v)
+        rest = fit - program.forward(alone)
+        r = jax.scipy.linalg.cho_solve((newton.cholesky, True), rest)
+        return alone + blocks(program.adjoint(r)), r
+
+    def refine(_: int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        w, r = carry
+        left = right + program.adjoint(r) - curved(w)
+        dw, dr = both(left, miss - program.forward(w) - r)
+        return w + dw, r + dr
+
+    w, r = jax.lax.fori_loop(0, rounds, refine, both(right, miss))
+    s = cones.apply(w)
+    mu = change - newton.ratio * s
+    return Point(
+        w=w,
+        t=scaling.head_of(scaling.inverse(u)[0], w),
+        s=s,
+        mu=mu,
+        q=-(program.adjoint(r) + cones.adjoint(mu)),
+        r=r,
+    )
+
+
 def _factor(program: Any, cones: SignCones, at: Point) -> Newton:
     beta = jnp.broadcast_to(program.beta, at.t.shape)
     scaling = Scaling.between((at.t, at.w), (beta, at.q))
     ratio = at.mu / at.s
     factors = _block_factors(cones, scaling.root(), ratio)
-    system = program.spread(factors)
+    inverses = linalg.dot(factors, jnp.swapaxes(factors, -1, -2))
+    system = program.spread(inverses)
     system = system + jnp.eye(len(system), dtype=system.dtype)
     return Newton(
         scaling=scaling,
@@ -330,14 +335,15 @@ def _block_factors(cones: SignCones, root: Array, ratio: Array) -> Array:
       root: [2, P, d, d], S^{1/2}.
       ratio: [2, P, n].
     """
-    (n, d), P = cones.rows.shape, ratio.shape[1]
-    blocks = jnp.arange(2 * P)[:, None]
-    flat = ratio.reshape(2 * P, n)
-    largest, which = jax.lax.top_k(flat, min(n, d))
+    (n, d), (S, P) = cones.rows.shape, ratio.shape[:2]
+    blocks = jnp.arange(S * P)[:, None]
+    flat = ratio.reshape(S * P, n)
+    _, which = jax.lax.top_k(flat.astype(jnp.float32), min(n, d))
+    largest = flat[blocks, which]
     sign = jnp.where(cones.masks[blocks % P, which], 1, -1)
     stiff = cones.rows[which] * (sign * jnp.sqrt(largest))[..., None]
     squares = (cones.rows[:, :, None] * cones.rows[:, None, :]).reshape(n, d * d)
-    rest = linalg.dot(flat.at[blocks, which].set(0), squares).reshape(2 * P, d, d)
+    rest = linalg.dot(flat.at[blocks, which].set(0), squares).reshape(S * P, d, d)
     ridge = 1e-15 * jnp.trace(rest, axis1=1, axis2=2) + 1e-300
     eye = jnp.eye(d, dtype=rest.dtype)
 
@@ -350,6 +356,6 @@ def _block_factors(cones: SignCones, root: Array, ratio: Array) -> Array:
         return scale.T * inverse
 
     rest = rest + ridge[:, None, None] * eye[None]
-    parts = stiff, root.reshape(2 * P, d, d), rest
-    batch = min(2 * P, _QR_BATCH)
-    return jax.lax.map(factor, parts, batch_size=batch).reshape(2, P, d, d)
+    parts = stiff, root.reshape(S * P, d, d), rest
+    batch = min(S * P, _QR_BATCH)
+    return jax.lax.map(factor, parts, batch_size=batch).reshape(S, P, d, d)

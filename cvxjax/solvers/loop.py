@@ -50,6 +50,20 @@ def polar_gauge(program: Any, v: Array, multipliers: Array | None) -> Array:
     return jnp.max(plain)
 
 
+@jax.jit
+def price_range(program: Any, v: Array) -> tuple[Array, Array]:
+    """Bounds from above and below of max_b max {v^T F_b u : ||u|| <= 1, A_b u >= 0}.
+
+    The lower one is attained at the cells' interior points; without cones it is exact.
+    """
+    blocks = program.adjoint(v)
+    highest = jnp.max(group_norms(blocks))
+    if program.cones is None:
+        return highest, highest
+    inner = program.cones.interior[None]
+    return highest, jnp.max(jnp.sum(blocks * inner, axis=-1))
+
+
 class Progress(struct.PyTreeNode, kw_only=True):
     """What a solver has to show so far: the best point and the best bound."""
 

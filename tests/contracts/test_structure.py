@@ -21,7 +21,7 @@ RANKS = [
     {"linalg", "losses", "regularisers", "cones"},
     {"arrangements"},
     {"programs"},
-    {"solve", "certificates", "estimators"},
+    {"solve", "certificates", "estimators", "decomposition"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
 
@@ -31,6 +31,8 @@ FORBIDDEN = {
     "certificates": {"solvers", "solve", "feasible"},
     "judges": {"solvers", "solve", "feasible", "cones", "linalg", "regularisers"},
     "programs": {"solvers", "solve", "certificates"},
+    "pricing": {"solvers", "programs", "networks", "solve", "certificates", "judges"},
+    "decomposition": {"solvers", "solve", "certificates", "feasible"},
 }
 
 
@@ -74,7 +76,8 @@ def test_import_directions(path):
 
 def test_judges_do_without_jax():
     """The certificate's own arithmetic: NumPy and SciPy, nothing of the JAX side."""
-    for path in (ROOT / "judges.py", ROOT / "certificates.py"):
+    pricing = [ROOT / "pricing" / f"{name}.py" for name in ("bounds", "exact", "duals")]
+    for path in (ROOT / "judges.py", ROOT / "certificates.py", *pricing):
         roots = {name.split(".")[0] for name in imports_of(path)}
         assert "jax" not in roots, path
 

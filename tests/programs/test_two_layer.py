@@ -272,8 +272,11 @@ def test_both_signs_of_one_pattern_are_two_relu_neurons():
 
 def test_recover_refuses_other_shapes():
     program = instances.program_of("two_layer/squared")
+    with pytest.raises(ValueError, match=r"want params \[2, 16, 2\]; got \[2, 3, 3\]"):
+        program.recover(np.zeros((2, 3, 3)))
+    gated = instances.program_of("two_layer/gated/squared")
     with pytest.raises(ValueError, match=r"want params \[2, 16, 2\]; got \[2, 3, 2\]"):
-        program.recover(np.zeros((2, 3, 2)))
+        gated.recover(np.zeros((2, 3, 2)))
 
 
 def test_integers_are_cast_and_nothing_else_changes():

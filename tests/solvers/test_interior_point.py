@@ -57,12 +57,13 @@ def test_inactive_blocks_are_exactly_zero():
 def test_chunks_of_patterns_add_up(monkeypatch):
     program = instances.program_of("two_layer/squared")
     factors = jax.random.normal(jax.random.key(0), (*program.shape, program.shape[2]))
+    blocks = factors @ factors.mT
     F = instances.reference_of("two_layer/squared").matrix(program)
     F = np.asarray(F).reshape(len(program.y), *program.shape)
     fits = np.einsum("nspi,spij->nspj", F, factors).reshape(len(program.y), -1)
     for elements in (1, 50, 1 << 22):
         monkeypatch.setattr("cvxjax.programs.two_layer._CHUNK_ELEMENTS", elements)
-        assert_allclose(program.spread(factors), fits @ fits.T, rtol=1e-10)
+        assert_allclose(program.spread(blocks), fits @ fits.T, rtol=1e-10)
 
 
 def test_refuses_what_it_cannot_solve():

@@ -1,0 +1,206 @@
+"""A rigorous upper bound of v^T (X u)_+ over ||u|| <= 1, for any rank; NumPy only.
+
+With a = X u the function is v^T a / 2 + sum_i v_i |a_i| / 2. Positive terms are relaxed
+after negative ones have paid for them: for any numbers B_ki whose absolute values add
+up to at most |v_k| over i, the triangle inequality gives
+
+    sum_{v_i > 0} v_i |x_i^T u| - sum_{v_k < 0} |v_k| |x_k^T u|
+        <= sum_i |d_i^T u| - sum_k left_k |x_k^T u|,   d_i = v_i x_i - sum_k B_ki x_k,
+
+where left_k is what B leaves of |v_k|. Then |d^T u| <= ((d^T u)^2 / c + c) / 2 for any
+c > 0, and -|a| <= -t a for |t| <= 1 and -|a| <= -a^2 / ||x|| on the ball. What remains,
+
+    maximise  p^T u + u^T Q u + const   subject to  ||u|| <= 1,
+
+is bounded by lambda + p^T (lambda I - Q)^{-1} p / 4 + const for every lambda > Q. This
+is jointly convex in (B, c, t, lambda) and in v. Adam improves it, and every iterate is
+a bound, with rounding added upwards.
+
+Source: Shor (1987) for the quadratic dual; paying positive by negative terms is ours.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+Array = np.ndarray
+
+STEPS = 800
+_RATE = 0.03  # of log c; falls to a hundredth
+_LOGIT_RATE = 0.15
+_SMOOTHING = 1e-2, 1e-5  # of the largest eigenvalue, first and last, in units of 1 / d
+_MOST = 1 << 20  # elements of B, with both signs
+_NEGLIGIBLE = 1e-12  # relative size of entries of v that are bounded one by one
+_LINEAR = 3  # leading columns of the shares: t = 1, t = -1, and the square
+
+
+class Adam:
+    """Steps of unit-free size for several arrays, by name."""
+
+    def __init__(self) -> None:
+        self._count: dict[str, int] = {}
+        self._mean: dict[str, Array] = {}
+        self._square: dict[str, Array] = {}
+
+    def move(self, name: str, slope: Array, rate: float) -> Array:
+        """What to add to the array `name`."""
+        k = self._count[name] = self._count.get(name, 0) + 1
+        mean = 0.9 * self._mean.get(name, 0 * slope) + 0.1 * slope
+        square = 0.99 * self._square.get(name, 0 * slope) + 0.01 * slope**2
+        self._mean[name], self._square[name] = mean, square
+        return -rate * mean / (1 - 0.9**k) / (np.sqrt(square / (1 - 0.99**k)) + 1e-12)
+
+
+class Slopes(NamedTuple):
+    """Derivatives of the bound."""
+
+    logits: Array  # [k, 3 + 2 m]
+    log_c: Array  # [p]
+    v: Array  # [n]
+
+
+class Relaxation:
+    """The bound's own variables, for one data set and one sign pattern of v.
+
+    Args:
+      X: [n, d], no zero rows.
+      v: [n], no zeros.
+    """
+
+    def __init__(self, X: Array, v: Array) -> None:
+        self.X = X
+        self.lengths = np.linalg.norm(X, axis=1)
+        order = np.argsort(-np.abs(v) * self.lengths)
+        self.gain, self.cost = order[v[order] > 0], order[v[order] < 0]
+        paid = min(len(self.gain), _MOST // (2 * max(1, len(self.cost))))
+        self.paid = paid  # only the largest positive terms, if there are too many
+        self.logits = np.zeros((len(self.cost), _LINEAR + 2 * paid))
+        self.logits[:, _LINEAR:] -= np.log(max(1, paid))
+        self.log_c = np.full(len(self.gain), -0.5 * np.log(X.shape[1]))
+
+    def bound(self, v: Array, smoothing: float) -> tuple[float, Slopes]:
+        """The bound at v, of the signs that it was made for, and its derivatives.
+
+        Args:
+          smoothing: of the largest eigenvalue, relative; 0 is not allowed.
+        """
+        X, paid, (n, d) = self.X, self.paid, self.X.shape
+        gain, cost = v[self.gain], -v[self.cost]
+        rows, others = X[self.gain], X[self.cost]
+        shares = np.exp(self.logits - np.max(self.logits, axis=1, keepdims=True))
+        shares /= np.sum(shares, axis=1, keepdims=True)
+        parts = shares * cost[:, None]
+        B = parts[:, _LINEAR : _LINEAR + paid] - parts[:, _LINEAR + paid :]
+        rest = gain[:, None] * rows
+        rest[:paid] -= B.T @ others
+        c = np.exp(self.log_c) * gain * self.lengths[self.gain]
+        squares = parts[:, 2] / self.lengths[self.cost]
+        p = X.T @ v / 2 - others.T @ (parts[:, 0] - parts[:, 1]) / 2
+        Q = (rest.T / c) @ rest / 4 - (others.T * squares) @ others / 2
+
+        size = float(np.abs(v) @ self.lengths)
+        value, u, moment = _ball(p, Q, smoothing * size / np.sqrt(d))
+        weight = np.sum(rest**2) if len(c) == 0 else np.sum(np.sum(rest**2, 1) / c)
+        scale = 2 * size + weight + float(np.sum(c)) + value
+        value += float(np.sum(c)) / 4 + 8 * (n + d) * np.finfo(float).eps * scale
+
+        turned = rest @ moment
+        slope_c = (1 - np.sum(turned * rest, axis=1) / c**2) / 4 * c
+        slope_rest = turned / (2 * c[:, None])
+        slope = np.empty_like(parts)
+        slope[:, 0] = -(others @ u) / 2
+        slope[:, 1] = -slope[:, 0]
+        slope[:, 2] = -np.sum((others @ moment) * others, axis=1) / 2
+        slope[:, 2] /= self.lengths[self.cost]
+        slope[:, _LINEAR : _LINEAR + paid] = -others @ slope_rest[:paid].T
+        slope[:, _LINEAR + paid :] = -slope[:, _LINEAR : _LINEAR + paid]
+        mean = np.sum(shares * slope, axis=1)
+        slope_v = X @ u / 2
+        slope_v[self.gain] += np.sum(rows * slope_rest, axis=1) + slope_c / gain
+        slope_v[self.cost] -= mean
+        return value, Slopes(parts * (slope - mean[:, None]), slope_c, slope_v)
+
+    def improve(self, adam: Adam, name: str, slopes: Slopes, left: float) -> None:
+        """One step of Adam; `left` falls from 1 to 0."""
+        rate = left + 0.01
+        self.logits += adam.move(name + "B", slopes.logits, _LOGIT_RATE * rate)
+        self.log_c += adam.move(name + "c", slopes.log_c, _RATE * rate)
+
+
+def smoothing_at(left: float) -> float:
+    """Geometric between the two ends; `left` falls from 1 to 0."""
+    first, last = _SMOOTHING
+    return last * (first / last) ** left
+
+
+def neuron_bound(X: Array, v: Array, *, steps: int = STEPS) -> float:
+    """An upper bound of max v^T (X u)_+ over ||u|| <= 1.
+
+    Args:
+      X: [n, d].
+      v: [n].
+      steps: of Adam; more are tighter, none are needed for it to hold.
+
+    Returns:
+      The bound, >= 0; inf for v that is not finite.
+    """
+    X, v = np.asarray(X, np.float64), np.asarray(v, np.float64)
+    if not np.all(np.isfinite(v)):
+        return float("inf")
+    X, v, extra = significant(X, v)
+    if not np.any(v > 0):
+        return extra
+    relaxation, adam, best = Relaxation(X, v), Adam(), np.inf
+    for k in range(max(1, steps)):
+        left = 1 - k / max(1, steps)
+        value, slopes = relaxation.bound(v, smoothing_at(left))
+        best = min(best, value)
+        relaxation.improve(adam, "", slopes, left)
+    return best + extra
+
+
+def significant(X: Array, v: Array) -> tuple[Array, Array, float]:
+    """Rows that matter, in at most n coordinates, and a bound of all the others."""
+    sizes = np.abs(v) * np.linalg.norm(X, axis=1)
+    keep = sizes > _NEGLIGIBLE * np.max(sizes, initial=0.0)
+    extra = float(np.sum(np.maximum(v, 0)[~keep] * np.linalg.norm(X[~keep], axis=1)))
+    X, v = X[keep], v[keep]
+    n, d = X.shape
+    if d > n:
+        lengths = np.linalg.norm(X, axis=1)
+        X = np.asarray(np.linalg.qr(X.T, mode="r")).T
+        extra += 8 * d * np.finfo(float).eps * float(np.abs(v) @ lengths)
+    return X, v, extra
+
+
+def _ball(p: Array, Q: Array, smoothing: float) -> tuple[float, Array, Array]:
+    """Bounds max p^T u + u^T Q u over the ball, at lambda of a smoothed bound.
+
+    lambda minimises lambda + p^T S^{-1} p / 4 - smoothing log det S, S = lambda I - Q.
+
+    Returns:
+      The bound at lambda without smoothing, its slope u in p, and its slope in Q.
+    """
+    values, vectors = np.linalg.eigh(Q)
+    turned = vectors.T @ p
+    weights, below = turned**2 / 4, values[-1] - values
+    least = max(0.0, -values[-1])
+
+    def slope(s: float) -> float:
+        return float(1 - np.sum(weights / (s + below) ** 2 + smoothing / (s + below)))
+
+    high = 2 * (np.sqrt(np.sum(weights)) + smoothing * len(values))
+    if high <= least or (least > 0 and slope(least) >= 0):
+        s = least
+    else:
+        low = max(least, 1e-12 * high)
+        while high > low * (1 + 1e-9):
+            middle = np.sqrt(low * high)
+            low, high = (middle, high) if slope(middle) < 0 else (low, middle)
+        s = high
+    u = vectors @ (turned / (2 * (s + below)))
+    moment = np.outer(u, u) + smoothing * (vectors / (s + below)) @ vectors.T
+    bound = s + values[-1] + float(np.sum(weights / (s + below)))
+    return bound, u, moment

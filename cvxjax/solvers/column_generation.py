@@ -1,0 +1,203 @@
+"""Column generation: the solver finds the activation patterns that matter itself.
+
+Solves the program over few patterns, prices single neurons with the dual vector v,
+
+    N(v) = max over ||u|| <= 1 of |v^T (X u)_+|,
+
+and adds the patterns of neurons above beta, until N(v) <= beta up to the tolerance.
+Where the price is exact (rank X <= 3, or every pattern listed) that proves a global
+optimum over networks; else the search finds no neuron that improves.
+
+Source: Bach, Breaking the Curse of Dimensionality with Convex Neural Networks (2017),
+for one neuron at a time; working sets of patterns and their prices are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from cvxjax.pricing.oracle import Oracle, Price
+from cvxjax.solution import History, Scope, Solution, Status
+from cvxjax.solvers import loop
+from cvxjax.solvers.admm import Admm
+from cvxjax.solvers.interior_point import InteriorPoint
+from cvxjax.solvers.pattern_pool import PatternPool
+
+Report = Callable[[int, float, float, float], None]
+
+_FIRST_AIM = 1e-3  # relative gap of the first restricted program
+_SHARE = 0.1  # of the gap: the next restricted program's
+
+
+class ColumnGeneration(struct.PyTreeNode, kw_only=True):
+    """Solves over few patterns and adds those that a pricing of neurons finds.
+
+    The program's patterns are only where it starts. The solution carries the patterns
+    it ends with, those given and the new ones in use; `patterns` stays None if no new
+    one is. Its scope is EXHAUSTIVE where pricing is exact: `dual_bound` then holds for
+    every network. Else it is SAMPLED, for the returned patterns, and
+    `certify(program, solution, scope=Scope.GLOBAL_BOUND)` bounds all networks. What
+    `report` shows before the end is the gap to the neurons found so far.
+
+    Args:
+      tol: relative duality gap; default 1e-8 in float64, 1e-4 in float32.
+      max_iters: rounds, static.
+      inner: solver of the restricted programs, whose tolerance is set here; default
+        InteriorPoint where it fits, else Admm.
+      starts: points from which each search climbs, static.
+      seed: of the starts, static.
+    """
+
+    tol: Any = None
+    max_iters: int = struct.field(pytree_node=False, default=100)
+    inner: Any = None
+    starts: int = struct.field(pytree_node=False, default=512)
+    seed: int = struct.field(pytree_node=False, default=0)
+
+    def refuse(self, program: Any) -> str | None:
+        if not hasattr(program, "with_patterns"):
+            return "the program has no with_patterns"
+        if program.cones is None:
+            return "it is gated, and gates stay as they are given"
+        if program.loss.constraint is not None:
+            return f"few patterns may not meet the constraint of {program.loss.name}"
+        return None if self.inner is None else self.inner.refuse(program)
+
+    def run(self, program: Any, start: Any, report: Report | None) -> Solution:
+        """Rounds of solving and pricing, on the host."""
+        tol = loop.default_tol(program.X.dtype) if self.tol is None else self.tol
+        tol, beta = float(tol), float(program.beta)
+        inner = _default_inner(program) if self.inner is None else self.inner
+        oracle = Oracle(
+            np.asarray(program.X),
+            np.asarray(program.masks),
+            complete=program.scope is Scope.EXHAUSTIVE,
+            starts=self.starts,
+            seed=self.seed,
+        )
+        pool, rounds = PatternPool(program, start), _Rounds(program)
+        aim, status = max(tol / 4, _FIRST_AIM), Status.RUNNING
+        while status is Status.RUNNING:
+            restricted, first = pool.restrict(program)
+            inner = inner.replace(tol=jnp.asarray(aim, program.X.dtype))
+            solution = _solve(inner, restricted, first)
+            if not np.isfinite(solution.objective):
+                status = Status.NONFINITE
+                break
+            pool.take(restricted, solution)
+            v = np.asarray(solution.dual, np.float64)
+            floor = beta * (1 + tol / 10)
+            price = oracle.price(v, floor, pool.points())
+            near = rounds.gap_at(v, pool.objective, price.value)
+            if near <= tol:  # the price once more: proven, or from other starts
+                price = oracle.price(v, floor, pool.points(), prove=True)
+            gap = rounds.add(v, pool.objective, price, oracle.exact)
+            if report is not None:
+                report(rounds.count, *rounds.last)
+            if gap <= tol:
+                status = Status.CONVERGED
+            elif rounds.count == self.max_iters:
+                status = Status.MAX_ITERATIONS
+            elif pool.grow(oracle.rows, price.neurons):
+                aim = max(tol / 4, min(aim, _SHARE * near))
+            elif aim > tol / 4 and int(solution.status) == Status.CONVERGED:
+                aim = max(tol / 4, aim / 10)
+            else:
+                status = Status.STALLED
+        return rounds.finish(pool, status, oracle.exact)
+
+
+def _default_inner(program: Any) -> Any:
+    """InteriorPoint where it fits, else Admm."""
+    precise = InteriorPoint()
+    return precise if precise.refuse(program) is None else Admm()
+
+
+def _solve(inner: Any, program: Any, first: Any) -> Solution:
+    """The inner solver's solution; ADMM may take a second try, of smaller penalty."""
+    solution = loop.run_on_host(inner, program, first)
+    if int(solution.status) != Status.CONVERGED and isinstance(inner, Admm):
+        other = inner.replace(rho=0.2 * inner.rho)
+        second = loop.run_on_host(other, program)
+        solution = min(solution, second, key=lambda s: float(s.gap))
+    return solution
+
+
+class _Rounds:
+    """Bounds and history of the rounds so far."""
+
+    def __init__(self, program: Any) -> None:
+        self.program = program
+        self.y = np.asarray(program.y, np.float64)
+        self.zero = -float(program.loss.conjugate(0 * self.y, self.y))
+        self.bound, self.dual = self.zero, 0 * self.y
+        self.vector, self.last = self.dual, (np.inf, self.zero, np.inf)
+        self.lines: list[tuple[float, float, float]] = []
+
+    @property
+    def count(self) -> int:
+        return len(self.lines)
+
+    def scaled(self, v: np.ndarray, price: float) -> tuple[float, np.ndarray]:
+        """The best of the dual values of t v with t price <= beta, and that t v."""
+        limit = float(self.program.beta) / price if price > 0 else 1.0
+        tries = [t * v for t in (min(1.0, limit), limit)]
+        values = [-float(self.program.loss.conjugate(-x, self.y)) for x in tries]
+        best = int(np.argmax(values))
+        return values[best], tries[best]
+
+    def gap_at(self, v: np.ndarray, objective: float, price: float) -> float:
+        return _gap(objective, max(self.bound, self.scaled(v, price)[0]))
+
+    def add(self, v: np.ndarray, objective: float, price: Price, exact: bool) -> float:
+        """The gap to all networks if that can be proven, else to the neurons found."""
+        value, dual = self.scaled(v, price.value)
+        self.vector = v
+        if price.proven and exact and value > self.bound:
+            self.bound, self.dual = value, dual
+        gap = _gap(objective, self.bound if exact else value)
+        self.lines.append((objective, self.bound, _gap(objective, self.bound)))
+        self.last = objective, self.bound if exact else value, gap
+        return gap
+
+    def finish(self, pool: PatternPool, status: Status, exact: bool) -> Solution:
+        """The best point over the patterns it needs, and the bound that holds there."""
+        program, params = pool.result(self.program)
+        bound, dual = self.bound, self.dual
+        if not exact:
+            price = program.judge().polar_bound(self.vector, None)
+            bound, dual = self.scaled(self.vector, price)
+        if self.lines:
+            objective = self.lines[-1][0]
+            self.lines[-1] = objective, bound, _gap(objective, bound)
+        dtype = self.program.X.dtype
+        columns = np.reshape(self.lines, (-1, 3)).T
+        objectives, bounds, gaps = (jnp.asarray(column, dtype) for column in columns)
+        scope = Scope.EXHAUSTIVE if exact else program.scope
+        return Solution(
+            params=params,
+            dual=jnp.asarray(dual, dtype),
+            multipliers=None,
+            status=jnp.asarray(status, jnp.int32),
+            objective=jnp.asarray(pool.objective, dtype),
+            dual_bound=jnp.asarray(bound, dtype),
+            gap=jnp.asarray(_gap(pool.objective, bound), dtype),
+            iterations=jnp.asarray(self.count, jnp.int32),
+            history=History(
+                iteration=jnp.arange(1, self.count + 1, dtype=jnp.int32),
+                objective=objectives,
+                dual_bound=bounds,
+                gap=gaps,
+            ),
+            scope=scope,
+            patterns=None if program is self.program else program.patterns,
+        )
+
+
+def _gap(objective: float, bound: float) -> float:
+    return float(loop.relative_gap(jnp.asarray(objective), jnp.asarray(bound)))

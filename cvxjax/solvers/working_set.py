@@ -1,0 +1,223 @@
+"""Working sets: solve over the few blocks that matter, price all the others.
+
+The dual vector v of the restricted program is optimal for the whole one if no other
+block b violates max {v^T F_b u : ||u|| <= 1, A_b u >= 0} <= beta. One product rules
+most of them out, since projecting onto a cone shortens: ||F_b^T v|| <= beta. Only the
+others need the projection, whose norm is the maximum. Violators join the set.
+
+Source: Johnson & Guestrin, Blitz (ICML 2015), for working sets that certify.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from cvxjax.regularisers import group_norms
+from cvxjax.solution import History, Solution, Status
+from cvxjax.solvers import loop
+from cvxjax.solvers.admm import Admm
+from cvxjax.solvers.interior_point import InteriorPoint
+
+Array = jax.Array
+Report = Callable[[int, float, float, float], None]
+
+_LEAST = 64  # blocks of a restricted program
+_SHARE = 0.5  # of the tolerance: that of the restricted programs
+_PRICING_STEPS = 300
+
+
+class WorkingSet(struct.PyTreeNode, kw_only=True):
+    """Rounds of solving over a working set of blocks and pricing all of them.
+
+    A few steps of Admm, or the given start, name the first set. Sets are padded to
+    few sizes, so that little compiles. Small programs go to the inner solver as they
+    are.
+
+    Args:
+      tol: relative duality gap of the whole program; default 1e-8 in float64, 1e-4 in
+        float32.
+      max_iters: rounds, static.
+      inner: solver of the restricted programs, whose tolerance is set here; default
+        InteriorPoint where it fits, else Admm.
+      scouting: steps of Admm that name the first set, static.
+    """
+
+    tol: Any = None
+    max_iters: int = struct.field(pytree_node=False, default=30)
+    inner: Any = None
+    scouting: int = struct.field(pytree_node=False, default=150)
+
+    def refuse(self, program: Any) -> str | None:
+        if not hasattr(program, "select"):
+            return "the program has no select"
+        if program.loss.constraint is not None:
+            return f"few blocks may not meet the constraint of {program.loss.name}"
+        return None if self.inner is None else self.inner.refuse(program)
+
+    def run(self, program: Any, start: Any, report: Report | None) -> Solution:
+        """Rounds, on the host."""
+        dtype = program.X.dtype
+        tol = float(loop.default_tol(dtype) if self.tol is None else self.tol)
+        inner = _default_inner(program) if self.inner is None else self.inner
+        if np.prod(program.shape[:2]) <= _LEAST:
+            return loop.run_on_host(inner.replace(tol=tol), program, start, report)
+        if start is None:
+            scout = Admm(tol=tol, max_iters=self.scouting, check_every=self.scouting)
+            start = loop.run_on_host(scout, program).params
+        working = np.asarray(group_norms(start)).ravel() > 0
+        rounds, aim = _Rounds(program, start), _SHARE * tol
+        status = Status.RUNNING
+        while status is Status.RUNNING:
+            solution = rounds.solve(inner.replace(tol=jnp.asarray(aim, dtype)), working)
+            bounds = rounds.price(solution)
+            if report is not None:
+                report(len(rounds.lines), *rounds.lines[-1][1:])
+            violators = (bounds > rounds.beta * (1 + 0.1 * aim)) & ~working
+            if rounds.gap <= tol:
+                status = Status.CONVERGED
+            elif not np.isfinite(solution.objective):
+                status = Status.NONFINITE
+            elif len(rounds.lines) >= self.max_iters:
+                status = Status.MAX_ITERATIONS
+            elif violators.any():
+                working |= violators
+            elif int(solution.status) == Status.CONVERGED:
+                aim = aim / 10
+            else:
+                status = Status(int(solution.status))
+        return rounds.finish(status)
+
+
+def _default_inner(program: Any) -> Any:
+    """InteriorPoint where it fits, else Admm."""
+    precise = InteriorPoint()
+    return precise if precise.refuse(program) is None else Admm()
+
+
+def padded(count: int) -> int:
+    """The least size >= count among 64, 96, 128, 192, 256, 384, ..."""
+    size = _LEAST
+    while size < count:
+        size = size * 3 // 2 if size & (size - 1) == 0 else size // 3 * 4
+    return size
+
+
+class _Rounds:
+    """The best point, the best bound, and the history of the rounds so far."""
+
+    def __init__(self, program: Any, start: Array) -> None:
+        y = program.y
+        self.program, self.beta = program, float(program.beta)
+        self.size = 2 * program.masks.shape[0]
+        self.params, self.objective = start, float(program.objective(start))
+        self.multipliers = None
+        if program.cones is not None:
+            shape = (*program.shape[:2], len(y))
+            self.multipliers = jnp.zeros(shape, y.dtype)
+        self.best = 0 * y, self.multipliers
+        self.bound = -float(program.loss.conjugate(0 * y, y))
+        self.lines: list[tuple[int, float, float, float]] = []
+        self.iterations = 0
+
+    @property
+    def gap(self) -> float:
+        objective, bound = jnp.asarray(self.objective), jnp.asarray(self.bound)
+        return float(loop.relative_gap(objective, bound))
+
+    def _select(self, chosen: np.ndarray) -> tuple[Any, Array, int]:
+        """The program of the chosen blocks, padded, and where they lie."""
+        (index,) = np.nonzero(chosen)
+        blocks = np.zeros(padded(len(index)), int)
+        blocks[: len(index)] = index
+        live = np.arange(len(blocks)) < len(index)
+        place = jnp.asarray(blocks)
+        return _select(self.program, place, jnp.asarray(live)), place, len(index)
+
+    def solve(self, inner: Any, working: np.ndarray) -> Solution:
+        """Over the working set; keeps its point if it is better."""
+        part, place, count = self._select(working)
+        solution = loop.run_on_host(inner, part)
+        self.iterations += int(solution.iterations)
+        if float(solution.objective) < self.objective:
+            flat = jnp.zeros((self.size, part.shape[-1]), self.params.dtype)
+            flat = flat.at[place[:count]].set(solution.params[0, :count])
+            self.params = flat.reshape(self.program.shape)
+            self.objective = float(solution.objective)
+        if self.multipliers is not None:
+            flat = self.multipliers.reshape(self.size, -1)
+            scaled = solution.multipliers[0] * self.program.cones.lengths[None]
+            flat = flat.at[place[:count]].set(scaled[:count])
+            self.multipliers = flat.reshape(self.multipliers.shape)
+        return solution
+
+    def price(self, solution: Solution) -> np.ndarray:
+        """Upper bounds [2 P] of every block's maximum; keeps a better lower bound."""
+        program, v = self.program, solution.dual
+        bounds = np.array(_bounds(program, v, self.multipliers)).ravel()
+        doubtful = bounds > self.beta
+        if self.multipliers is not None and doubtful.any():
+            part, place, count = self._select(doubtful)
+            flat = self.multipliers.reshape(self.size, -1)
+            norms, better = _project(part, v, flat[place])
+            norms = np.asarray(norms)[0, :count]
+            bounds[doubtful] = np.minimum(bounds[doubtful], norms)
+            flat = flat.at[place[:count]].set(better[0, :count])
+            self.multipliers = flat.reshape(self.multipliers.shape)
+        scale = min(1.0, self.beta / bounds.max()) if bounds.max() > 0 else 1.0
+        value = -float(program.loss.conjugate(-scale * v, program.y))
+        if value > self.bound:
+            scaled = None if self.multipliers is None else scale * self.multipliers
+            self.bound, self.best = value, (scale * v, scaled)
+        self.lines.append((self.iterations, self.objective, self.bound, self.gap))
+        return bounds
+
+    def finish(self, status: Status) -> Solution:
+        program, dtype = self.program, self.params.dtype
+        dual, multipliers = self.best
+        if multipliers is not None:
+            multipliers = multipliers / program.cones.lengths[None, None]
+        iterations, objectives, bounds, gaps = zip(*self.lines, strict=True)
+        return Solution(
+            params=self.params,
+            dual=dual,
+            multipliers=multipliers,
+            status=jnp.asarray(status, jnp.int32),
+            objective=jnp.asarray(self.objective, dtype),
+            dual_bound=jnp.asarray(self.bound, dtype),
+            gap=jnp.asarray(self.gap, dtype),
+            iterations=jnp.asarray(self.iterations, jnp.int32),
+            history=History(
+                iteration=jnp.asarray(iterations, jnp.int32),
+                objective=jnp.asarray(objectives, dtype),
+                dual_bound=jnp.asarray(bounds, dtype),
+                gap=jnp.asarray(gaps, dtype),
+            ),
+            scope=program.scope,
+        )
+
+
+_select = jax.jit(lambda program, blocks, live: program.select(blocks, live))
+
+
+@jax.jit
+def _bounds(program: Any, v: Array, multipliers: Any) -> Array:
+    """||F_b^T v|| or, where that is less, ||F_b^T v + A_b^T mu_b||, [2, P]."""
+    blocks = program.adjoint(v)
+    plain = group_norms(blocks)
+    if multipliers is None:
+        return plain
+    moved = group_norms(blocks + program.cones.adjoint(multipliers))
+    return jnp.minimum(plain, moved)
+
+
+@jax.jit
+def _project(part: Any, v: Array, multipliers: Array) -> tuple[Array, Array]:
+    """Norms [1, B] of F_b^T v moved towards the cones, and the multipliers."""
+    blocks, mu = part.cones.project(part.adjoint(v), multipliers[None], _PRICING_STEPS)
+    return group_norms(blocks), mu
