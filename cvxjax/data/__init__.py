@@ -3,6 +3,6 @@
 Every loader returns float64 NumPy arrays.
 """
 
-from cvxjax.data import download, signals, synthetic
+from cvxjax.data import download, signals, synthetic, tables
 
-__all__ = ["download", "signals", "synthetic"]
+__all__ = ["download", "signals", "synthetic", "tables"]

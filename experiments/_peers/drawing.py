@@ -1,0 +1,87 @@
+"""Panels of the benchmark: one curve a line, and performance profiles."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from experiments import _style
+from experiments._peers.measure import warm
+
+LOOKS = {
+    "cvxjax": ("convex", "-"),
+    "interior-point": ("convex", "--"),
+    "working-set": ("convex", ":"),
+    "ADMM": ("other", "-"),
+    "FISTA": ("other", "--"),
+    "adelie": ("sgd", "-"),
+    "pyscnn": ("bound", "-"),
+    "Clarabel": ("baseline", "-"),
+    "SCS": ("baseline", "--"),
+}
+
+
+def draw_curves(
+    axis: Axes, arrays: dict[str, np.ndarray], value: np.ndarray, case: int
+) -> None:
+    """One curve a line; points from loose to tight settings.
+
+    Args:
+      axis: becomes logarithmic along x, from a power of ten to another.
+      arrays: rows of `measure`, with `case`.
+      value: [rows].
+      case: the one shown.
+    """
+    seconds = warm(arrays["seconds"])
+    shown = (arrays["case"] == case) & np.isfinite(value) & np.isfinite(seconds)
+    for line in dict.fromkeys(arrays["line"][shown].tolist()):
+        rows = shown & (arrays["line"] == line)
+        role, style = LOOKS[line]
+        axis.plot(
+            seconds[rows],
+            np.maximum(value[rows], 1e-10),
+            linestyle=style,
+            marker="o",
+            color=_style.COLORS[role],
+            label=line,
+        )
+    axis.set_xscale("log")
+    if shown.any():
+        powers = np.log10([seconds[shown].min() * 0.999, seconds[shown].max() * 1.001])
+        axis.set_xlim(10 ** np.floor(powers[0]), 10 ** np.ceil(powers[1]))
+
+
+def draw_profile(
+    axis: Axes, times: dict[str, np.ndarray], profiled: np.ndarray
+) -> None:
+    """Share of the problems that a line solves in at most x times the best time.
+
+    Source: Dolan & More, Benchmarking optimization software (2002).
+    """
+    times = {line: best[profiled] for line, best in times.items()}
+    asked = [line for line, best in times.items() if not np.isnan(best).all()]
+    if not asked:
+        return
+    table = np.asarray([times[line] for line in asked])
+    table[np.isnan(table)] = np.inf
+    solved = np.isfinite(table).any(axis=0)
+    num, table = table.shape[1], table[:, solved]
+    for line, ratios in zip(asked, table / table.min(axis=0), strict=True):
+        ratio = np.sort(ratios[np.isfinite(ratios)])
+        share = np.arange(1 + len(ratio)) / num
+        role, style = LOOKS[line]
+        axis.step(
+            np.concatenate([[1], ratio, [1e3]]),
+            np.append(share, share[-1]),
+            where="post",
+            linestyle=style,
+            color=_style.COLORS[role],
+            label=line,
+        )
+    axis.set(
+        xscale="log",
+        xlim=(1, 1e3),
+        ylim=(0, 1.02),
+        xlabel="seconds over the best",
+        ylabel=f"share of {int(profiled.sum())} problems",
+    )

@@ -1,0 +1,272 @@
+"""What a solve costs as n, d and P grow, and how near its kernels come to the limit.
+
+    python -m experiments.bench_scaling
+
+About 30 minutes on two CPU cores. Nothing else should run meanwhile.
+
+Planted networks around n = 500, d = 20, P = 200, at a tenth of the beta from which on
+zero is optimal; one size varies at a time. Ours are timed to a certified gap of 1e-4,
+others at one setting, named under the figure; warm, in processes of their own, as in
+bench_solvers. Exponents are slopes of log seconds over log size, by least squares, and
+speak of these sizes only.
+
+Kernels are timed against two measured peaks: a GEMM of 2048 x 2048 and reading and
+writing 2^25 numbers. The limit of a kernel is the smaller of the GEMM's rate and of
+what its least traffic allows at the copy's rate (the roofline).
+
+Source: Williams, Waterman & Patterson, Roofline (2009).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments import _launch, _style
+from experiments._peers import kernels, suites
+from experiments._peers.drawing import LOOKS
+from experiments._peers.judge import make_program
+from experiments._peers.lines import LINES, Line
+from experiments._peers.measure import measure, warm
+from experiments._peers.scores import missing
+from experiments._record import Claim, Verdict, resumable
+
+MINUTES = 30
+
+_AXES = ("n", "d", "P")
+_POWERS = {"n": 2, "d": 2, "P": 1}  # of the largest GEMMs of interior point
+_FRACTION = 0.1  # of the beta from which on zero is optimal
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    lines: tuple[str, ...] = ("cvxjax", "interior-point", "working-set", "adelie")
+    n: tuple[int, ...] = (250, 500, 1000, 2000)  # samples
+    d: tuple[int, ...] = (5, 10, 20, 40, 80)  # features
+    P: tuple[int, ...] = (50, 100, 200, 400, 800)  # patterns
+    base: tuple[int, ...] = (500, 20, 200)  # n, d, P where they do not vary
+    kernel: tuple[int, ...] = (1000, 50, 500)  # n, d, P of the kernels
+    side: int = 2048  # of the GEMM that gives the peak
+    copied: int = 1 << 25  # numbers of the copy that gives the peak
+    tol: float = 1e-4  # certified gap, ours
+    peer_tol: float = 1e-8  # the setting of a peer with this tol is timed
+    repeats: int = 3  # warm rounds
+    limit: float = 120.0  # seconds for one answer
+    slow: float = 30.0  # seconds; a slower answer is not asked for again
+
+    @classmethod
+    def smoke(cls) -> Config:
+        return cls(
+            lines=("interior-point",),
+            n=(20,),
+            d=(),
+            P=(),
+            base=(30, 3, 10),
+            kernel=(40, 4, 20),
+            side=64,
+            copied=1 << 12,
+            repeats=1,
+        )
+
+
+def run(config: Config) -> dict[str, np.ndarray]:
+    unknown = set(config.lines) - set(LINES)
+    if unknown:
+        raise ValueError(f"want lines of {', '.join(LINES)}; got {sorted(unknown)}")
+    parts = resumable("bench_scaling", config)
+    lines = [_at_one_setting(LINES[name], config) for name in config.lines]
+    jobs = [(axis, size) for axis in _AXES for size in getattr(config, axis)]
+    found = []
+    for axis, size in _launch.progress(jobs, "sizes"):
+        sizes = dict(zip(_AXES, config.base, strict=True)) | {axis: size}
+        found.append(
+            parts.part(
+                f"{axis}={size}",
+                lambda sizes=sizes: measure(
+                    _problem(sizes["n"], sizes["d"], sizes["P"]),
+                    lines,
+                    repeats=config.repeats,
+                    limit=config.limit,
+                    slow=config.slow,
+                ),
+            )
+        )
+    rows = [len(part["line"]) for part in found]
+    columns = ("line", "settings", "seconds", "gap", "peak_bytes", "status", "note")
+    arrays = {name: np.concatenate([part[name] for part in found]) for name in columns}
+    versions = {}
+    for part in found:
+        versions |= json.loads(str(part["versions"]))
+    return (
+        arrays
+        | parts.part("kernels", lambda: _kernels(config))
+        | {
+            "axis": np.repeat([axis for axis, _ in jobs], rows),
+            "size": np.repeat([size for _, size in jobs], rows),
+            "base": np.asarray(config.base),
+            "kernel_size": np.asarray(config.kernel),
+            "versions": np.asarray(json.dumps(versions)),
+        }
+    )
+
+
+def _at_one_setting(line: Line, config: Config) -> Line:
+    tol = config.tol if line.peer == "cvxjax" else config.peer_tol
+    chosen = [settings for settings in line.relu if settings["tol"] == tol]
+    if not chosen:
+        raise ValueError(
+            f"want a tol of {[settings['tol'] for settings in line.relu]} for "
+            f"{line.name}; got {tol:g}"
+        )
+    return dataclasses.replace(line, relu=tuple(chosen))
+
+
+def _problem(n: int, d: int, P: int) -> suites.Problem:
+    problem = suites.planted(n, d, P, beta=1.0)
+    beta = _FRACTION * make_program(problem).beta_max()
+    return dataclasses.replace(problem, beta=beta)
+
+
+def _kernels(config: Config) -> dict[str, np.ndarray]:
+    """Achieved and attainable rates of each kernel."""
+    n, d, P = config.kernel
+    made = kernels.make_kernels(make_program(_problem(n, d, P)))
+    gemm, copy = kernels.peaks(
+        jnp.result_type(float), side=config.side, copied=config.copied
+    )
+    seconds = np.asarray(
+        [
+            kernels.seconds_of(kernel.function, kernel.arguments, repeats=5)
+            for kernel in made
+        ]
+    )
+    flops = np.asarray([float(kernel.flops) for kernel in made])
+    traffic = np.asarray([kernel.traffic() for kernel in made])
+    return {
+        "kernels": np.asarray([kernel.name for kernel in made]),
+        "kernel_seconds": seconds,
+        "kernel_flops": flops,
+        "kernel_bytes": traffic,
+        "gemm_peak": np.asarray(gemm),
+        "copy_peak": np.asarray(copy),
+    }
+
+
+def attained(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """[kernels], the limit's seconds over the measured ones; 1 is the limit."""
+    least = np.maximum(
+        arrays["kernel_flops"] / arrays["gemm_peak"],
+        arrays["kernel_bytes"] / arrays["copy_peak"],
+    )
+    return least / arrays["kernel_seconds"]
+
+
+def exponents(arrays: dict[str, np.ndarray]) -> dict[tuple[str, str], float]:
+    """d log seconds / d log size, of (line, axis) with two sizes or more."""
+    seconds = warm(arrays["seconds"])
+    found = {}
+    for line in dict.fromkeys(arrays["line"].tolist()):
+        for axis in _AXES:
+            rows = (arrays["line"] == line) & (arrays["axis"] == axis)
+            rows &= np.isfinite(seconds)
+            if rows.sum() >= 2:
+                logs = np.log(arrays["size"][rows]), np.log(seconds[rows])
+                found[line, axis] = float(np.polyfit(*logs, 1)[0])
+    return found
+
+
+def plot(arrays: dict[str, np.ndarray]) -> Figure:
+    figure, axes = _style.figure(1, 4, width=15, height=3.8)
+    seconds, slopes = warm(arrays["seconds"]), exponents(arrays)
+    for axis, name in zip(axes, _AXES, strict=False):
+        for line in dict.fromkeys(arrays["line"].tolist()):
+            rows = (arrays["line"] == line) & (arrays["axis"] == name)
+            rows &= np.isfinite(seconds)
+            role, style = LOOKS[line]
+            slope = slopes.get((line, name))
+            if rows.any():
+                axis.plot(
+                    arrays["size"][rows],
+                    seconds[rows],
+                    linestyle=style,
+                    marker="o",
+                    color=_style.COLORS[role],
+                    label=line if slope is None else f"{line}, {name}^{slope:.1f}",
+                )
+        axis.set(xscale="log", yscale="log", xlabel=name)
+        if axis.get_legend_handles_labels()[0]:
+            axis.legend()
+    axes[0].set_ylabel("seconds, warm")
+    share = attained(arrays)
+    places = np.arange(len(share))[::-1]
+    axes[3].barh(places, share, color=_style.COLORS["convex"])
+    axes[3].set_yticks(places, arrays["kernels"].tolist())
+    axes[3].axvline(1, color=_style.COLORS["truth"], linestyle="--")
+    axes[3].set(xlabel="of the limit", title="kernels against GEMM and copy")
+    _style.caption(figure, _caption(arrays))
+    return figure
+
+
+def _caption(arrays: dict[str, np.ndarray]) -> str:
+    settings = dict(zip(arrays["line"], arrays["settings"], strict=True))
+    n, d, P = arrays["base"]
+    left_out = missing(arrays)
+    absent = f" Left out: {left_out}." if left_out else ""
+    return (
+        f"n = {n}, d = {d}, P = {P} where they do not vary. Settings: "
+        + "; ".join(f"{line} {text}" for line, text in settings.items() if text != "{}")
+        + f".{absent} Peaks: GEMM {arrays['gemm_peak'] / 1e9:.0f} GFLOP/s, copy "
+        f"{arrays['copy_peak'] / 1e9:.1f} GB/s; kernels at n, d, P = "
+        f"{', '.join(map(str, arrays['kernel_size']))}."
+    )
+
+
+def claims(arrays: dict[str, np.ndarray]) -> list[Claim]:
+    slopes = exponents(arrays)
+    made = []
+    for line in dict.fromkeys(line for line, _ in slopes):
+        text = ", ".join(
+            f"{axis}^{slope:.2f}"
+            for (name, axis), slope in slopes.items()
+            if name == line
+        )
+        rows = (arrays["line"] == line) & np.isfinite(warm(arrays["seconds"]))
+        within = [
+            slope <= _POWERS[axis]
+            for (name, axis), slope in slopes.items()
+            if name == line
+        ]
+        verdict = Verdict.REPRODUCED if all(within) else Verdict.NOT_REPRODUCED
+        made.append(
+            Claim(
+                f"the cost of {line} grows no faster than n^2, d^2 and P",
+                f"{text}; at most {arrays['peak_bytes'][rows].max() / 2**20:.0f} MiB",
+                verdict,
+            )
+        )
+    share = attained(arrays)
+    rates = arrays["kernel_flops"] / arrays["kernel_seconds"] / 1e9
+    moved = arrays["kernel_bytes"] / arrays["kernel_seconds"] / 1e9
+    made.append(
+        Claim(
+            "each kernel runs at half of its limit or more",
+            "; ".join(
+                f"{name} {rate:.1f} GFLOP/s, {bytes_:.2f} GB/s, {part:.0%}"
+                for name, rate, bytes_, part in zip(
+                    arrays["kernels"], rates, moved, share, strict=True
+                )
+            )
+            + f" (GEMM {arrays['gemm_peak'] / 1e9:.1f} GFLOP/s, copy "
+            f"{arrays['copy_peak'] / 1e9:.1f} GB/s)",
+            Verdict.REPRODUCED if np.all(share >= 0.5) else Verdict.NOT_REPRODUCED,
+        )
+    )
+    return made
+
+
+if __name__ == "__main__":
+    _launch.main(__name__)
