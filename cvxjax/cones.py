@@ -13,6 +13,7 @@ from cvxjax import linalg
 Array = jax.Array
 
 _NEWTON_STEPS = 40
+_DECREMENT = 1e-2  # squared, at which a point is central enough
 _CHUNK_ELEMENTS = 1 << 22
 
 
@@ -160,7 +161,8 @@ def _analytic_centres(rows: Array, masks: Array, gates: Array) -> Array:
     def centre(mask: Array, gate: Array) -> Array:
         signed = jnp.where(mask[:, None], rows, -rows)
 
-        def newton(_: int, u: Array) -> Array:
+        def newton(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+            u, count, _ = carry
             margin = linalg.dot(signed, u)
             inverse = jnp.where(live, 1 / jnp.where(live, margin, 1), 0)
             slope = u - linalg.dot(signed.T, inverse)
@@ -177,10 +179,15 @@ def _analytic_centres(rows: Array, masks: Array, gates: Array) -> Array:
                 sizes
             )
             best = jnp.argmin(jnp.where(jnp.isnan(values), jnp.inf, values))
-            return u + sizes[best] * move
+            return u + sizes[best] * move, count + 1, -jnp.sum(slope * move)
+
+        def far(carry: tuple[Array, Array, Array]) -> Array:
+            _, count, decrement = carry
+            return (count < _NEWTON_STEPS) & (decrement > _DECREMENT)
 
         norm = jnp.sqrt(jnp.sum(gate * gate))
-        u = jax.lax.fori_loop(0, _NEWTON_STEPS, newton, gate / norm)
+        infinite = jnp.asarray(jnp.inf, rows.dtype)
+        u, _, _ = jax.lax.while_loop(far, newton, (gate / norm, 0, infinite))
         u = u / jnp.sqrt(jnp.sum(u * u))
         start = gate / norm
         deepest = lambda x: jnp.min(jnp.where(live, linalg.dot(signed, x), jnp.inf))  # noqa: E731
