@@ -187,7 +187,8 @@ def _analytic_centres(rows: Array, masks: Array, gates: Array) -> Array:
 
         norm = jnp.sqrt(jnp.sum(gate * gate))
         infinite = jnp.asarray(jnp.inf, rows.dtype)
-        u, _, _ = jax.lax.while_loop(far, newton, (gate / norm, 0, infinite))
+        zero = jnp.asarray(0, jnp.int32)
+        u, _, _ = jax.lax.while_loop(far, newton, (gate / norm, zero, infinite))
         u = u / jnp.sqrt(jnp.sum(u * u))
         start = gate / norm
         deepest = lambda x: jnp.min(jnp.where(live, linalg.dot(signed, x), jnp.inf))  # noqa: E731
