@@ -142,7 +142,7 @@ def _truncate(config: Config, n: int, d: int) -> dict[str, Any]:
                 value, gap, miss = _solve(config, data, labels, low.patterns, total)
                 optimum = value if rank == d else optimum
                 gaps.append(gap)
-                excess = gap * max(1.0, value)
+                excess = gap * value
                 lipschitz = cj.arrangements.local_lipschitz(miss, excess=excess)
                 at = place, seed, rank - 1
                 ratios[at] = value / optimum
@@ -160,7 +160,7 @@ def _truncate(config: Config, n: int, d: int) -> dict[str, Any]:
 def _solve(
     config: Config, X: np.ndarray, y: np.ndarray, patterns: Any, num: int
 ) -> tuple[float, float, np.ndarray]:
-    """A certified objective, its relative gap, and the residual.
+    """A certified objective, its gap in units of it, and the residual.
 
     The patterns are repeated until there are `num`, which changes no optimum: programs
     of one shape share their compiled solver.
@@ -173,7 +173,8 @@ def _solve(
     solution = cj.solve(program, cj.solvers.InteriorPoint(tol=config.tol))
     certificate = cj.certify(program, solution)
     miss = np.asarray(program.forward(solution.params)) - y
-    return certificate.primal, certificate.gap, miss
+    gap = (certificate.primal - certificate.dual) / certificate.primal
+    return certificate.primal, gap, miss
 
 
 def plot(arrays: dict[str, np.ndarray]) -> Figure:
