@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -149,50 +151,62 @@ def _analytic_centres(rows: Array, masks: Array, gates: Array) -> Array:
 
     Damped Newton from the gates; a deep point makes `lift` cheap in objective.
     """
-    live = jnp.sum(rows * rows, axis=1) > 0
-    steps = jnp.asarray([1.0, 0.5, 0.25, 0.1, 0.03, 0.01], rows.dtype)
+    (P, n), d = masks.shape, rows.shape[1]
+    size = max(1, min(P, _CHUNK_ELEMENTS // max(1, n * d)))
+    chunks = -(-P // size)
+    missing = chunks * size - P
+    masks = jnp.pad(masks, ((0, missing), (0, 0)), mode="edge")
+    gates = jnp.pad(gates, ((0, missing), (0, 0)), mode="edge")
+    parts = masks.reshape(chunks, size, n), gates.reshape(chunks, size, d)
+    return jax.lax.map(lambda part: _centres(rows, *part), parts).reshape(-1, d)[:P]
+
+
+def _centres(rows: Array, masks: Array, gates: Array) -> Array:
+    """`_analytic_centres` of a few cells at once."""
+    live = jnp.any(rows != 0, axis=1)
     eye = jnp.eye(rows.shape[1], dtype=rows.dtype)
+    reach_of = lambda u: jnp.where(masks, u, -u)  # noqa: E731
+    over = lambda x, m: jnp.where(live, x / jnp.where(live, m, 1), 0)  # noqa: E731
+    norm = lambda u: jnp.sqrt(jnp.sum(u * u, axis=1, keepdims=True))  # noqa: E731
 
-    def barrier(u: Array, margin: Array) -> Array:
-        inside = jnp.all((margin > 0) | ~live)
-        logs = jnp.where(live & (margin > 0), jnp.log(jnp.abs(margin) + ~live), 0)
-        return jnp.where(inside, jnp.sum(u * u) / 2 - jnp.sum(logs), jnp.inf)
+    def newton(carry: tuple[Array, Array, Array, Array]) -> Any:
+        u, margin, count, _ = carry
+        inverse = over(1, margin)
+        slope = u - linalg.dot(reach_of(inverse), rows)
+        hessian = eye[None] + linalg.weighted_grams(inverse**2, rows)
+        factor = jnp.linalg.cholesky(hessian)
+        move = -jax.scipy.linalg.cho_solve((factor, True), slope[..., None])[..., 0]
+        change = reach_of(linalg.dot(move, rows.T))
+        decrement = -jnp.sum(slope * move, axis=1)
+        room = 1 / jnp.maximum(jnp.max(over(-change, margin), axis=1), 1e-3)
+        # Self-concordance makes the first length safe; longer ones mostly do better.
+        safe = 1 / (1 + jnp.sqrt(jnp.maximum(decrement, 0)))
+        longer = [jnp.maximum(safe, jnp.minimum(a * room, 2)) for a in (0.5, 0.9)]
+        lengths = jnp.stack([safe, *longer])
 
-    def centre(mask: Array, gate: Array) -> Array:
-        signed = jnp.where(mask[:, None], rows, -rows)
+        def barrier(t: Array) -> Array:
+            t = t[:, None]
+            ahead = jnp.where(live, margin + t * change, 1)
+            logs = jnp.log(jnp.where(ahead > 0, ahead, 1))
+            value = jnp.sum((u + t * move) ** 2 / 2, axis=1) - jnp.sum(logs, axis=1)
+            return jnp.where(jnp.all(ahead > 0, axis=1), value, jnp.inf)
 
-        def newton(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-            u, count, _ = carry
-            margin = linalg.dot(signed, u)
-            inverse = jnp.where(live, 1 / jnp.where(live, margin, 1), 0)
-            slope = u - linalg.dot(signed.T, inverse)
-            scaled = signed * inverse[:, None]
-            hessian = eye + linalg.dot(scaled.T, scaled)
-            move = -jnp.linalg.solve(hessian, slope)
-            change = linalg.dot(signed, move)
-            ratio = jnp.where(
-                live & (change < 0), -margin / jnp.where(change < 0, change, 1), jnp.inf
-            )
-            reach = jnp.min(ratio)
-            sizes = jnp.append(jnp.minimum(0.95 * reach, 1e3) * steps, 0.0)
-            values = jax.vmap(lambda t: barrier(u + t * move, margin + t * change))(
-                sizes
-            )
-            best = jnp.argmin(jnp.where(jnp.isnan(values), jnp.inf, values))
-            return u + sizes[best] * move, count + 1, -jnp.sum(slope * move)
+        best = jnp.argmin(jnp.stack([barrier(t) for t in lengths]), axis=0)
+        length = jnp.take_along_axis(lengths, best[None], axis=0)[0]
+        length = jnp.where(decrement > _DECREMENT, length, 0)[:, None]
+        ahead = margin + length * change
+        return u + length * move, ahead, count + 1, jnp.max(decrement)
 
-        def far(carry: tuple[Array, Array, Array]) -> Array:
-            _, count, decrement = carry
-            return (count < _NEWTON_STEPS) & (decrement > _DECREMENT)
+    # The centre's square is the number of rows, by the slope along u.
+    start = jnp.sqrt(jnp.sum(live, dtype=rows.dtype)) * gates / norm(gates)
+    margin = reach_of(linalg.dot(start, rows.T))
+    begin = (start, margin, jnp.asarray(0), jnp.asarray(jnp.inf, rows.dtype))
+    far = lambda carry: (carry[2] < _NEWTON_STEPS) & (carry[3] > _DECREMENT)  # noqa: E731
+    u = jax.lax.while_loop(far, newton, begin)[0]
+    start, u = gates / norm(gates), u / norm(u)
 
-        norm = jnp.sqrt(jnp.sum(gate * gate))
-        infinite = jnp.asarray(jnp.inf, rows.dtype)
-        zero = jnp.asarray(0, jnp.int32)
-        u, _, _ = jax.lax.while_loop(far, newton, (gate / norm, zero, infinite))
-        u = u / jnp.sqrt(jnp.sum(u * u))
-        start = gate / norm
-        deepest = lambda x: jnp.min(jnp.where(live, linalg.dot(signed, x), jnp.inf))  # noqa: E731
-        return jnp.where(deepest(u) > deepest(start), u, start)
+    def depth(u: Array) -> Array:
+        margin = reach_of(linalg.dot(u, rows.T))
+        return jnp.min(jnp.where(live, margin, jnp.inf), axis=1, keepdims=True)
 
-    chunk = max(1, min(masks.shape[0], _CHUNK_ELEMENTS // max(1, rows.size)))
-    return jax.lax.map(lambda pair: centre(*pair), (masks, gates), batch_size=chunk)
+    return jnp.where(depth(u) > depth(start), u, start)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jax.typing import ArrayLike
 
 Array = jax.Array
+
+_GRAM_ELEMENTS = 1 << 23  # of the products of all pairs of columns
 
 
 def dot(a: Array, b: Array) -> Array:
@@ -28,6 +31,26 @@ def masked_gram(masks: Array, weights: Array, gram: Array) -> Array:
     """
     d = masks.astype(gram.dtype)
     return dot((d * weights[:, None]).T, d) * gram
+
+
+def weighted_grams(weights: Array, rows: Array) -> Array:
+    """sum_j weights_bj rows_j rows_j^T for every b, as one product where it has room.
+
+    Args:
+      weights: [B, n].
+      rows: [n, d].
+
+    Returns:
+      [B, d, d].
+    """
+    n, d = rows.shape
+    if n * d * d > _GRAM_ELEMENTS:
+        one = lambda w: dot((rows * w[:, None]).T, rows)  # noqa: E731
+        return jax.lax.map(one, weights)
+    i, j = np.triu_indices(d)
+    place = np.zeros((d, d), int)
+    place[i, j] = place[j, i] = np.arange(len(i))
+    return dot(weights, rows[:, i] * rows[:, j])[:, place]
 
 
 class ShiftedEigh(struct.PyTreeNode, kw_only=True):

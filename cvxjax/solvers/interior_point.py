@@ -342,8 +342,7 @@ def _block_factors(cones: SignCones, root: Array, ratio: Array) -> Array:
     largest = flat[blocks, which]
     sign = jnp.where(cones.masks[blocks % P, which], 1, -1)
     stiff = cones.rows[which] * (sign * jnp.sqrt(largest))[..., None]
-    squares = (cones.rows[:, :, None] * cones.rows[:, None, :]).reshape(n, d * d)
-    rest = linalg.dot(flat.at[blocks, which].set(0), squares).reshape(S * P, d, d)
+    rest = linalg.weighted_grams(flat.at[blocks, which].set(0), cones.rows)
     ridge = 1e-15 * jnp.trace(rest, axis1=1, axis2=2) + 1e-300
     eye = jnp.eye(d, dtype=rest.dtype)
 
