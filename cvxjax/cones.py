@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.typing import ArrayLike
 from scipy.optimize import linprog
 
 from cvxjax import linalg
@@ -45,7 +46,9 @@ class SignCones(struct.PyTreeNode, kw_only=True):
         """A_i^T A_i, [d, d], the same for every i."""
         return linalg.dot(self.rows.T, self.rows)
 
-    def project(self, w: Array, multipliers: Array, steps: int) -> tuple[Array, Array]:
+    def project(
+        self, w: Array, multipliers: Array, steps: ArrayLike
+    ) -> tuple[Array, Array]:
         """Moves each block towards its projection onto K_i.
 
         Takes `steps` accelerated projected-gradient steps on the dual

@@ -3,7 +3,8 @@
 Objectives of infeasible points lie below the optimum and are worthless. Blocks are
 projected onto their cones and lifted along the cells' interior points until A w >= 0
 holds to rounding; losses that are constraints themselves (y_hat = y, y y_hat >= 1)
-are then met without leaving the cones.
+are then met without leaving the cones. For the squared loss one factor, the best,
+scales all blocks.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from cvxjax.linalg import ShiftedEigh
 from cvxjax.regularisers import group_norms
@@ -20,7 +22,7 @@ Array = jax.Array
 
 
 def feasible_point(
-    program: Any, w: Array, multipliers: Any, *, steps: int
+    program: Any, w: Array, multipliers: Any, *, steps: ArrayLike
 ) -> tuple[Array, Any]:
     """A feasible point near w.
 
@@ -49,7 +51,17 @@ def feasible_point(
     if program.loss.constraint == "margin":
         margin = jnp.min(program.y * program.forward(w))
         w = w / jnp.where(margin > 0, margin, 1)
+    if program.loss.quadratic:
+        w = _best_factor(program, w) * w
     return w, multipliers
+
+
+def _best_factor(program: Any, w: Array) -> Array:
+    """argmin_t 1/2 ||t F w - y||^2 + t beta R(w) over t >= 0."""
+    fit = program.forward(w)
+    square = jnp.sum(fit * fit)
+    pull = jnp.sum(fit * program.y) - program.beta * program.penalty(w)
+    return jnp.maximum(pull, 0) / jnp.where(square > 0, square, 1)
 
 
 def _match(program: Any, w: Array) -> Array:

@@ -12,10 +12,18 @@ import numpy as np
 from cvxjax.interfaces import HostSolver, Program, Solver
 from cvxjax.runtime import share_cores
 from cvxjax.solution import History, Solution, Status
-from cvxjax.solvers import Admm, Fista, InteriorPoint, WorkingSet, loop
+from cvxjax.solvers import (
+    Admm,
+    Fista,
+    InteriorPoint,
+    SemismoothNewton,
+    WorkingSet,
+    loop,
+)
 
 _LARGE = 5_000  # samples; a matrix [n, n] is then 200 MB
 _MANY = 1_000  # blocks, beyond which few are active
+_SPARSE = 0.02  # of the beta from which on zero is optimal: few blocks are active above
 
 Report = Callable[[int, float, float, float], None]
 
@@ -102,15 +110,24 @@ def solve_path(
 
 
 def default_solver(program: Program) -> Any:
-    """InteriorPoint where it fits, else Admm; Fista where neither has room.
+    """What is fast on a program of this size, loss and beta.
 
-    The first is for the squared loss over sign cones in float64 (WorkingSet around it
-    if there are many blocks); the first two need a matrix [n, n].
+    Over sign cones in float64: SemismoothNewton for smooth losses and a beta large
+    enough that few blocks are active; below, for the squared loss, InteriorPoint, with
+    WorkingSet around it if there are many blocks. Otherwise Admm, or Fista where there
+    is no room for a matrix [n, n].
     """
-    fista, precise = Fista(), InteriorPoint()
+    fista, precise, newton = Fista(), InteriorPoint(), SemismoothNewton()
     if len(program.y) > _LARGE and fista.refuse(program) is None:
         return fista
-    if getattr(program, "cones", None) is None or precise.refuse(program) is not None:
+    if getattr(program, "cones", None) is None:
+        return Admm()
+    if newton.refuse(program) is None:
+        v = -program.loss.gradient(jnp.zeros_like(program.y), program.y)
+        highest, _ = loop.price_range(program, v)
+        if float(program.beta) >= _SPARSE * float(highest):
+            return newton
+    if precise.refuse(program) is not None:
         return Admm()
     blocks = program.shape[0] * program.shape[1]
     return precise if blocks <= _MANY else WorkingSet()

@@ -150,6 +150,10 @@ def _squared(name: str) -> bool:
     return losses in ([], ["squared"])
 
 
+def _smooth(name: str) -> bool:
+    return not _unsmooth(name.split("/"))
+
+
 def _without_constraints(name: str) -> bool:
     return not any(tag in CONSTRAINTS for tag in name.split("/"))
 
@@ -171,6 +175,7 @@ SOLVERS: dict[str, SolverCase] = {
         _relu_without_constraints,
         leaves=("two_layer/sampled", "two_layer/all inactive"),
     ),
+    "SemismoothNewton": SolverCase(cj.solvers.SemismoothNewton(tol=1e-9), _smooth),
     "WorkingSet": SolverCase(cj.solvers.WorkingSet(tol=1e-7), _without_constraints),
 }
 

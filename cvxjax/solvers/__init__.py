@@ -4,6 +4,14 @@ from cvxjax.solvers.admm import Admm
 from cvxjax.solvers.column_generation import ColumnGeneration
 from cvxjax.solvers.fista import Fista
 from cvxjax.solvers.interior_point import InteriorPoint
+from cvxjax.solvers.semismooth_newton import SemismoothNewton
 from cvxjax.solvers.working_set import WorkingSet
 
-__all__ = ["Admm", "ColumnGeneration", "Fista", "InteriorPoint", "WorkingSet"]
+__all__ = [
+    "Admm",
+    "ColumnGeneration",
+    "Fista",
+    "InteriorPoint",
+    "SemismoothNewton",
+    "WorkingSet",
+]

@@ -33,6 +33,7 @@ Array = jax.Array
 _QR_BATCH = 1024  # LAPACK under vmap hangs on larger ones
 _BOUNDARY = 0.99  # of the way that a step goes
 _LONGER = 0.3  # by which a centrality correction wants the step longer
+_GAIN = 0.01  # in length, for which another correction is tried
 _ROUGH = 1e-3  # relative gap down to which solves need no refinement
 _BAND = 10.0  # complementarity products within this factor of the target are central
 
@@ -96,20 +97,11 @@ class InteriorPoint(struct.PyTreeNode, kw_only=True):
 
     def init(self, program: Any, w: Array) -> InteriorPointState:
         """Starts on the central path of r = 0, whatever w is."""
-        cones, y, beta = _cones(program), program.y, program.beta
+        cones, y = _cones(program), program.y
         n = cones.rows.shape[0]
         first = self.start * jnp.sum(y * y) / 2 / (w.shape[1] * 2 * (n + 1))
-        inner = jnp.broadcast_to(cones.interior, w.shape)
-        stretch = jnp.sqrt(1 + 1 / max(n, 1))
-        pull = norm(cones.adjoint(1 / _slack(cones, inner)))
-        size = first * pull * stretch / beta
-        w, t = size[..., None] * inner, jnp.maximum(size * stretch, first / beta)
-        s = _slack(cones, w)
-        mu = first / s
         return InteriorPointState(
-            point=Point(
-                w=w, t=t, s=s, mu=mu, q=-cones.adjoint(mu), r=jnp.zeros_like(y)
-            ),
+            point=_central(program, cones, first),
             stuck=jnp.asarray(False),
             progress=loop.Progress.start(self, program, w),
         )
@@ -145,21 +137,26 @@ class InteriorPoint(struct.PyTreeNode, kw_only=True):
         tail = aim[0][1] - length * bent[1]
         aim = (head, tail), aim[1] + target - length * move.s * move.mu
         move = toward(*aim)
-        carry = aim, move, _room(at, beta, move)
+        zero, gained = jnp.asarray(0), jnp.asarray(True)
+        carry = aim, move, _room(at, beta, move), zero, gained
 
-        def correct(_: int, carry: Any) -> Any:
-            aim, move, length = carry
+        def more(carry: Any) -> Array:
+            _, _, length, count, gained = carry
+            return gained & (count < self.corrections) & (length < 1)
+
+        def correct(carry: Any) -> Any:
+            aim, move, length, count, _ = carry
             goal = jnp.minimum(1.08 * jnp.minimum(length, 1) + _LONGER, 1)
             change = _outliers(newton.scaling, _moved(at, move, goal), beta, target)
             wanted = jax.tree.map(jnp.add, aim, change)
             new = toward(*wanted)
             reach = _room(at, beta, new)
-            better = jnp.minimum(reach, 1) > jnp.minimum(length, 1) + 0.01
-            return jax.tree.map(
-                lambda a, b: jnp.where(better, a, b), (wanted, new, reach), carry
-            )
+            better = jnp.minimum(reach, 1) > jnp.minimum(length, 1) + _GAIN
+            keep = lambda a, b: jnp.where(better, a, b)  # noqa: E731
+            kept = jax.tree.map(keep, (wanted, new, reach), (aim, move, length))
+            return *kept, count + 1, better
 
-        _, move, length = jax.lax.fori_loop(0, self.corrections, correct, carry)
+        _, move, length, _, _ = jax.lax.while_loop(more, correct, carry)
         length = jnp.minimum(_BOUNDARY * length, 1)
         new = _inside(program, cones, _moved(at, move, length))
         sound = jnp.all(jnp.asarray([jnp.all(jnp.isfinite(x)) for x in _arrays(new)]))
@@ -199,6 +196,20 @@ def _cones(program: Any) -> SignCones:
         masks=jnp.zeros((P, 0), bool),
         interior=jnp.zeros((P, d), dtype),
     )
+
+
+def _central(program: Any, cones: SignCones, level: Array) -> Point:
+    """The point of the central path of r = 0 at one complementarity."""
+    beta, (n, _) = program.beta, cones.rows.shape
+    inner = jnp.broadcast_to(cones.interior, program.shape)
+    stretch = jnp.sqrt(1 + 1 / max(n, 1))
+    pull = norm(cones.adjoint(1 / _slack(cones, inner)))
+    size = level * pull * stretch / beta
+    w, t = size[..., None] * inner, jnp.maximum(size * stretch, level / beta)
+    s = _slack(cones, w)
+    mu = level / s
+    r = jnp.zeros_like(program.y)
+    return Point(w=w, t=t, s=s, mu=mu, q=-cones.adjoint(mu), r=r)
 
 
 def _slack(cones: SignCones, w: Array) -> Array:

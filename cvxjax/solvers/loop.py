@@ -140,13 +140,14 @@ class Progress(struct.PyTreeNode, kw_only=True):
             objective=jnp.where(better, objective, self.objective),
         )
         for v in candidates:
-            new = new._offer(program, v, multipliers)
+            new = new.offer(program, v, multipliers)
         infeasible = jnp.asarray(False)
         for ray in rays:
             infeasible |= _out_of_reach(program, *ray)
         return new._judge(solver, finite_of, infeasible)
 
-    def _offer(self, program: Any, v: Array, multipliers: Array | None) -> Progress:
+    def offer(self, program: Any, v: Array, multipliers: Array | None) -> Progress:
+        """Keeps v, scaled to feasibility, if its bound is better; as in `update`."""
         loss, y = program.loss, program.y
         bound = polar_gauge(program, v, multipliers)
         limit = jnp.where(bound > 0, program.beta / jnp.where(bound > 0, bound, 1), 1e6)

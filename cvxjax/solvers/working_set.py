@@ -28,8 +28,9 @@ Array = jax.Array
 Report = Callable[[int, float, float, float], None]
 
 _LEAST = 64  # blocks of a restricted program
-_SHARE = 0.5  # of the tolerance: that of the restricted programs
+_SHARE = 0.7  # of the tolerance: that of the restricted programs
 _PRICING_STEPS = 300
+_PRICING_GLANCE = 30  # steps between two looks at the norms
 
 
 class WorkingSet(struct.PyTreeNode, kw_only=True):
@@ -74,8 +75,8 @@ class WorkingSet(struct.PyTreeNode, kw_only=True):
         rounds, aim = _Rounds(program, start), _SHARE * tol
         status = Status.RUNNING
         while status is Status.RUNNING:
-            solution = rounds.solve(inner.replace(tol=jnp.asarray(aim, dtype)), working)
-            bounds = rounds.price(solution)
+            solution = rounds.solve(inner.replace(tol=aim), working)
+            bounds = rounds.price(solution, working, 1 + 0.1 * aim)
             if report is not None:
                 report(len(rounds.lines), *rounds.lines[-1][1:])
             violators = (bounds > rounds.beta * (1 + 0.1 * aim)) & ~working
@@ -101,11 +102,11 @@ def _default_inner(program: Any) -> Any:
 
 
 def padded(count: int) -> int:
-    """The least size >= count among 64, 96, 128, 192, 256, 384, ..."""
+    """The least size >= count among 64, 80, 96, 112, 128, 160, 192, 224, 256, ..."""
     size = _LEAST
-    while size < count:
-        size = size * 3 // 2 if size & (size - 1) == 0 else size // 3 * 4
-    return size
+    while 2 * size < count:
+        size *= 2
+    return next(s for s in range(size, 2 * size + 1, size // 4) if s >= count)
 
 
 class _Rounds:
@@ -114,7 +115,7 @@ class _Rounds:
     def __init__(self, program: Any, start: Array) -> None:
         y = program.y
         self.program, self.beta = program, float(program.beta)
-        self.size = 2 * program.masks.shape[0]
+        self.size = program.shape[0] * program.shape[1]
         self.params, self.objective = start, float(program.objective(start))
         self.multipliers = None
         if program.cones is not None:
@@ -156,15 +157,21 @@ class _Rounds:
             self.multipliers = flat.reshape(self.multipliers.shape)
         return solution
 
-    def price(self, solution: Solution) -> np.ndarray:
-        """Upper bounds [2 P] of every block's maximum; keeps a better lower bound."""
+    def price(
+        self, solution: Solution, working: np.ndarray, margin: float
+    ) -> np.ndarray:
+        """Upper bounds [2 P] of every block's maximum; keeps a better lower bound.
+
+        Those of other blocks than `working` need not fall below `margin` times beta.
+        """
         program, v = self.program, solution.dual
         bounds = np.array(_bounds(program, v, self.multipliers)).ravel()
-        doubtful = bounds > self.beta
+        most = self.beta * margin
+        doubtful = (bounds > most) & ~working
         if self.multipliers is not None and doubtful.any():
             part, place, count = self._select(doubtful)
             flat = self.multipliers.reshape(self.size, -1)
-            norms, better = _project(part, v, flat[place])
+            norms, better = _project(part, v, flat[place], most)
             norms = np.asarray(norms)[0, :count]
             bounds[doubtful] = np.minimum(bounds[doubtful], norms)
             flat = flat.at[place[:count]].set(better[0, :count])
@@ -217,7 +224,22 @@ def _bounds(program: Any, v: Array, multipliers: Any) -> Array:
 
 
 @jax.jit
-def _project(part: Any, v: Array, multipliers: Array) -> tuple[Array, Array]:
-    """Norms [1, B] of F_b^T v moved towards the cones, and the multipliers."""
-    blocks, mu = part.cones.project(part.adjoint(v), multipliers[None], _PRICING_STEPS)
-    return group_norms(blocks), mu
+def _project(part: Any, v: Array, multipliers: Array, most: Array) -> Any:
+    """Norms [1, B] of F_b^T v moved towards the cones, and the multipliers.
+
+    Steps until all norms are at most `most`, or there are too many steps.
+    """
+    blocks = part.adjoint(v)
+
+    def more(carry: tuple[Array, Array, Array]) -> Array:
+        norms, _, count = carry
+        return jnp.any(norms > most) & (count < _PRICING_STEPS)
+
+    def body(carry: tuple[Array, Array, Array]) -> Any:
+        _, mu, count = carry
+        moved, mu = part.cones.project(blocks, mu, _PRICING_GLANCE)
+        return group_norms(moved), mu, count + _PRICING_GLANCE
+
+    start = group_norms(blocks) + jnp.inf, multipliers[None], jnp.asarray(0)
+    norms, mu, _ = jax.lax.while_loop(more, body, start)
+    return norms, mu

@@ -9,9 +9,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import cvxjax as cj
 from cvxjax.arrangements.patterns import Patterns
+from cvxjax.programs.two_layer import TwoLayerProgram
 from cvxjax.runtime import configure_jax
 from cvxjax.solve import default_solver
 from experiments._peers.problem import Problem
@@ -30,10 +32,11 @@ def solve(problem: Problem, settings: Mapping[str, Any]) -> dict[str, np.ndarray
 
     Args:
       problem: with cones or without.
-      settings: `solver`, its name, or none; what else there is are its options.
+      settings: `solver`, its name, or none; `devices` that share the patterns, if
+        not one; what else there is are the solver's options.
     """
     options = dict(settings)
-    name = options.pop("solver", None)
+    name, devices = options.pop("solver", None), options.pop("devices", 1)
     if name is not None and not hasattr(cj.solvers, name):
         raise ValueError(f"not in this version: {name}")
     patterns = Patterns(
@@ -44,6 +47,8 @@ def solve(problem: Problem, settings: Mapping[str, Any]) -> dict[str, np.ndarray
     program = cj.programs.make_two_layer(
         problem.X, problem.y, patterns, beta=problem.beta, gated=problem.gated
     )
+    if devices > 1:
+        program = spread(program, devices)
     solver = default_solver(program) if name is None else getattr(cj.solvers, name)()
     solution = cj.solve(program, solver.replace(**options))
     jax.block_until_ready(solution.params)
@@ -53,3 +58,26 @@ def solve(problem: Problem, settings: Mapping[str, Any]) -> dict[str, np.ndarray
         "status": np.asarray(cj.Status(int(solution.status)).name),
         "iterations": np.asarray(int(solution.iterations)),
     }
+
+
+def spread(program: TwoLayerProgram, devices: int) -> TwoLayerProgram:
+    """The program with its pattern axis over the first devices, the rest on each.
+
+    The compiler partitions what is computed from it.
+    """
+    most, P = len(jax.devices()), len(program.masks)
+    if devices > most or P % devices:
+        raise ValueError(
+            f"want devices <= {most} that divide P = {P}; got devices = {devices}"
+        )
+    mesh = Mesh(np.asarray(jax.devices()[:devices]), ("patterns",))
+    split = NamedSharding(mesh, PartitionSpec("patterns"))
+    placed = jax.device_put(program, NamedSharding(mesh, PartitionSpec()))
+    masks, gates = (jax.device_put(x, split) for x in (program.masks, program.gates))
+    cones = placed.cones
+    if program.cones is not None:
+        cones = placed.cones.replace(
+            masks=jax.device_put(program.cones.masks, split),
+            interior=jax.device_put(program.cones.interior, split),
+        )
+    return placed.replace(masks=masks, gates=gates, cones=cones)

@@ -52,9 +52,15 @@ def draw_curves(
 
 
 def draw_profile(
-    axis: Axes, times: dict[str, np.ndarray], profiled: np.ndarray
+    axis: Axes, times: dict[str, np.ndarray], profiled: np.ndarray, last: float
 ) -> None:
     """Share of the problems that a line solves in at most x times the best time.
+
+    Args:
+      axis: becomes logarithmic along x, from 1 to `last`.
+      times: of each line, [cases].
+      profiled: [cases], bool, the problems that count.
+      last: ratio up to which peers got time.
 
     Source: Dolan & More, Benchmarking optimization software (2002).
     """
@@ -67,11 +73,11 @@ def draw_profile(
     solved = np.isfinite(table).any(axis=0)
     num, table = table.shape[1], table[:, solved]
     for line, ratios in zip(asked, table / table.min(axis=0), strict=True):
-        ratio = np.sort(ratios[np.isfinite(ratios)])
+        ratio = np.sort(ratios[ratios <= last])
         share = np.arange(1 + len(ratio)) / num
         role, style = LOOKS[line]
         axis.step(
-            np.concatenate([[1], ratio, [1e3]]),
+            np.concatenate([[1], ratio, [last]]),
             np.append(share, share[-1]),
             where="post",
             linestyle=style,
@@ -80,7 +86,7 @@ def draw_profile(
         )
     axis.set(
         xscale="log",
-        xlim=(1, 1e3),
+        xlim=(1, last),
         ylim=(0, 1.02),
         xlabel="seconds over the best",
         ylabel=f"share of {int(profiled.sum())} problems",

@@ -18,6 +18,11 @@ class Line:
     relu: tuple[Settings, ...] = ()  # loose to tight; none: it does not take cones
     gated: tuple[Settings, ...] = ()
 
+    @property
+    def ours(self) -> bool:
+        """Whether it is cvxjax, which compiles."""
+        return self.peer == "cvxjax"
+
     def settings(self, gated: bool) -> tuple[Settings, ...]:
         return self.gated if gated else self.relu
 
@@ -46,7 +51,7 @@ LINES = {
         Line(
             name="adelie",
             peer="adelie",
-            relu=_tolerances(1e-6, 1e-7, 1e-8, 1e-9, path=10, threads=2),
+            relu=_tolerances(1e-6, 1e-7, 3e-8, 1e-8, 3e-9, 1e-9, path=10, threads=2),
             gated=_tolerances(1e-8, 1e-10, 1e-11, 1e-12, 1e-13, path=10, threads=2),
         ),
         Line(
@@ -64,9 +69,28 @@ LINES = {
         Line(
             name="SCS",
             peer="scs",
-            relu=_tolerances(1e-3, 1e-5, solver="SCS", seconds=100),
-            gated=_tolerances(1e-3, 1e-5, solver="SCS", seconds=100),
+            relu=_tolerances(1e-3, 1e-5, solver="SCS", seconds=30),
+            gated=_tolerances(1e-3, 1e-5, solver="SCS", seconds=30),
         ),
     )
 }
 """Every curve by its name. A new setting is one more entry here."""
+
+
+def _only(name: str, *tols: float) -> Line:
+    """The line with fewer settings for problems with cones."""
+    line = LINES[name]
+    kept = tuple(settings for settings in line.relu if settings["tol"] in tols)
+    return dataclasses.replace(line, relu=kept)
+
+
+PROFILED = {
+    line.name: line
+    for line in (
+        _only("cvxjax", 1e-3, 1e-4),
+        _only("adelie", 1e-7, 1e-8, 1e-9),
+        LINES["Clarabel"],
+        LINES["pyscnn"],
+    )
+}
+"""Lines of suites of many problems, with the settings that reach moderate levels."""

@@ -39,10 +39,30 @@ def seconds_to(
             rows = (arrays["line"] == line) & (arrays["case"] == case)
             rows &= ~absent(arrays)
             if rows.any():
-                reached = rows & (measure_of <= level)
+                reached = rows & (measure_of <= level) & np.isfinite(seconds)
                 best[case] = min(seconds[reached], default=np.inf)
         found[line] = best
     return found
+
+
+def longest(arrays: Rows, case: int) -> dict[str, float]:
+    """Of each line that was asked, seconds of its slowest answer, given or awaited."""
+    rows = (arrays["case"] == case) & ~absent(arrays)
+    seconds = np.fmax(warm(arrays["seconds"]), arrays["waited"])
+    return {
+        line: float(np.fmax.reduce(seconds[rows & (arrays["line"] == line)]))
+        for line in dict.fromkeys(arrays["line"][rows].tolist())
+    }
+
+
+def working_bytes(arrays: Rows, case: int) -> dict[str, float]:
+    """Of each line, peak memory less what its process takes after its imports."""
+    used = arrays["peak_bytes"] - arrays["idle_bytes"]
+    rows = (arrays["case"] == case) & np.isfinite(used)
+    return {
+        line: float(used[rows & (arrays["line"] == line)].max())
+        for line in dict.fromkeys(arrays["line"][rows].tolist())
+    }
 
 
 def absent(arrays: Rows) -> np.ndarray:

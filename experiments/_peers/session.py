@@ -1,4 +1,4 @@
-"""The parent's side: starts a worker in its own environment, asks it, ends it."""
+"""The parent's side: starts workers in their own environments, asks and ends them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments._peers.lines import Line
 from experiments._peers.problem import Problem
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,6 +54,14 @@ class Failed(Exception):  # noqa: N818 - an outcome that is measured
     """The peer raised, died or ran out of time on this problem."""
 
 
+class TimedOut(Failed):
+    """The peer ran out of time, and its worker was killed."""
+
+    def __init__(self, limit: float) -> None:
+        super().__init__(f"no answer in {limit:.3g} s")
+        self.limit = limit
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Answer:
     """What a worker returned for one request."""
@@ -64,6 +73,8 @@ class Answer:
 
 class Session:
     """One worker process; it stays warm between requests.
+
+    `answers` counts them, and `idle_bytes` is its size before the first.
 
     Raises:
       NotInstalled: on entering, if the peer cannot be imported.
@@ -81,6 +92,8 @@ class Session:
         self.extra = dict(environment or {})
         self.versions: dict[str, str] = {}
         self.import_seconds = float("nan")
+        self.idle_bytes = 0
+        self.answers = 0
 
     def __enter__(self) -> Session:
         python = self.adapter.python
@@ -103,6 +116,7 @@ class Session:
             raise NotInstalled(hello["missing"])
         self.versions = hello["versions"]
         self.import_seconds = hello["import_seconds"]
+        self.idle_bytes = hello["idle_bytes"]
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -129,7 +143,7 @@ class Session:
           limit: seconds, after which the worker is killed.
 
         Raises:
-          Failed: with the reason; after a time-out the session answers no more.
+          Failed: with the reason; after TimedOut the session answers no more.
         """
         if not self.alive:
             raise Failed("the worker has ended")
@@ -150,6 +164,7 @@ class Session:
             raise Failed(reply["failure"])
         with np.load(taken, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
+        self.answers += 1
         return Answer(
             arrays=arrays, seconds=reply["seconds"], peak_bytes=reply["peak_bytes"]
         )
@@ -161,7 +176,7 @@ class Session:
             if not selector.select(limit):
                 self.process.kill()
                 self.process.wait()
-                raise Failed(f"no answer in {limit:g} s")
+                raise TimedOut(limit)
         line = self.process.stdout.readline()
         if not line:
             raise Failed(f"the worker died: {self._last_words()}")
@@ -172,6 +187,45 @@ class Session:
         self.log.seek(0)
         lines = self.log.read().strip().splitlines()
         return lines[-1] if lines else "it said nothing"
+
+
+class Workers:
+    """Sessions that stay alive between problems; one that has ended is started again.
+
+    Args:
+      shared: one process for each peer, whose lines then share what it compiled; if
+        not, one for each line, so that its peak of memory is its own.
+      environment: variables of the processes.
+    """
+
+    def __init__(
+        self, *, shared: bool, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.shared = shared
+        self.environment = environment
+        self.sessions: dict[str, Session] = {}
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for session in self.sessions.values():
+            session.__exit__()
+
+    def of(self, line: Line) -> Session:
+        """The session that answers for `line`.
+
+        Raises:
+          NotInstalled: if the peer cannot be imported.
+        """
+        key = line.peer if self.shared else line.name
+        session = self.sessions.get(key)
+        if session is None or not session.alive:
+            new = Session(line.peer, environment=self.environment).__enter__()
+            if session is not None:
+                session.__exit__()
+            session = self.sessions[key] = new
+        return session
 
 
 def _environment(threads: int) -> dict[str, str]:

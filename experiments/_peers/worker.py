@@ -2,10 +2,11 @@
 
     python -m experiments._peers.worker ADAPTER
 
-The first line written says whether the adapter's packages are installed. Then every
-line read, {"problem": npz, "settings": {...}, "answer": npz}, is answered by one line:
-seconds, peak memory of the process so far, and what failed. Times go from arrays in
-memory to arrays in memory: whatever a package builds from them counts.
+The first line written says whether the adapter's packages are installed, and what
+memory their imports take. Then every line read, {"problem": npz, "settings": {...},
+"answer": npz}, is answered by one line: seconds, peak memory of the process so far, and
+what failed. Times go from arrays in memory to arrays in memory: whatever a package
+builds from them counts.
 """
 
 from __future__ import annotations
@@ -38,14 +39,15 @@ def main() -> None:
         _reply(replies, {"missing": str(error)})
         return
     seconds = time.perf_counter() - start
-    _reply(replies, {"versions": adapter.versions(), "import_seconds": seconds})
+    hello = {"versions": adapter.versions(), "import_seconds": seconds}
+    _reply(replies, hello | {"idle_bytes": resident_bytes("VmRSS")})
     for line in sys.stdin:
         try:
             reply = _answer(adapter, json.loads(line))
         except Exception as error:
             traceback.print_exc()
             reply = {"failure": f"{type(error).__name__}: {error}"}
-        _reply(replies, reply | {"peak_bytes": peak_bytes()})
+        _reply(replies, reply | {"peak_bytes": resident_bytes("VmHWM")})
 
 
 def _answer(adapter: types.ModuleType, request: dict[str, Any]) -> dict[str, Any]:
@@ -60,10 +62,19 @@ def _answer(adapter: types.ModuleType, request: dict[str, Any]) -> dict[str, Any
     return {"seconds": seconds}
 
 
-def peak_bytes() -> int:
-    """Largest resident size of this process so far."""
+def resident_bytes(field: str) -> int:
+    """Resident size of this process, by Linux's name: VmRSS now, VmHWM at most so far.
+
+    Elsewhere both are the peak of getrusage, which on Linux starts from the parent's.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name == field:
+                return 1024 * int(value.split()[0])  # KiB
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak  # KiB elsewhere
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def _reply(replies: TextIO, reply: dict[str, Any]) -> None:

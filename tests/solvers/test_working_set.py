@@ -91,7 +91,7 @@ def test_selected_blocks_are_a_program_of_their_own(program):
 
 def test_sizes_are_few():
     sizes = [padded(count) for count in range(1, 2000)]
-    assert sorted(set(sizes))[:7] == [64, 96, 128, 192, 256, 384, 512]
+    assert sorted(set(sizes))[:7] == [64, 80, 96, 112, 128, 160, 192]
     assert all(size >= count for count, size in enumerate(sizes, 1))
     assert all(size <= max(64, 1.5 * count) for count, size in enumerate(sizes, 1))
 
