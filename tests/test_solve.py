@@ -9,7 +9,11 @@ from numpy.testing import assert_allclose
 
 import cvxjax as cj
 from cvxjax.solve import default_solver
-from cvxjax.solvers import Admm, Fista, InteriorPoint, WorkingSet
+from cvxjax.solvers import (
+    Admm,
+    Fista,
+    WorkingSet,
+)
 from tests import instances
 
 RELU, GATED = "two_layer/squared", "two_layer/gated/squared"
@@ -18,10 +22,18 @@ RELU, GATED = "two_layer/squared", "two_layer/gated/squared"
 def test_default_solvers(monkeypatch):
     for name in instances.PROGRAMS:
         program = instances.program_of(name)
-        precise = instances.SOLVERS["InteriorPoint"].takes(name) and program.cones
-        solver = default_solver(program)
-        assert isinstance(solver, InteriorPoint if precise else Admm), name
+        cones, largest = program.cones is not None, program.beta_max()
+        for fraction, preferred in ((0.5, "SemismoothNewton"), (1e-9, "InteriorPoint")):
+            if not 1e-9 < largest < np.inf:  # rounding, or a constraint
+                continue
+            solver = default_solver(
+                program.replace(beta=jnp.asarray(fraction * largest))
+            )
+            fits = cones and instances.SOLVERS[preferred].takes(name)
+            wanted = getattr(cj.solvers, preferred if fits else "Admm")
+            assert isinstance(solver, wanted), (name, fraction)
     module = sys.modules["cvxjax.solve"]
+    monkeypatch.setattr(module, "_SPARSE", np.inf)
     monkeypatch.setattr(module, "_MANY", 31)
     assert isinstance(default_solver(instances.program_of(RELU)), WorkingSet)
     monkeypatch.setattr(module, "_LARGE", 7)

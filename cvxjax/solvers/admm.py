@@ -71,7 +71,7 @@ class Admm(struct.PyTreeNode, kw_only=True):
 
     tol: Any = None
     max_iters: int = struct.field(pytree_node=False, default=20_000)
-    check_every: int = struct.field(pytree_node=False, default=100)
+    check_every: int = struct.field(pytree_node=False, default=50)
     rho: Any = 1.0
     cone_weight: Any = 150.0
     relaxation: Any = 1.6

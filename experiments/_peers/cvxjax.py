@@ -32,10 +32,11 @@ def solve(problem: Problem, settings: Mapping[str, Any]) -> dict[str, np.ndarray
 
     Args:
       problem: with cones or without.
-      settings: `solver`, its name, or none; `devices` that share the patterns, if
-        not one; what else there is are the solver's options.
+      settings: `solver`, its name, or none; `dtype`, if not float64; `devices` that
+        share the patterns, if not one; what else there is are the solver's options.
     """
     options = dict(settings)
+    dtype = options.pop("dtype", "float64")
     name, devices = options.pop("solver", None), options.pop("devices", 1)
     if name is not None and not hasattr(cj.solvers, name):
         raise ValueError(f"not in this version: {name}")
@@ -45,7 +46,11 @@ def solve(problem: Problem, settings: Mapping[str, Any]) -> dict[str, np.ndarray
         scope=cj.Scope.SAMPLED,
     )
     program = cj.programs.make_two_layer(
-        problem.X, problem.y, patterns, beta=problem.beta, gated=problem.gated
+        problem.X.astype(dtype),
+        problem.y,
+        patterns,
+        beta=problem.beta,
+        gated=problem.gated,
     )
     if devices > 1:
         program = spread(program, devices)

@@ -31,13 +31,29 @@ def _tolerances(*tols: float, **fixed: Any) -> tuple[Settings, ...]:
     return tuple({"tol": tol, **fixed} for tol in tols)
 
 
-def _ours(name: str, solver: str | None = None, *, cones: bool = True) -> Line:
+def _ours(
+    name: str, solver: str | None = None, *, cones: bool = True, gated: bool = True
+) -> Line:
     """A solver of `cvxjax.solvers` by name; None: what one gets without a name."""
     chosen = {} if solver is None else {"solver": solver}
     settings = _tolerances(1e-3, 1e-4, 1e-6, 1e-9, **chosen)
     return Line(
-        name=name, peer="cvxjax", relu=settings if cones else (), gated=settings
+        name=name,
+        peer="cvxjax",
+        relu=settings if cones else (),
+        gated=settings if gated else (),
     )
+
+
+_POINT = {
+    "solver": "Admm",
+    "dtype": "float32",
+    "tol": 1e-4,
+    "rho": 10.0,
+    "relaxation": 1.85,
+    "cycle": 25,
+    "check_every": 500,
+}
 
 
 LINES = {
@@ -46,7 +62,13 @@ LINES = {
         _ours("cvxjax"),
         _ours("interior-point", "InteriorPoint"),
         _ours("working-set", "WorkingSet"),
+        _ours("semismooth Newton", "SemismoothNewton", gated=False),
         _ours("ADMM", "Admm"),
+        Line(  # a point soon, by its number of steps as others by their tolerance
+            name="ADMM, a point",
+            peer="cvxjax",
+            relu=tuple({"max_iters": k, **_POINT} for k in (500, 1000, 2500)),
+        ),
         _ours("FISTA", "Fista", cones=False),
         Line(
             name="adelie",
