@@ -23,6 +23,7 @@ from cvxjax.solvers import (
 
 _LARGE = 5_000  # samples; a matrix [n, n] is then 200 MB
 _MANY = 1_000  # blocks, beyond which few are active
+_ROUGH = 1e-3  # gap from which Newton's method takes over
 _SPARSE = 0.02  # of the beta from which on zero is optimal: few blocks are active above
 
 Report = Callable[[int, float, float, float], None]
@@ -112,10 +113,10 @@ def solve_path(
 def default_solver(program: Program) -> Any:
     """What is fast on a program of this size, loss and beta.
 
-    Over sign cones in float64: SemismoothNewton for smooth losses and a beta large
-    enough that few blocks are active; below, for the squared loss, InteriorPoint, with
-    WorkingSet around it if there are many blocks. Otherwise Admm, or Fista where there
-    is no room for a matrix [n, n].
+    Over sign cones in float64, for the squared loss, SemismoothNewton at a beta so
+    large that few blocks are active, else InteriorPoint, with WorkingSet around it if
+    there are many blocks; for other smooth losses, Admm polished by SemismoothNewton.
+    Otherwise Admm, or Fista where there is no room for a matrix [n, n].
     """
     fista, precise, newton = Fista(), InteriorPoint(), SemismoothNewton()
     if len(program.y) > _LARGE and fista.refuse(program) is None:
@@ -123,6 +124,8 @@ def default_solver(program: Program) -> Any:
     if getattr(program, "cones", None) is None:
         return Admm()
     if newton.refuse(program) is None:
+        if not program.loss.quadratic:
+            return newton.replace(inner=Admm(tol=_ROUGH))
         v = -program.loss.gradient(jnp.zeros_like(program.y), program.y)
         highest, _ = loop.price_range(program, v)
         if float(program.beta) >= _SPARSE * float(highest):

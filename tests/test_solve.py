@@ -23,12 +23,13 @@ def test_default_solvers(monkeypatch):
     for name in instances.PROGRAMS:
         program = instances.program_of(name)
         cones, largest = program.cones is not None, program.beta_max()
-        for fraction, preferred in ((0.5, "SemismoothNewton"), (1e-9, "InteriorPoint")):
+        for fraction, squared in ((0.5, "SemismoothNewton"), (1e-9, "InteriorPoint")):
             if not 1e-9 < largest < np.inf:  # rounding, or a constraint
                 continue
             solver = default_solver(
                 program.replace(beta=jnp.asarray(fraction * largest))
             )
+            preferred = squared if program.loss.quadratic else "SemismoothNewton"
             fits = cones and instances.SOLVERS[preferred].takes(name)
             wanted = getattr(cj.solvers, preferred if fits else "Admm")
             assert isinstance(solver, wanted), (name, fraction)

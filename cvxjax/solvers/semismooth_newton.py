@@ -59,7 +59,9 @@ class SemismoothNewton(struct.PyTreeNode, kw_only=True):
     Work grows with the blocks that matter, so it is fastest where few are active.
     Where the optimum is unique and no multiplier of a tight row is zero, the gap falls
     by orders of magnitude in each of the last rounds, which makes it the polish of
-    rough solutions: `SemismoothNewton(inner=Admm(tol=1e-4))`.
+    rough solutions: `SemismoothNewton(inner=Admm(tol=1e-4))`. From zero, at a beta
+    below about a hundredth of the one from which on zero is optimal, it takes long,
+    and may stall where the loss has no curvature (Huber, squared hinge).
 
     Args:
       tol: relative duality gap; default 1e-8.
@@ -90,7 +92,7 @@ class SemismoothNewton(struct.PyTreeNode, kw_only=True):
         tol = float(loop.default_tol(program.X.dtype) if self.tol is None else self.tol)
         rounds = _Rounds(program, tol)
         if start is None and self.inner is not None:
-            rounds.adopt(_solved(self.inner, program))
+            rounds.adopt(_solved(self.inner, program, report))
         else:
             rounds.begin(np.zeros(program.shape) if start is None else start)
         unit = rounds.unit()
@@ -118,10 +120,10 @@ class SemismoothNewton(struct.PyTreeNode, kw_only=True):
         return rounds.finish(status)
 
 
-def _solved(inner: Any, program: Any) -> Solution:
+def _solved(inner: Any, program: Any, report: Report | None) -> Solution:
     if isinstance(inner, HostSolver):
-        return inner.run(program, None, None)
-    return loop.run_on_host(inner, program)
+        return inner.run(program, None, report)
+    return loop.run_on_host(inner, program, None, report)
 
 
 class _Move(NamedTuple):
