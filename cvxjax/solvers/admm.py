@@ -216,11 +216,15 @@ class Admm(struct.PyTreeNode, kw_only=True):
         progress, done = state.progress, state.progress.iteration >= self.max_iters
         for v in candidates:
             progress = progress.offer(program, v, multipliers)
-        hoped = loop.relative_gap(program.objective(state.v), progress.dual_bound)
         due = _due(progress.iteration // self.check_every)
+        if loss.constraint is None:  # else only feasible points have an objective
+            hope = loop.relative_gap(program.objective(state.v), progress.dual_bound)
+            wanted = due | done | (hope <= progress.tol)
+        else:
+            wanted = jnp.asarray(True)
         steps = jnp.where(done, 10, 1) * self.projection_steps
         point, repair = jax.lax.cond(
-            due | done | (hoped <= progress.tol),
+            wanted,
             lambda: feasible_point(program, state.v, state.repair, steps=steps),
             lambda: (progress.params, state.repair),
         )
