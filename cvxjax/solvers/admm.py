@@ -217,17 +217,17 @@ class Admm(struct.PyTreeNode, kw_only=True):
         for v in candidates:
             progress = progress.offer(program, v, multipliers)
         due = _due(progress.iteration // self.check_every)
-        if loss.constraint is None:  # else only feasible points have an objective
-            hope = loop.relative_gap(program.objective(state.v), progress.dual_bound)
-            wanted = due | done | (hope <= progress.tol)
-        else:
-            wanted = jnp.asarray(True)
         steps = jnp.where(done, 10, 1) * self.projection_steps
-        point, repair = jax.lax.cond(
-            wanted,
-            lambda: feasible_point(program, state.v, state.repair, steps=steps),
-            lambda: (progress.params, state.repair),
-        )
+        make = lambda: feasible_point(program, state.v, state.repair, steps=steps)  # noqa: E731
+        if loss.constraint is None:
+            hope = loop.relative_gap(program.objective(state.v), progress.dual_bound)
+            point, repair = jax.lax.cond(
+                due | done | (hope <= progress.tol),
+                make,
+                lambda: (progress.params, state.repair),
+            )
+        else:  # only feasible points have an objective
+            point, repair = make()
         progress = progress.update(
             self,
             program,

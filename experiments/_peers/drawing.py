@@ -14,7 +14,7 @@ LOOKS = {
     "working-set": ("convex", ":"),
     "semismooth Newton": ("convex", "-."),
     "ADMM": ("other", "-"),
-    "ADMM, a point": ("other", "-."),
+    "ADMM to a point": ("other", "-."),
     "FISTA": ("other", "--"),
     "adelie": ("sgd", "-"),
     "pyscnn": ("bound", "-"),

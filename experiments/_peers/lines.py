@@ -65,7 +65,7 @@ LINES = {
         _ours("semismooth Newton", "SemismoothNewton", gated=False),
         _ours("ADMM", "Admm"),
         Line(  # a point soon, by its number of steps as others by their tolerance
-            name="ADMM, a point",
+            name="ADMM to a point",
             peer="cvxjax",
             relu=tuple({"max_iters": k, **_POINT} for k in (500, 1000, 2500)),
         ),

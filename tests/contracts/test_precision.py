@@ -22,17 +22,21 @@ NAMES = [
 def test_float32(name, solver):
     program = instances.PROGRAMS[name](dtype=np.float32)
     optimum = instances.reference_of(name).optimum(program)
-    solution = cj.solve(program, getattr(cj.solvers, solver)())
+    # Where the loss is a constraint, rounding may end just above the default, or not,
+    # by the processor.
+    tol = 1e-4 if program.loss.constraint is None else 3e-4
+    chosen = getattr(cj.solvers, solver)()
+    solution = cj.solve(program, chosen if tol == 1e-4 else chosen.replace(tol=tol))
     assert solution.status == cj.Status.CONVERGED
     for leaf in (solution.params, solution.dual, solution.objective, solution.gap):
         assert leaf.dtype == np.float32
     variables = program.recover(solution.params)
     assert variables["params"]["first"]["kernel"].dtype == np.float32
-    assert solution.gap <= 1e-4
+    assert solution.gap <= tol
 
     certificate = cj.certify(program, solution)
     assert type(certificate.primal) is type(certificate.dual) is float
-    assert certificate.gap <= 1e-4
+    assert certificate.gap <= tol
     assert certificate.cone_violation <= 1e-6
     keep = program.loss.constraint is not None
     params = np.asarray(solution.params, np.float64)
