@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import struct
 
 
@@ -60,6 +62,20 @@ class History(struct.PyTreeNode, kw_only=True):
     objective: jax.Array  # [checks], best feasible objective so far
     dual_bound: jax.Array  # [checks], best rigorous lower bound so far
     gap: jax.Array  # [checks], (objective - dual_bound) / max(1, |objective|)
+
+    @classmethod
+    def of_lines(
+        cls, lines: Sequence[tuple[int, float, float, float]], dtype: Any
+    ) -> History:
+        """Of (iteration, objective, dual bound, gap) at each check, one at least."""
+        iterations, *columns = zip(*lines, strict=True)
+        objective, dual_bound, gap = (jnp.asarray(x, dtype) for x in columns)
+        return cls(
+            iteration=jnp.asarray(iterations, jnp.int32),
+            objective=objective,
+            dual_bound=dual_bound,
+            gap=gap,
+        )
 
 
 class SolverError(RuntimeError):

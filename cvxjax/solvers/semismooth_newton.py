@@ -296,7 +296,6 @@ class _Rounds:
             full[:, self.blocks.live] = given
             full = full / np.asarray(program.cones.lengths)
             multipliers = jnp.asarray(full.reshape(*program.shape[:2], -1))
-        iterations, objectives, bounds, gaps = zip(*self.lines, strict=True)
         return Solution(
             params=jnp.asarray(self.params.reshape(program.shape)),
             dual=jnp.asarray(dual),
@@ -306,12 +305,7 @@ class _Rounds:
             dual_bound=jnp.asarray(self.prices.bound, dtype),
             gap=jnp.asarray(self.gap, dtype),
             iterations=jnp.asarray(self.steps, jnp.int32),
-            history=History(
-                iteration=jnp.asarray(iterations, jnp.int32),
-                objective=jnp.asarray(objectives, dtype),
-                dual_bound=jnp.asarray(bounds, dtype),
-                gap=jnp.asarray(gaps, dtype),
-            ),
+            history=History.of_lines(self.lines, dtype),
             scope=program.scope,
         )
 

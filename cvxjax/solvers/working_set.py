@@ -189,7 +189,6 @@ class _Rounds:
         dual, multipliers = self.best
         if multipliers is not None:
             multipliers = multipliers / program.cones.lengths[None, None]
-        iterations, objectives, bounds, gaps = zip(*self.lines, strict=True)
         return Solution(
             params=self.params,
             dual=dual,
@@ -199,12 +198,7 @@ class _Rounds:
             dual_bound=jnp.asarray(self.bound, dtype),
             gap=jnp.asarray(self.gap, dtype),
             iterations=jnp.asarray(self.iterations, jnp.int32),
-            history=History(
-                iteration=jnp.asarray(iterations, jnp.int32),
-                objective=jnp.asarray(objectives, dtype),
-                dual_bound=jnp.asarray(bounds, dtype),
-                gap=jnp.asarray(gaps, dtype),
-            ),
+            history=History.of_lines(self.lines, dtype),
             scope=program.scope,
         )
 
