@@ -1,4 +1,8 @@
-"""Sign cones {u : (2 D_i - I) X u >= 0}, one for each activation pattern."""
+"""Polyhedral cones {u : A_i u >= 0}, one for each activation pattern.
+
+`SignCones` are those of patterns over the rows of one matrix, A_i = (2 D_i - I) X;
+`RowCones` have rows of their own.
+"""
 
 from __future__ import annotations
 
@@ -20,31 +24,47 @@ _DECREMENT = 1e-2  # squared, at which a point is central enough
 _CHUNK_ELEMENTS = 1 << 22
 
 
-class SignCones(struct.PyTreeNode, kw_only=True):
-    """K_i = {u : A_i u >= 0}, A_i = (2 D_i - I) X with rows scaled to unit length.
+class Cones(struct.PyTreeNode, kw_only=True):
+    """K_i = {u : A_i u >= 0} with m rows of unit length each, P of them.
 
-    Scaling rows changes no cone, and every A_i has the same Gram matrix X^T X (of
-    the scaled rows), which is what makes the solvers fast. Blocks carry a leading
-    sign axis: w is [2, P, d], A w is [2, P, n].
+    Blocks carry a leading sign axis: w is [S, P, d], A w is [S, P, m].
     """
 
-    rows: Array  # [n, d], unit rows; zero rows stay zero
-    lengths: Array  # [n], of the rows before scaling; 1 for zero rows
-    masks: Array  # [P, n], bool
+    lengths: Array  # of the rows before scaling; 1 for zero rows
     interior: Array  # [P, d], unit, A_i interior_i > 0 on every non-zero row
 
+    @property
+    def num_rows(self) -> int: ...
+
     def apply(self, w: Array) -> Array:
-        """A w, [..., P, n]."""
-        z = linalg.dot(w, self.rows.T)
-        return jnp.where(self.masks, z, -z)
+        """A w, [..., P, m]."""
+        ...
 
     def adjoint(self, s: Array) -> Array:
         """A^T s, [..., P, d]."""
-        return linalg.dot(jnp.where(self.masks, s, -s), self.rows)
+        ...
 
     def gram(self) -> Array:
-        """A_i^T A_i, [d, d], the same for every i."""
-        return linalg.dot(self.rows.T, self.rows)
+        """A_i^T A_i, [d, d] if it is the same for every i, else [P, d, d]."""
+        ...
+
+    def live(self) -> Array:
+        """Which rows are not zero, [P, m] or [1, m]."""
+        ...
+
+    def rows_of(self, pattern: Array, which: Array) -> Array:
+        """Some rows of some A_i, [B, k, d], for pattern [B] and which [B, k]."""
+        ...
+
+    def weighted_grams(self, weights: Array) -> Array:
+        """A_b^T diag(weights_b) A_b, [S P, d, d], for weights [S P, m]."""
+        ...
+
+    def unscaled(self, multipliers: Array) -> Array:
+        """Multipliers [S, P, m] of the rows as they were before scaling."""
+        return multipliers / self.lengths.reshape(
+            [1] * (3 - self.lengths.ndim) + [*self.lengths.shape]
+        )
 
     def project(
         self, w: Array, multipliers: Array, steps: ArrayLike
@@ -56,15 +76,15 @@ class SignCones(struct.PyTreeNode, kw_only=True):
 
         Args:
           w: [..., P, d].
-          multipliers: [..., P, n], where to start, >= 0.
+          multipliers: [..., P, m], where to start, >= 0.
           steps: how many steps; the result is the projection in the limit.
 
         Returns:
-          w + A^T mu [..., P, d] and mu [..., P, n].
+          w + A^T mu [..., P, d] and mu [..., P, m].
 
         Source: O'Donoghue & Candes (2015) for the restart.
         """
-        largest = linalg.largest_eigenvalue(self.gram())
+        largest = jnp.max(jnp.linalg.eigvalsh(self.gram()))
         step = 1 / jnp.where(largest > 0, largest, 1)
 
         def body(_: int, carry: tuple[Array, Array, Array]):
@@ -82,7 +102,7 @@ class SignCones(struct.PyTreeNode, kw_only=True):
         return w + self.adjoint(mu), mu
 
     def lift(self, w: Array) -> Array:
-        """Least t [2, P] with A_i (w_i + t_i interior_i) >= 0."""
+        """Least t [S, P] with A_i (w_i + t_i interior_i) >= 0."""
         margin = self.apply(self.interior[None])
         safe = jnp.where(margin > 0, margin, 1)
         short = jnp.where(margin > 0, jnp.maximum(-self.apply(w), 0) / safe, 0)
@@ -93,6 +113,72 @@ class SignCones(struct.PyTreeNode, kw_only=True):
         values = self.apply(w)
         size = jnp.max(jnp.abs(values))
         return jnp.maximum(-jnp.min(values), 0) / jnp.where(size > 0, size, 1)
+
+
+class SignCones(Cones, kw_only=True):
+    """A_i = (2 D_i - I) X with rows scaled to unit length.
+
+    Scaling rows changes no cone, and every A_i has the same Gram matrix X^T X (of
+    the scaled rows), which is what makes the solvers fast.
+    """
+
+    rows: Array  # [m, d], unit rows; zero rows stay zero
+    masks: Array  # [P, m], bool
+
+    @property
+    def num_rows(self) -> int:
+        return self.rows.shape[0]
+
+    def apply(self, w: Array) -> Array:
+        z = linalg.dot(w, self.rows.T)
+        return jnp.where(self.masks, z, -z)
+
+    def adjoint(self, s: Array) -> Array:
+        return linalg.dot(jnp.where(self.masks, s, -s), self.rows)
+
+    def gram(self) -> Array:
+        return linalg.dot(self.rows.T, self.rows)
+
+    def live(self) -> Array:
+        return jnp.any(self.rows != 0, axis=1)[None]
+
+    def rows_of(self, pattern: Array, which: Array) -> Array:
+        sign = jnp.where(self.masks[pattern[:, None], which], 1, -1)
+        return self.rows[which] * sign[..., None]
+
+    def weighted_grams(self, weights: Array) -> Array:
+        return linalg.weighted_grams(weights, self.rows)
+
+
+class RowCones(Cones, kw_only=True):
+    """Every A_i has rows of its own, scaled to unit length; some may be zero."""
+
+    rows: Array  # [P, m, d]
+
+    @property
+    def num_rows(self) -> int:
+        return self.rows.shape[1]
+
+    def apply(self, w: Array) -> Array:
+        return jnp.einsum("...pd,pmd->...pm", w, self.rows, precision="highest")
+
+    def adjoint(self, s: Array) -> Array:
+        return jnp.einsum("...pm,pmd->...pd", s, self.rows, precision="highest")
+
+    def gram(self) -> Array:
+        return linalg.dot(jnp.swapaxes(self.rows, 1, 2), self.rows)
+
+    def live(self) -> Array:
+        return jnp.any(self.rows != 0, axis=2)
+
+    def rows_of(self, pattern: Array, which: Array) -> Array:
+        return jnp.take_along_axis(self.rows[pattern], which[..., None], axis=1)
+
+    def weighted_grams(self, weights: Array) -> Array:
+        weights = weights.reshape(-1, *self.rows.shape[:2])
+        heavy = weights[..., None] * self.rows[None]
+        grams = linalg.dot(jnp.swapaxes(heavy, 2, 3), self.rows[None])
+        return grams.reshape(-1, *grams.shape[2:])
 
 
 def make_sign_cones(
@@ -111,9 +197,8 @@ def make_sign_cones(
     Returns:
       The cones and `kept` [P], bool: which patterns they stand for.
     """
-    lengths = np.sqrt(np.sum(X * X, axis=1))
-    live = lengths > 0
-    rows = np.where(live[:, None], X / np.where(live, lengths, 1)[:, None], 0)
+    rows, lengths = _unit_rows(X)
+    live = np.any(rows != 0, axis=1)
     signs = np.where(masks, 1.0, -1.0).astype(X.dtype)
     margins = signs * (gates @ rows.T)
     sizes = np.sqrt(np.sum(gates * gates, axis=1))
@@ -129,11 +214,49 @@ def make_sign_cones(
     interior = _analytic_centres(jnp.asarray(rows), jnp.asarray(masks), gates)
     cones = SignCones(
         rows=jnp.asarray(rows),
-        lengths=jnp.asarray(np.where(live, lengths, 1).astype(X.dtype)),
+        lengths=jnp.asarray(lengths),
         masks=jnp.asarray(masks),
         interior=interior,
     )
     return cones, kept
+
+
+def make_row_cones(rows: np.ndarray, gates: np.ndarray) -> tuple[RowCones, np.ndarray]:
+    """Builds the cones {u : rows_i u >= 0} that have an interior.
+
+    Args:
+      rows: [P, m, d]; rows of zeros are no constraint.
+      gates: [P, d], points of the closed cones.
+
+    Returns:
+      The cones and `kept` [P], bool: which rows they stand for.
+    """
+    scaled, lengths = _unit_rows(rows)
+    live = np.any(scaled != 0, axis=2)
+    margins = np.where(live, np.einsum("pmd,pd->pm", scaled, gates), np.inf)
+    sizes = np.sqrt(np.sum(gates * gates, axis=1))
+    floor = 8 * np.finfo(rows.dtype).eps
+    kept = np.all(margins > floor * sizes[:, None], axis=1) & (sizes > 0)
+    gates = gates.astype(rows.dtype, copy=True)
+    for i in np.flatnonzero(~kept):
+        ones = np.ones(int(live[i].sum()))
+        inner = _interior_point(scaled[i, live[i]].astype(np.float64), ones)
+        if inner is not None:
+            gates[i], kept[i] = inner, True
+    scaled, gates = jnp.asarray(scaled[kept]), jnp.asarray(gates[kept])
+    cones = RowCones(
+        rows=scaled,
+        lengths=jnp.asarray(lengths[kept]),
+        interior=_own_centres(scaled, gates),
+    )
+    return cones, kept
+
+
+def _unit_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows over their lengths, and these; 1 for zero rows, which stay zero."""
+    lengths = np.sqrt(np.sum(rows * rows, axis=-1))
+    lengths = np.where(lengths > 0, lengths, 1).astype(rows.dtype)
+    return rows / lengths[..., None], lengths
 
 
 def _interior_point(rows: np.ndarray, signs: np.ndarray) -> np.ndarray | None:
@@ -162,6 +285,13 @@ def _analytic_centres(rows: Array, masks: Array, gates: Array) -> Array:
     gates = jnp.pad(gates, ((0, missing), (0, 0)), mode="edge")
     parts = masks.reshape(chunks, size, n), gates.reshape(chunks, size, d)
     return jax.lax.map(lambda part: _centres(rows, *part), parts).reshape(-1, d)[:P]
+
+
+@jax.jit
+def _own_centres(rows: Array, gates: Array) -> Array:
+    """`_analytic_centres` of cones that have rows [P, m, d] of their own."""
+    every = jnp.ones((1, rows.shape[1]), bool)
+    return jax.vmap(lambda a, gate: _centres(a, every, gate[None])[0])(rows, gates)
 
 
 def _centres(rows: Array, masks: Array, gates: Array) -> Array:

@@ -27,9 +27,9 @@ def feasible_point(
     """A feasible point near w.
 
     Args:
-      program: with `cones` None or SignCones.
-      w: [2, P, d]; blocks that are zero stay zero where the loss allows it.
-      multipliers: [2, P, n], a start for the projection's dual; None without cones.
+      program: with `cones` of `cvxjax.cones`, or None.
+      w: [S, P, d]; blocks that are zero stay zero where the loss allows it.
+      multipliers: [S, P, m], a start for the projection's dual; None without cones.
       steps: of the projection; more steps need less lifting.
 
     Returns:
@@ -37,7 +37,7 @@ def feasible_point(
     """
     cones = program.cones
     if cones is not None:
-        active = group_norms(w)[..., None] > 0
+        active = jnp.any(w != 0, axis=-1, keepdims=True)
         w, multipliers = cones.project(w, jnp.where(active, multipliers, 0), steps)
         w = jnp.where(active, w, 0)
     if program.loss.constraint == "equality":
@@ -70,7 +70,7 @@ def _match(program: Any, w: Array) -> Array:
     Weighting leaves zero blocks zero; what their features alone can reach is added by
     an unweighted second change, if there is any.
     """
-    eye = jnp.eye(program.X.shape[1], dtype=w.dtype)
+    eye = jnp.eye(program.shape[-1], dtype=w.dtype)
     scale = jnp.maximum(jnp.max(jnp.abs(program.y)), 1)
     tolerance = 64 * jnp.finfo(w.dtype).eps * scale
     norms = group_norms(w)

@@ -4,9 +4,9 @@ A *program* is a convex problem
 
     minimise  L(F w, y) + beta R(w)   subject to  A w >= 0,
 
-a *loss* is L, *cones* are A, a *solver* advances a state until its status is no
-longer RUNNING, and a *judge* is a program's float64 NumPy reading of itself, for
-`certify`.
+a *loss* is L, a *regulariser* is R, *cones* are A, a *solver* advances a state until
+its status is no longer RUNNING, and a *judge* is a program's float64 NumPy reading of
+itself, for `certify`.
 """
 
 from __future__ import annotations
@@ -66,6 +66,23 @@ class Loss(Protocol):
 
 
 @runtime_checkable
+class Regulariser(Protocol):
+    """R(w) = sum_b ||w_b||, a norm of each block."""
+
+    def norms(self, w: Array) -> Array:
+        """||w_b|| of parameters [S, P, ...], [S, P]."""
+        ...
+
+    def prox(self, w: Array, threshold: Any) -> Array:
+        """argmin_u 1/2 ||u - w||^2 + threshold R(u), of w's shape."""
+        ...
+
+    def dual_norms(self, q: Array) -> Array:
+        """max {q_b^T u : ||u|| <= 1}, [S, P]."""
+        ...
+
+
+@runtime_checkable
 class Judge(Protocol):
     """A program in float64 NumPy, written apart from its JAX form."""
 
@@ -104,11 +121,18 @@ class Program(Protocol):
     y: Any
     beta: Any
     loss: Any
+    regulariser: Any
+    cones: Any  # of `cvxjax.cones`; None: no constraints
     scope: Scope
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of the parameters."""
+        ...
+
+    @property
+    def inputs(self) -> Any:
+        """What the network takes, [n, ...]; often X."""
         ...
 
     def replace(self, **changes: Any) -> Any: ...

@@ -156,7 +156,7 @@ class SignConeJudge:
                 return
             exact[s, i] = True
             signed = np.where(self.masks[i][:, None], rows, -rows)
-            norms[s, i] = min(norms[s, i], _distance(blocks[s, i], signed))
+            norms[s, i] = min(norms[s, i], cone_distance(blocks[s, i], signed))
 
     def _signed(self, values: np.ndarray, part: slice) -> np.ndarray:
         return np.where(self.masks[part], values, -values)
@@ -167,7 +167,7 @@ class SignConeJudge:
         return [slice(i, min(i + size, P)) for i in range(0, P, size)]
 
 
-def _distance(q: np.ndarray, signed: np.ndarray) -> float:
+def cone_distance(q: np.ndarray, signed: np.ndarray) -> float:
     """min_{mu >= 0} ||q + A^T mu|| by NNLS, rounding included upwards."""
     size = np.linalg.norm(q)
     if size == 0:

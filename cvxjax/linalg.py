@@ -65,16 +65,31 @@ class ShiftedEigh(struct.PyTreeNode, kw_only=True):
         return cls(values=jnp.maximum(values, 0), vectors=vectors)
 
     def solve(self, shift: ArrayLike, b: Array) -> Array:
-        """(shift I + K)^{-1} b, shift > 0."""
-        return dot(self.vectors, dot(self.vectors.T, b) / (self.values + shift))
+        """(shift I + K)^{-1} b, shift > 0, for b [n] or [n, c]."""
+        return self._scaled(1 / (self.values + shift), b)
 
     def pinv(self, b: Array) -> Array:
-        """K^+ b; eigenvalues below n eps max(K) count as zero."""
+        """K^+ b for b [n] or [n, c]; eigenvalues below n eps max(K) count as zero."""
         values = self.values
         eps = jnp.finfo(values.dtype).eps
         keep = values > values.shape[0] * eps * jnp.max(values)
         inverse = jnp.where(keep, 1 / jnp.where(keep, values, 1), 0)
-        return dot(self.vectors, dot(self.vectors.T, b) * inverse)
+        return self._scaled(inverse, b)
+
+    def _scaled(self, weights: Array, b: Array) -> Array:
+        inner = dot(self.vectors.T, b)
+        return dot(self.vectors, inner * weights.reshape(-1, *[1] * (b.ndim - 1)))
+
+
+def dot_blocks(w: Array, matrix: Array) -> Array:
+    """w_b M or w_b M_p, [S, P, ..., d], for a matrix [d, d] or one a pattern [P, d, d].
+
+    Args:
+      w: [S, P, ..., d]; with matrices of the patterns' own, [S, P, d].
+    """
+    if matrix.ndim == 2:
+        return dot(w, matrix)
+    return jnp.einsum("spd,pde->spe", w, matrix, precision="highest")
 
 
 def largest_eigenvalue(matrix: Array) -> Array:

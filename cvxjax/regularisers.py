@@ -1,22 +1,88 @@
-"""The group norm: value, proximal map, dual norm."""
+"""Regularisers R(w), a sum over blocks: norms, proximal maps, dual norms.
+
+Parameters are [S, P, ...], one block for each sign and pattern. Records meet
+`interfaces.Regulariser`.
+"""
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 from jax.typing import ArrayLike
 
 Array = jax.Array
 
 
+class GroupNorm(struct.PyTreeNode):
+    """sum_b ||w_b||_2 for blocks [..., d]."""
+
+    def norms(self, w: Array) -> Array:
+        """||w_b||_2, [...]."""
+        return group_norms(w)
+
+    def prox(self, w: Array, threshold: ArrayLike) -> Array:
+        """argmin_u 1/2 ||u - w||^2 + threshold R(u)."""
+        return prox_group(w, threshold)
+
+    def dual_norms(self, q: Array) -> Array:
+        """max {q_b^T u : ||u||_2 <= 1}, [...]."""
+        return group_norms(q)
+
+
+class PairNorms(struct.PyTreeNode):
+    """sum_b sum_k ||(w_b,2k, w_b,2k+1)||_2 for blocks [..., 2 G]: complex l1 norms."""
+
+    def norms(self, w: Array) -> Array:
+        """sum_k ||(w_b,2k, w_b,2k+1)||_2, [...]."""
+        return jnp.sum(group_norms(_pairs(w)), axis=-1)
+
+    def prox(self, w: Array, threshold: ArrayLike) -> Array:
+        """argmin_u 1/2 ||u - w||^2 + threshold R(u)."""
+        return prox_group(_pairs(w), threshold).reshape(w.shape)
+
+    def dual_norms(self, q: Array) -> Array:
+        """max_k ||(q_b,2k, q_b,2k+1)||_2, [...]."""
+        return jnp.max(group_norms(_pairs(q)), axis=-1)
+
+
+class NuclearNorm(struct.PyTreeNode):
+    """sum_b ||W_b||_*, the sum of singular values of each block.
+
+    Args:
+      shape: (rows, columns) of the matrix that a last axis stands for; None: blocks
+        are matrices [..., rows, columns] already.
+    """
+
+    shape: tuple[int, int] | None = struct.field(pytree_node=False, default=None)
+
+    def norms(self, w: Array) -> Array:
+        """||W_b||_*, [...]."""
+        return jnp.sum(self._values(w), axis=-1)
+
+    def prox(self, w: Array, threshold: ArrayLike) -> Array:
+        """argmin_U 1/2 ||U - W||^2 + threshold R(U): singular values are shrunk."""
+        left, values, right = jnp.linalg.svd(self._matrices(w), full_matrices=False)
+        values = jnp.maximum(values - threshold, 0)
+        product = jnp.matmul(
+            left * values[..., None, :], right, precision=jax.lax.Precision.HIGHEST
+        )
+        return product.reshape(w.shape)
+
+    def dual_norms(self, q: Array) -> Array:
+        """The largest singular value of Q_b, [...]."""
+        return jnp.max(self._values(q), axis=-1)
+
+    def _matrices(self, w: Array) -> Array:
+        return w if self.shape is None else w.reshape(*w.shape[:-1], *self.shape)
+
+    def _values(self, w: Array) -> Array:
+        return jnp.linalg.svd(self._matrices(w), compute_uv=False)
+
+
 def group_norms(w: Array) -> Array:
     """||w_b||_2 of every block b; the block is the last axis."""
     return jnp.sqrt(jnp.sum(w * w, axis=-1))
-
-
-def group_penalty(w: Array) -> Array:
-    """sum_b ||w_b||_2, a scalar."""
-    return jnp.sum(group_norms(w))
 
 
 def prox_group(w: Array, threshold: ArrayLike) -> Array:
@@ -38,6 +104,5 @@ def prox_group(w: Array, threshold: ArrayLike) -> Array:
     return w * jnp.maximum(1 - threshold / safe, 0)
 
 
-def group_dual_norm(q: Array) -> Array:
-    """max_b ||q_b||_2, the dual norm of `group_penalty`."""
-    return jnp.max(group_norms(q))
+def _pairs(w: Array) -> Array:
+    return w.reshape(*w.shape[:-1], -1, 2)

@@ -16,11 +16,20 @@ import jax.numpy as jnp
 import numpy as np
 
 import cvxjax as cj
+from tests import block_references as blocks
 from tests import references
 
 REAL_LABELS = ("squared", "huber", "interpolation")
 SIGN_LABELS = ("logistic", "hinge", "squared_hinge", "hard_margin")
 CONSTRAINTS = ("interpolation", "hard_margin")
+KINDS = (
+    "sum_pool",
+    "average_pool",
+    "max_pool",
+    "linear",
+    "circular",
+    "circular_relu",
+)
 SMOOTH = ("squared", "huber", "logistic", "squared_hinge")
 
 
@@ -84,6 +93,22 @@ def rank_two() -> np.ndarray:
     return draw_data(8, 2)[0] @ np.array([[1.0, 2.0, -1.0], [0.0, 1.0, 1.0]])
 
 
+def convolutional(kind: str) -> Any:
+    """Gaussian patches [4, 3, 2], or signals [5, 4]; y Gaussian; every pattern."""
+    rng = np.random.default_rng(3)
+    shape = (5, 4) if kind.startswith("circular") else (4, 3, 2)
+    inputs, y = rng.standard_normal(shape), rng.standard_normal(shape[0])
+    return cj.programs.make_convolutional(inputs, y, beta=0.1, kind=kind)
+
+
+def batch_norm(order: str, centre: bool, shift: bool) -> Any:
+    """Gaussian X [6, 2] and y; every pattern, some of one active sample or none."""
+    X, y = draw_data(6, 2, seed=4)
+    return cj.programs.make_batch_norm(
+        X, y, beta=0.1, order=order, centre=centre, shift=shift
+    )
+
+
 PROGRAMS: dict[str, Callable[..., Any]] = {
     **{
         f"two_layer/{loss}": functools.partial(two_layer, loss=loss)
@@ -112,6 +137,21 @@ PROGRAMS: dict[str, Callable[..., Any]] = {
     "two_layer/gated/all inactive": functools.partial(
         two_layer, np.abs(draw_data(8, 2)[0]), patterns=all_inactive, gated=True
     ),
+    **{
+        f"convolutional/{kind}": functools.partial(convolutional, kind)
+        for kind in KINDS
+    },
+    **{
+        f"batch_norm/{order}/centre {centre}, shift {shift}": functools.partial(
+            batch_norm, order, centre, shift
+        )
+        for order, centre, shift in (
+            ("before", True, True),
+            ("after", False, False),
+            ("after", True, False),
+            ("after", True, True),
+        )
+    },
 }
 
 
@@ -122,6 +162,7 @@ class Reference(NamedTuple):
     polar: Callable[[Any, np.ndarray], float]
     matrix: Callable[[Any], np.ndarray]
     violation: Callable[[Any, np.ndarray], float]
+    penalty: Callable[[Any, np.ndarray], float] = blocks.group_penalty
 
 
 REFERENCES: dict[str, Reference] = {
@@ -130,6 +171,19 @@ REFERENCES: dict[str, Reference] = {
         polar=references.two_layer_polar,
         matrix=references.two_layer_matrix,
         violation=references.two_layer_violation,
+    ),
+    "convolutional": Reference(
+        optimum=blocks.convolutional_optimum,
+        polar=blocks.convolutional_polar,
+        matrix=blocks.convolutional_matrix,
+        violation=blocks.convolutional_violation,
+        penalty=blocks.convolutional_penalty,
+    ),
+    "batch_norm": Reference(
+        optimum=blocks.norm_optimum,
+        polar=blocks.norm_polar,
+        matrix=blocks.norm_matrix,
+        violation=blocks.norm_violation,
     ),
 }
 
@@ -140,36 +194,47 @@ class SolverCase(NamedTuple):
     leaves: tuple[str, ...] = ()  # those whose patterns it leaves for better ones
 
 
+def _of_patterns(name: str) -> bool:
+    """Two-layer programs, and those that are one of other data."""
+    return name.startswith(("two_layer", "batch_norm/before"))
+
+
+def _losses(name: str) -> list[str]:
+    return [tag for tag in name.split("/") if tag in REAL_LABELS + SIGN_LABELS]
+
+
+def _without_cones(name: str) -> bool:
+    free = ("convolutional/linear", "convolutional/circular")
+    return "gated" in name.split("/") or name in free
+
+
 def _smooth_without_cones(name: str) -> bool:
-    stem, *tags = name.split("/")
-    return stem == "two_layer" and "gated" in tags and not _unsmooth(tags)
+    return _without_cones(name) and all(loss in SMOOTH for loss in _losses(name))
 
 
-def _squared(name: str) -> bool:
-    losses = [tag for tag in name.split("/") if tag in REAL_LABELS + SIGN_LABELS]
-    return losses in ([], ["squared"])
+def _squared_with_groups(name: str) -> bool:
+    other = ("convolutional/linear", "convolutional/circular_relu")
+    return _losses(name) in ([], ["squared"]) and name not in other
 
 
 def _smooth(name: str) -> bool:
-    return not _unsmooth(name.split("/"))
+    return _of_patterns(name) and all(loss in SMOOTH for loss in _losses(name))
 
 
 def _without_constraints(name: str) -> bool:
-    return not any(tag in CONSTRAINTS for tag in name.split("/"))
+    return _of_patterns(name) and not any(x in CONSTRAINTS for x in _losses(name))
 
 
 def _relu_without_constraints(name: str) -> bool:
-    return "gated" not in name.split("/") and _without_constraints(name)
-
-
-def _unsmooth(tags: list[str]) -> bool:
-    return any(t in REAL_LABELS + SIGN_LABELS and t not in SMOOTH for t in tags)
+    return not _without_cones(name) and _without_constraints(name)
 
 
 SOLVERS: dict[str, SolverCase] = {
     "Admm": SolverCase(cj.solvers.Admm(tol=1e-7), lambda name: True),
     "Fista": SolverCase(cj.solvers.Fista(tol=1e-7), _smooth_without_cones),
-    "InteriorPoint": SolverCase(cj.solvers.InteriorPoint(tol=1e-9), _squared),
+    "InteriorPoint": SolverCase(
+        cj.solvers.InteriorPoint(tol=1e-9), _squared_with_groups
+    ),
     "ColumnGeneration": SolverCase(
         cj.solvers.ColumnGeneration(tol=1e-7),
         _relu_without_constraints,

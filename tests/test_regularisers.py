@@ -21,8 +21,6 @@ def test_values():
     w = draw()
     norms = [[np.sqrt(sum(x * x for x in block)) for block in side] for side in w]
     assert_allclose(regularisers.group_norms(jnp.asarray(w)), norms, rtol=1e-14)
-    assert_allclose(regularisers.group_penalty(jnp.asarray(w)), np.sum(norms))
-    assert_allclose(regularisers.group_dual_norm(jnp.asarray(w)), np.max(norms))
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.5, 1.5, 10.0])
@@ -59,4 +57,36 @@ def test_dual_norm_is_dual():
     constraint = cp.sum(cp.norm(w, axis=1)) <= 1
     value = cp.sum(cp.multiply(blocks, w))
     want = clarabel(cp.Problem(cp.Maximize(value), [constraint]))
-    assert_allclose(regularisers.group_dual_norm(jnp.asarray(q)), want, rtol=1e-7)
+    dual_norms = regularisers.GroupNorm().dual_norms(jnp.asarray(q))
+    assert_allclose(np.max(dual_norms), want, rtol=1e-7)
+
+
+KINDS = {
+    "group": (regularisers.GroupNorm(), lambda u: cp.norm(u)),
+    "pairs": (
+        regularisers.PairNorms(),
+        lambda u: cp.sum(cp.norm(cp.reshape(u, (3, 2), order="C"), axis=1)),
+    ),
+    "nuclear": (
+        regularisers.NuclearNorm(shape=(2, 3)),
+        lambda u: cp.normNuc(cp.reshape(u, (2, 3), order="C")),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_regulariser_against_its_definition(kind):
+    """Norms, proximal maps and dual norms of blocks [2, 2, 6], one by one by CVXPY."""
+    regulariser, norm = KINDS[kind]
+    w = np.random.default_rng(2).standard_normal((2, 2, 6))
+    w[0, 1] = 0
+    prox = regulariser.prox(jnp.asarray(w), 0.7)
+    for b in np.ndindex(2, 2):
+        assert_allclose(regulariser.norms(jnp.asarray(w))[b], norm(w[b]).value)
+        u = cp.Variable(6)
+        value = 0.5 * cp.sum_squares(u - w[b]) + 0.7 * norm(u)
+        clarabel(cp.Problem(cp.Minimize(value)))
+        assert_allclose(prox[b], u.value, atol=1e-6)
+        want = clarabel(cp.Problem(cp.Maximize(w[b] @ u), [norm(u) <= 1]))
+        got = regulariser.dual_norms(jnp.asarray(w))[b]
+        assert_allclose(got, want, rtol=1e-7, atol=1e-8)

@@ -1,6 +1,13 @@
 """Activation patterns of ReLU networks: the cells of hyperplane arrangements."""
 
-from cvxjax.arrangements.exact import enumerate_patterns
+from cvxjax.arrangements.convolutional import (
+    circular_patches,
+    extract_patches,
+    filter_gates,
+    max_pool_rows,
+    stack_patches,
+)
+from cvxjax.arrangements.exact import enumerate_patterns, few_patterns
 from cvxjax.arrangements.low_rank import LowRank, local_lipschitz, low_rank
 from cvxjax.arrangements.patterns import Patterns, check_data, count_bound
 from cvxjax.arrangements.sampled import from_gates, sample_patterns
@@ -9,10 +16,16 @@ __all__ = [
     "LowRank",
     "Patterns",
     "check_data",
+    "circular_patches",
     "count_bound",
     "enumerate_patterns",
+    "extract_patches",
+    "few_patterns",
+    "filter_gates",
     "from_gates",
     "local_lipschitz",
     "low_rank",
+    "max_pool_rows",
     "sample_patterns",
+    "stack_patches",
 ]

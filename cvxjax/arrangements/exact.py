@@ -38,6 +38,7 @@ from cvxjax.linalg import dot
 from cvxjax.solution import Scope
 
 _CHUNK = 2**21  # scalars of a temporary
+_FEW = 4096  # patterns that are enumerated without being asked for
 
 
 def enumerate_patterns(X: ArrayLike, *, limit: int = 2_000_000) -> Patterns:
@@ -92,6 +93,24 @@ def enumerate_patterns(X: ArrayLike, *, limit: int = 2_000_000) -> Patterns:
         gates=jnp.asarray(np.concatenate([gates, -gates[::-1]])),
         scope=Scope.EXHAUSTIVE,
     )
+
+
+def few_patterns(X: ArrayLike, patterns: Patterns | None) -> Patterns:
+    """`patterns`, or every pattern of X if they are None and there are few.
+
+    Raises:
+      ValueError: if they are None, and there may be more than 4,096.
+    """
+    if patterns is not None:
+        return patterns
+    lines = find_lines(check_data(X))
+    bound = count_bound(*lines.directions.shape)
+    if bound > _FEW:
+        raise ValueError(
+            f"want patterns, since there may be {bound:,} (all are taken up to "
+            f"{_FEW:,}): sample_patterns draws some, enumerate_patterns lists all"
+        )
+    return enumerate_patterns(X)
 
 
 def _on_host() -> contextlib.AbstractContextManager:

@@ -1,5 +1,11 @@
 """Flax networks, the non-convex twins of the programs, and their training."""
 
+from cvxjax.networks.batch_norm import BatchNorm
+from cvxjax.networks.convolutional import (
+    Convolutional,
+    ImageConvolutional,
+    image_variables,
+)
 from cvxjax.networks.training import (
     TrainingResult,
     half_squared_norm,
@@ -9,10 +15,14 @@ from cvxjax.networks.training import (
 from cvxjax.networks.two_layer import GatedTwoLayer, TwoLayer
 
 __all__ = [
+    "BatchNorm",
+    "Convolutional",
     "GatedTwoLayer",
+    "ImageConvolutional",
     "TrainingResult",
     "TwoLayer",
     "half_squared_norm",
+    "image_variables",
     "train",
     "weight_decay_objective",
 ]

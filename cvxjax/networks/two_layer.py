@@ -13,6 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cvxjax.networks.layers import dense, root, width_of
+from cvxjax.networks.training import half_squared_norm
+
 Array = jax.Array
 
 
@@ -34,13 +37,13 @@ class TwoLayer(nn.Module):
 
     @nn.compact
     def __call__(self, X: Array) -> Array:
-        d, m = X.shape[-1], self.num_neurons
-        if m is None:
-            if not self.has_variable("params", "first"):
-                raise ValueError("want num_neurons to initialise a network; got None")
-            m = self.get_variable("params", "first")["kernel"].shape[1]
-        hidden = nn.relu(_dense(X, m, "first", self.init_scale * _root(2, d)))
-        return _dense(hidden, 1, "second", self.init_scale * _root(1, m))[..., 0]
+        d, m = X.shape[-1], width_of(self, self.num_neurons)
+        hidden = nn.relu(dense(X, m, "first", self.init_scale * root(2, d)))
+        return dense(hidden, 1, "second", self.init_scale * root(1, m))[..., 0]
+
+    def penalty(self, params: Any) -> Array:
+        """What beta multiplies: half the squares of all parameters."""
+        return half_squared_norm(params)
 
 
 class GatedTwoLayer(nn.Module):
@@ -75,21 +78,10 @@ class GatedTwoLayer(nn.Module):
             raise ValueError(f"want X [n, {d}] for gates [{P}, {d}]; got {X.shape}")
         gates = self.variable("gates", "gates", jnp.asarray, self.gates, X.dtype).value
         active = jnp.matmul(X, gates.T, precision=jax.lax.Precision.HIGHEST) >= 0
-        hidden = _dense(X, P, "first", self.init_scale * _root(2, d))
+        hidden = dense(X, P, "first", self.init_scale * root(2, d))
         hidden = jnp.where(active, hidden, 0)
-        return _dense(hidden, 1, "second", self.init_scale * _root(1, P))[..., 0]
+        return dense(hidden, 1, "second", self.init_scale * root(1, P))[..., 0]
 
-
-def _root(gain: float, fan_in: int) -> float:
-    return (gain / max(fan_in, 1)) ** 0.5
-
-
-def _dense(X: Array, features: int, name: str, std: float) -> Array:
-    return nn.Dense(
-        features,
-        use_bias=False,
-        name=name,
-        param_dtype=X.dtype,
-        kernel_init=nn.initializers.normal(std),
-        precision=jax.lax.Precision.HIGHEST,
-    )(X)
+    def penalty(self, params: Any) -> Array:
+        """What beta multiplies: half the squares of all parameters."""
+        return half_squared_norm(params)

@@ -12,7 +12,6 @@ for gated ReLU, Mishkin, Sahiner & Pilanci (ICML 2022).
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import jax
@@ -21,12 +20,19 @@ import numpy as np
 from flax import struct
 
 from cvxjax import linalg, losses, recovery
+from cvxjax.arguments import (
+    check_beta,
+    check_interiors,
+    check_labels,
+    check_patterns,
+)
 from cvxjax.arrangements.patterns import Patterns, check_data
+from cvxjax.block_program import RegularisedProgram
 from cvxjax.cones import SignCones, make_sign_cones
 from cvxjax.interfaces import Loss
 from cvxjax.judges import SignConeJudge
 from cvxjax.networks.two_layer import GatedTwoLayer, TwoLayer
-from cvxjax.regularisers import group_penalty
+from cvxjax.regularisers import GroupNorm
 from cvxjax.solution import Scope
 
 Array = jax.Array
@@ -35,21 +41,18 @@ _CHUNK_ELEMENTS = 1 << 19  # of `spread`'s temporaries, which should fit the cac
 _ROW_PARTS = 4  # in which `spread` leaves out what symmetry gives
 
 
-class TwoLayerProgram(struct.PyTreeNode, kw_only=True):
+class TwoLayerProgram(RegularisedProgram, kw_only=True):
     """The program above; parameters are [2, P, d], v first and w second.
 
     `select` leaves some of these 2 P blocks, whose parameters are [1, P, d].
     """
 
-    X: Array  # [n, d]
-    y: Array  # [n]
     masks: Array  # [P, n], bool
     gates: Array  # [P, d], the networks' gates if there are no cones
-    beta: Array  # [], > 0
-    loss: Loss
     cones: SignCones | None  # None: gated ReLU
     signs: Array  # [2, 1], 1 and -1; of selected blocks [1, P], 0 for padding
     scope: Scope = struct.field(pytree_node=False)
+    regulariser: GroupNorm = GroupNorm()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -164,26 +167,6 @@ class TwoLayerProgram(struct.PyTreeNode, kw_only=True):
         lower = jnp.tril(jnp.concatenate(rows))
         return lower + jnp.tril(lower, -1).T
 
-    def penalty(self, w: Array) -> Array:
-        """sum_i ||w_0i|| + ||w_1i||, without beta."""
-        return group_penalty(w)
-
-    def objective(self, w: Array) -> Array:
-        """L(F w, y) + beta penalty(w); says nothing of the cones."""
-        return self.loss.value(self.forward(w), self.y) + self.beta * self.penalty(w)
-
-    def beta_max(self) -> float:
-        """The least beta at which the zero network is optimal; inf if it never is.
-
-        Equals max |v^T (Xu)_+| over the listed cells and ||u|| <= 1, where v is minus
-        the gradient of the loss at 0 (MATH: for gated ReLU, max_i ||X^T D_i v||).
-        """
-        y = np.asarray(self.y, np.float64)
-        zero = np.zeros_like(y)
-        if not np.isfinite(self.loss.value(zero, y)):
-            return float("inf")
-        return self.judge().polar_bound(-self.loss.gradient(zero, y), None)
-
     def judge(self) -> SignConeJudge:
         return SignConeJudge(
             X=np.asarray(self.X, np.float64),
@@ -250,39 +233,12 @@ def make_two_layer(
         raise ValueError(f"want a loss of cvxjax.losses; got {type(loss).__name__}")
     labels = check_labels(y, data, loss)
     scale = check_beta(beta)
-    if not isinstance(patterns, Patterns):
-        raise ValueError(
-            f"want patterns of cvxjax.arrangements; got {type(patterns).__name__}"
-        )
-    masks, gates = np.asarray(patterns.masks), np.asarray(patterns.gates)
-    n, d = data.shape
-    if masks.ndim != 2 or masks.shape[0] == 0:
-        raise ValueError(
-            f"want at least one pattern, masks [P, {n}]; got {masks.shape}"
-        )
-    if masks.shape[1] != n or gates.shape != (masks.shape[0], d):
-        raise ValueError(
-            f"want patterns of this X [{n}, {d}]; got masks {list(masks.shape)}, gates "
-            f"{list(gates.shape)}"
-        )
-    gates = gates.astype(data.dtype)
-    _check_cells(data, masks, gates)
+    masks, gates = check_patterns(patterns, data)
     cones = None
     if not gated:
         cones, kept = make_sign_cones(data, masks, gates)
-        if not kept.all():
-            dropped = int(np.sum(~kept))
-            if not kept.any():
-                raise ValueError(
-                    f"want a pattern whose cone has an interior; got {dropped} without"
-                )
-            warnings.warn(
-                f"left out {dropped} of {len(kept)} patterns: their gates lie on "
-                "hyperplanes and their cones have no interior (a neighbouring cell "
-                "holds the same networks)",
-                stacklevel=2,
-            )
-            masks, gates = masks[kept], gates[kept]
+        check_interiors(kept)
+        masks, gates = masks[kept], gates[kept]
     return TwoLayerProgram(
         X=jnp.asarray(data),
         y=jnp.asarray(labels),
@@ -294,42 +250,3 @@ def make_two_layer(
         signs=jnp.asarray([[1], [-1]], data.dtype),
         scope=patterns.scope,
     )
-
-
-def check_labels(y: Any, X: np.ndarray, loss: Loss) -> np.ndarray:
-    """y as [n] floats of X's dtype, or ValueError."""
-    labels = np.asarray(y)
-    if labels.dtype.kind not in "biuf":
-        raise ValueError(f"want real numbers for y; got dtype {labels.dtype}")
-    if labels.shape != X.shape[:1]:
-        raise ValueError(f"want X [n, d], y [n]; got {X.shape}, {labels.shape}")
-    labels = labels.astype(X.dtype)
-    if not np.all(np.isfinite(labels)):
-        raise ValueError("want finite y; got NaN or infinity")
-    loss.check_labels(labels)
-    return labels
-
-
-def check_beta(beta: Any) -> float:
-    """beta as a float, or ValueError."""
-    value = np.asarray(beta)
-    if value.dtype.kind not in "iuf" or value.shape != ():
-        raise ValueError(f"want a number for beta; got {beta!r}")
-    if not (np.isfinite(value) and value > 0):
-        raise ValueError(f"want a finite beta > 0; got {beta}")
-    return float(value)
-
-
-def _check_cells(X: np.ndarray, masks: np.ndarray, gates: np.ndarray) -> None:
-    """Refuses gates of another data set; ties are left to the cones."""
-    if not np.all(np.isfinite(gates)):
-        raise ValueError("want finite gates; got NaN or infinity")
-    values = gates @ X.T
-    sizes = np.sqrt(np.sum(gates**2, axis=1))[:, None] * np.sqrt(np.sum(X**2, axis=1))
-    clear = np.abs(values) > 64 * np.finfo(X.dtype).eps * sizes
-    wrong = np.any(clear & ((values >= 0) != masks), axis=1)
-    if wrong.any():
-        raise ValueError(
-            f"want gates with masks = (X gates >= 0); got {int(wrong.sum())} of "
-            f"{len(wrong)} that disagree with this X"
-        )

@@ -1,13 +1,13 @@
 """ADMM with an exact least-squares step: every loss, with or without cones.
 
-Splits v = w (group norm), s = A w (cones) and, unless the loss is quadratic, z = F w:
+Splits v = w (the norm), s = A w (cones) and, unless the loss is quadratic, z = F w:
 
-    minimise  L(z, y) + beta sum ||v_b||   subject to  s >= 0,
+    minimise  L(z, y) + beta R(v)   subject to  s >= 0,
               w = v,  A w = s,  F w = z.
 
-All cones share one Gram matrix, so the w-step solves
-(c F^T F + I + gamma A^T A) w = b with one d x d inverse and, by Woodbury, one
-n x n eigendecomposition that serves every penalty rho = 1 / c.
+Sign cones share one Gram matrix, so the w-step solves
+(c F^T F + I + gamma A^T A) w = b with one d x d inverse (other cones have one each)
+and, by Woodbury, one n x n eigendecomposition that serves every penalty rho = 1 / c.
 
 Source: Boyd et al., ADMM (2011), sections 3.4.1 and 3.4.3 for the penalty and the
 relaxation; Bai, Gautam & Sojoudi (2023) for the splitting.
@@ -24,7 +24,6 @@ from flax import struct
 from cvxjax import linalg
 from cvxjax.feasible import feasible_point
 from cvxjax.linalg import ShiftedEigh
-from cvxjax.regularisers import prox_group
 from cvxjax.solvers import loop
 from cvxjax.solvers.anderson import Anderson
 
@@ -34,18 +33,18 @@ Array = jax.Array
 class AdmmState(struct.PyTreeNode, kw_only=True):
     """The iterate; `u_*` are scaled duals of the three splittings."""
 
-    w: Array  # [2, P, d]
-    v: Array  # [2, P, d]
-    u_v: Array  # [2, P, d]
-    s: Any  # [2, P, n]; None without cones
-    u_s: Any  # [2, P, n]; None without cones
-    z: Any  # [n]; None if the loss is quadratic
-    u_z: Any  # [n]; None if the loss is quadratic
+    w: Array  # [S, P, d], or [S, P, c, d] with c outputs
+    v: Array  # as w
+    u_v: Array  # as w
+    s: Any  # [S, P, m]; None without cones
+    u_s: Any  # [S, P, m]; None without cones
+    z: Any  # as y; None if the loss is quadratic
+    u_z: Any  # as y; None if the loss is quadratic
     rho: Array  # [], penalty of w = v; gamma rho is that of A w = s
     rho_z: Array  # [], penalty of F w = z
-    inverse: Array  # [d, d], (I + gamma A^T A)^{-1}
+    inverse: Array  # [d, d] or [P, d, d], (I + gamma A^T A)^{-1}
     kernel: ShiftedEigh  # of F (I x inverse) F^T
-    repair: Any  # [2, P, n], multipliers of the projection into the cones
+    repair: Any  # [S, P, m], multipliers of the projection into the cones
     origin: Array  # [N], where the running cycle of steps started
     clock: Array  # [], int32, steps since the start
     anderson: Anderson
@@ -62,7 +61,7 @@ class Admm(struct.PyTreeNode, kw_only=True):
         costs more, is only made where the gap may be met, at the end, and now and then.
       rho: first penalty, in units of beta over a typical block norm. For a good point
         soon, without a bound: 10, with relaxation 1.85 and few iterations.
-      cone_weight: gamma in units of d / n: what A w = s weighs against w = v.
+      cone_weight: gamma in units of d / m: what A w = s weighs against w = v.
       relaxation: in [1, 2).
       memory: of Anderson acceleration, static.
       cycle: steps between two accelerations, static.
@@ -84,15 +83,15 @@ class Admm(struct.PyTreeNode, kw_only=True):
         return f"the program has no {' and no '.join(missing)}" if missing else None
 
     def init(self, program: Any, w: Array) -> AdmmState:
-        cones, loss, y = program.cones, program.loss, program.y
-        d, n = w.shape[-1], y.shape[0]
-        eye = jnp.eye(d, dtype=w.dtype)
-        gamma = self._gamma(program, w.dtype)
-        metric = eye if cones is None else eye + gamma * cones.gram()
-        inverse = jnp.linalg.inv(metric)
+        cones, loss = program.cones, program.loss
+        eye = jnp.eye(w.shape[-1], dtype=w.dtype)
+        inverse, zero_s = eye, None
+        if cones is not None:
+            gram = self._gamma(program, w.dtype) * cones.gram()
+            inverse = jnp.linalg.inv(jnp.broadcast_to(eye, gram.shape) + gram)
+            zero_s = jnp.zeros(w.shape[:2] + (cones.num_rows,), w.dtype)
         ones = jnp.ones(w.shape[:2], w.dtype)
         kernel = ShiftedEigh.factor(program.response(ones, inverse))
-        zero_s = None if cones is None else jnp.zeros(w.shape[:2] + (n,), w.dtype)
         z = None if loss.quadratic else program.forward(w)
         rho = jnp.asarray(self.rho, w.dtype) * self._unit(program, kernel)
         state = AdmmState(
@@ -116,8 +115,8 @@ class Admm(struct.PyTreeNode, kw_only=True):
         return self._restart(program, state)
 
     def _gamma(self, program: Any, dtype: Any) -> Array:
-        n, d = program.X.shape
-        return jnp.asarray(self.cone_weight, dtype) * d / n
+        rows = program.cones.num_rows
+        return jnp.asarray(self.cone_weight, dtype) * program.shape[-1] / rows
 
     def _unit(self, program: Any, kernel: ShiftedEigh) -> Array:
         """beta over the block norms that a ridge fit of y would need."""
@@ -147,8 +146,10 @@ class Admm(struct.PyTreeNode, kw_only=True):
         )
 
     def _scales(self, program: Any, state: AdmmState) -> tuple[Array, Array]:
-        gamma = self._gamma(program, state.w.dtype)
-        return jnp.sqrt(gamma), jnp.sqrt(state.rho_z / state.rho)
+        cone = jnp.ones_like(state.rho)
+        if state.s is not None:
+            cone = jnp.sqrt(self._gamma(program, state.w.dtype))
+        return cone, jnp.sqrt(state.rho_z / state.rho)
 
     def _pack(self, program: Any, state: AdmmState) -> Array:
         """v + u_v, s + u_s and z + u_z, which determine the state, in ADMM's metric."""
@@ -157,7 +158,7 @@ class Admm(struct.PyTreeNode, kw_only=True):
         if state.s is not None:
             parts.append(cone * (state.s + state.u_s).ravel())
         if state.z is not None:
-            parts.append(fit * (state.z + state.u_z))
+            parts.append(fit * (state.z + state.u_z).ravel())
         return jnp.concatenate(parts)
 
     def _unpack(self, program: Any, state: AdmmState) -> AdmmState:
@@ -165,7 +166,7 @@ class Admm(struct.PyTreeNode, kw_only=True):
         cone, fit = self._scales(program, state)
         x, start = state.origin, state.w.size
         shifted = x[:start].reshape(state.w.shape)
-        v = prox_group(shifted, program.beta / state.rho)
+        v = program.regulariser.prox(shifted, program.beta / state.rho)
         state = state.replace(v=v, u_v=shifted - v)
         if state.s is not None:
             stop = start + state.s.size
@@ -173,7 +174,7 @@ class Admm(struct.PyTreeNode, kw_only=True):
             s, start = jnp.maximum(shifted, 0), stop
             state = state.replace(s=s, u_s=shifted - s)
         if state.z is not None:
-            shifted = x[start:] / fit
+            shifted = x[start:].reshape(state.z.shape) / fit
             z = program.loss.prox(shifted, program.y, 1 / state.rho_z)
             state = state.replace(z=z, u_z=shifted - z)
         return state
@@ -187,12 +188,12 @@ class Admm(struct.PyTreeNode, kw_only=True):
         if cones is not None:
             gamma = self._gamma(program, b.dtype)
             b = b + gamma * cones.adjoint(state.s - state.u_s)
-        b = linalg.dot(b, state.inverse)
+        b = linalg.dot_blocks(b, state.inverse)
         fit = state.kernel.solve(1 / ratio, program.forward(b))
-        w = b - linalg.dot(program.adjoint(fit), state.inverse)
+        w = b - linalg.dot_blocks(program.adjoint(fit), state.inverse)
 
         shifted = a * w + (1 - a) * state.v + state.u_v
-        v = prox_group(shifted, program.beta / state.rho)
+        v = program.regulariser.prox(shifted, program.beta / state.rho)
         state = state.replace(w=w, v=v, u_v=shifted - v)
         if cones is not None:
             shifted = a * cones.apply(w) + (1 - a) * state.s + state.u_s
@@ -246,7 +247,7 @@ class Admm(struct.PyTreeNode, kw_only=True):
         )
 
     def _multipliers(self, program: Any, state: AdmmState, u_s: Any) -> Any:
-        """Of the cones, [2, P, n], from their scaled duals; None without cones."""
+        """Of the cones, [S, P, m], from their scaled duals; None without cones."""
         if u_s is None:
             return None
         gamma = self._gamma(program, u_s.dtype)

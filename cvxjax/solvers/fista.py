@@ -1,6 +1,6 @@
 """Accelerated proximal gradient for programs without cones and with a smooth loss.
 
-    minimise  L(F w, y) + beta sum ||w_b||
+    minimise  L(F w, y) + beta R(w)
 
 Source: Beck & Teboulle (2009); adaptive restart of O'Donoghue & Candes (2015).
 """
@@ -14,7 +14,6 @@ import jax.numpy as jnp
 from flax import struct
 
 from cvxjax import linalg
-from cvxjax.regularisers import prox_group
 from cvxjax.solvers import loop
 
 Array = jax.Array
@@ -52,7 +51,7 @@ class Fista(struct.PyTreeNode, kw_only=True):
 
     def init(self, program: Any, w: Array) -> FistaState:
         eye = jnp.eye(w.shape[-1], dtype=w.dtype)
-        ones = jnp.ones(w.shape[:-1], w.dtype)
+        ones = jnp.ones(w.shape[:2], w.dtype)
         largest = linalg.largest_eigenvalue(program.response(ones, eye))
         curvature = program.loss.smoothness * largest
         return FistaState(
@@ -66,7 +65,7 @@ class Fista(struct.PyTreeNode, kw_only=True):
     def step(self, program: Any, state: FistaState) -> FistaState:
         slope = program.loss.gradient(program.forward(state.ahead), program.y)
         forward = state.ahead - state.step_size * program.adjoint(slope)
-        w = prox_group(forward, state.step_size * program.beta)
+        w = program.regulariser.prox(forward, state.step_size * program.beta)
         uphill = jnp.sum((state.ahead - w) * (w - state.w)) > 0
         t = jnp.where(uphill, 1, state.momentum)
         t_next = (1 + jnp.sqrt(1 + 4 * t * t)) / 2

@@ -23,7 +23,8 @@ import jax.numpy as jnp
 from flax import struct
 
 from cvxjax import linalg
-from cvxjax.cones import SignCones
+from cvxjax.cones import Cones, SignCones
+from cvxjax.regularisers import GroupNorm
 from cvxjax.solvers import loop
 from cvxjax.solvers import nesterov_todd as soc
 from cvxjax.solvers.nesterov_todd import Scaling, norm
@@ -91,6 +92,8 @@ class InteriorPoint(struct.PyTreeNode, kw_only=True):
             return f"the program has no {' and no '.join(missing)}"
         if not program.loss.quadratic:
             return f"the loss is {program.loss.name} (InteriorPoint takes squared)"
+        if not isinstance(program.regulariser, GroupNorm):
+            return "its regulariser is no group norm"
         if program.X.dtype != jnp.float64:
             return f"the data are {program.X.dtype} (InteriorPoint takes float64)"
         return None
@@ -98,8 +101,8 @@ class InteriorPoint(struct.PyTreeNode, kw_only=True):
     def init(self, program: Any, w: Array) -> InteriorPointState:
         """Starts on the central path of r = 0, whatever w is."""
         cones, y = _cones(program), program.y
-        n = cones.rows.shape[0]
-        first = self.start * jnp.sum(y * y) / 2 / (w.shape[1] * 2 * (n + 1))
+        first = self.start * jnp.sum(y * y) / 2
+        first = first / (w.shape[1] * 2 * (cones.num_rows + 1))
         return InteriorPointState(
             point=_central(program, cones, first),
             stuck=jnp.asarray(False),
@@ -184,7 +187,7 @@ class InteriorPoint(struct.PyTreeNode, kw_only=True):
         return state.replace(progress=progress.replace(status=status))
 
 
-def _cones(program: Any) -> SignCones:
+def _cones(program: Any) -> Cones:
     """The program's cones, or cones without rows."""
     if program.cones is not None:
         return program.cones
@@ -198,9 +201,9 @@ def _cones(program: Any) -> SignCones:
     )
 
 
-def _central(program: Any, cones: SignCones, level: Array) -> Point:
+def _central(program: Any, cones: Cones, level: Array) -> Point:
     """The point of the central path of r = 0 at one complementarity."""
-    beta, (n, _) = program.beta, cones.rows.shape
+    beta, n = program.beta, cones.num_rows
     inner = jnp.broadcast_to(cones.interior, program.shape)
     stretch = jnp.sqrt(1 + 1 / max(n, 1))
     pull = norm(cones.adjoint(1 / _slack(cones, inner)))
@@ -212,10 +215,9 @@ def _central(program: Any, cones: SignCones, level: Array) -> Point:
     return Point(w=w, t=t, s=s, mu=mu, q=-cones.adjoint(mu), r=r)
 
 
-def _slack(cones: SignCones, w: Array) -> Array:
+def _slack(cones: Cones, w: Array) -> Array:
     """A w; 1 at zero rows, whose inequalities always hold."""
-    live = jnp.any(cones.rows != 0, axis=1)[None, None]
-    return jnp.where(live, cones.apply(w), 1)
+    return jnp.where(cones.live()[None], cones.apply(w), 1)
 
 
 def _arrays(point: Point) -> list[Array]:
@@ -226,7 +228,7 @@ def _moved(at: Point, move: Point, length: Array) -> Point:
     return jax.tree.map(lambda a, b: a + length * b, at, move)
 
 
-def _inside(program: Any, cones: SignCones, point: Point) -> Point:
+def _inside(program: Any, cones: Cones, point: Point) -> Point:
     """The same point with s and q recomputed, so that their equations hold."""
     q = -(program.adjoint(point.r) + cones.adjoint(point.mu))
     return point.replace(s=_slack(cones, point.w), q=q)
@@ -270,7 +272,7 @@ def _outliers(
 
 def _solve(
     program: Any,
-    cones: SignCones,
+    cones: Cones,
     newton: Newton,
     at: Point,
     u: soc.Pair,
@@ -319,7 +321,7 @@ def _solve(
     )
 
 
-def _factor(program: Any, cones: SignCones, at: Point) -> Newton:
+def _factor(program: Any, cones: Cones, at: Point) -> Newton:
     beta = jnp.broadcast_to(program.beta, at.t.shape)
     scaling = Scaling.between((at.t, at.w), (beta, at.q))
     ratio = at.mu / at.s
@@ -335,7 +337,7 @@ def _factor(program: Any, cones: SignCones, at: Point) -> Newton:
     )
 
 
-def _block_factors(cones: SignCones, root: Array, ratio: Array) -> Array:
+def _block_factors(cones: Cones, root: Array, ratio: Array) -> Array:
     """C_b with C_b C_b^T = (S_b + A_b^T diag(ratio_b) A_b)^{-1}.
 
     Near the optimum the ratios span 20 orders of magnitude: summed up, the large ones
@@ -346,14 +348,14 @@ def _block_factors(cones: SignCones, root: Array, ratio: Array) -> Array:
       root: [2, P, d, d], S^{1/2}.
       ratio: [2, P, n].
     """
-    (n, d), (S, P) = cones.rows.shape, ratio.shape[:2]
+    S, P, n = ratio.shape
+    d = root.shape[-1]
     blocks = jnp.arange(S * P)[:, None]
     flat = ratio.reshape(S * P, n)
     _, which = jax.lax.top_k(flat.astype(jnp.float32), min(n, d))
     largest = flat[blocks, which]
-    sign = jnp.where(cones.masks[blocks % P, which], 1, -1)
-    stiff = cones.rows[which] * (sign * jnp.sqrt(largest))[..., None]
-    rest = linalg.weighted_grams(flat.at[blocks, which].set(0), cones.rows)
+    stiff = cones.rows_of(blocks[:, 0] % P, which) * jnp.sqrt(largest)[..., None]
+    rest = cones.weighted_grams(flat.at[blocks, which].set(0))
     ridge = 1e-15 * jnp.trace(rest, axis1=1, axis2=2) + 1e-300
     eye = jnp.eye(d, dtype=rest.dtype)
 

@@ -12,7 +12,6 @@ from flax import struct
 from jax.typing import ArrayLike
 
 from cvxjax import linalg
-from cvxjax.regularisers import group_norms
 from cvxjax.solution import History, Solution, Status
 
 Array = jax.Array
@@ -36,39 +35,40 @@ def relative_gap(objective: Array, dual_bound: Array) -> Array:
 
 
 def polar_gauge(program: Any, v: Array, multipliers: Array | None) -> Array:
-    """max_b ||q_b + A_b^T mu||, an upper bound for any mu >= 0; q = F^T v.
+    """max_b R*(q_b + A_b^T mu), an upper bound for any mu >= 0; q = F^T v.
 
     Args:
-      v: [n].
-      multipliers: [2, P, n], >= 0, in units of the cones' unit rows.
+      v: [n], or [n, c].
+      multipliers: [S, P, m], >= 0, in units of the cones' unit rows.
     """
-    blocks = program.adjoint(v)
-    plain = group_norms(blocks)
+    blocks, dual_norms = program.adjoint(v), program.regulariser.dual_norms
+    plain = dual_norms(blocks)
     if multipliers is not None:
-        moved = group_norms(blocks + program.cones.adjoint(multipliers))
+        moved = dual_norms(blocks + program.cones.adjoint(multipliers))
         plain = jnp.minimum(plain, moved)
     return jnp.max(plain)
 
 
 @jax.jit
 def price_range(program: Any, v: Array) -> tuple[Array, Array]:
-    """Bounds from above and below of max_b max {v^T F_b u : ||u|| <= 1, A_b u >= 0}.
+    """Bounds from above and below of max_b max {v^T F_b u : R(u) <= 1, A_b u >= 0}.
 
     The lower one is attained at the cells' interior points; without cones it is exact.
     """
-    blocks = program.adjoint(v)
-    highest = jnp.max(group_norms(blocks))
+    blocks, regulariser = program.adjoint(v), program.regulariser
+    highest = jnp.max(regulariser.dual_norms(blocks))
     if program.cones is None:
         return highest, highest
     inner = program.cones.interior[None]
-    return highest, jnp.max(jnp.sum(blocks * inner, axis=-1))
+    reached = jnp.sum(blocks * inner, axis=-1) / regulariser.norms(inner)
+    return highest, jnp.max(reached)
 
 
 class Progress(struct.PyTreeNode, kw_only=True):
     """What a solver has to show so far: the best point and the best bound."""
 
     params: Array
-    dual: Array  # [n], scaled to be feasible
+    dual: Array  # [n] or [n, c], scaled to be feasible
     multipliers: Array | None
     objective: Array  # []
     dual_bound: Array  # []
@@ -88,7 +88,7 @@ class Progress(struct.PyTreeNode, kw_only=True):
         zero = jnp.zeros_like(w)
         multipliers = None
         if program.cones is not None:
-            multipliers = jnp.zeros(w.shape[:-1] + y.shape, dtype)
+            multipliers = jnp.zeros(w.shape[:2] + (program.cones.num_rows,), dtype)
         return cls(
             params=zero,
             dual=jnp.zeros_like(y),
@@ -128,7 +128,7 @@ class Progress(struct.PyTreeNode, kw_only=True):
         Args:
           point: a feasible point.
           candidates: dual vectors [n], scaled here to feasibility.
-          multipliers: of the cones, [2, P, n], unit rows.
+          multipliers: of the cones, [S, P, m], unit rows.
           finite_of: the iterate, looked at for NaN and infinity.
           rays: dual vectors and multipliers that may prove it infeasible.
         """
@@ -199,7 +199,7 @@ class Progress(struct.PyTreeNode, kw_only=True):
     def solution(self, program: Any) -> Solution:
         multipliers = self.multipliers
         if multipliers is not None:
-            multipliers = multipliers / program.cones.lengths[None, None]
+            multipliers = program.cones.unscaled(multipliers)
         return Solution(
             params=self.params,
             dual=self.dual,

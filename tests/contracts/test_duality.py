@@ -33,7 +33,8 @@ def make_solution(program, params, dual, multipliers):
 def draw_multipliers(program, rng):
     if program.cones is None:
         return None
-    return rng.exponential(size=program.masks.shape, scale=0.1) * np.ones((2, 1, 1))
+    shape = (*program.shape[:2], program.cones.num_rows)
+    return rng.exponential(size=shape[1:], scale=0.1) * np.ones(shape)
 
 
 def test_any_dual_vector_and_any_feasible_point_bound_the_optimum(name, program):

@@ -1,0 +1,89 @@
+"""What every constructor of a program checks of its arguments, on the host."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from cvxjax.arrangements.patterns import Patterns
+from cvxjax.interfaces import Loss
+
+
+def check_interiors(kept: np.ndarray) -> None:
+    """Warns of patterns that are left out, [P] bool; ValueError if none is kept."""
+    if kept.all():
+        return
+    dropped = int(np.sum(~kept))
+    if not kept.any():
+        raise ValueError(
+            f"want a pattern whose cone has an interior; got {dropped} without"
+        )
+    warnings.warn(
+        f"left out {dropped} of {len(kept)} patterns: their gates lie on "
+        "hyperplanes and their cones have no interior (a neighbouring cell holds the "
+        "same networks)",
+        stacklevel=3,
+    )
+
+
+def check_labels(y: Any, X: np.ndarray, loss: Loss) -> np.ndarray:
+    """y as [n] floats of X's dtype, or ValueError."""
+    labels = np.asarray(y)
+    if labels.dtype.kind not in "biuf":
+        raise ValueError(f"want real numbers for y; got dtype {labels.dtype}")
+    if labels.shape != X.shape[:1]:
+        raise ValueError(f"want X [n, d], y [n]; got {X.shape}, {labels.shape}")
+    labels = labels.astype(X.dtype)
+    if not np.all(np.isfinite(labels)):
+        raise ValueError("want finite y; got NaN or infinity")
+    loss.check_labels(labels)
+    return labels
+
+
+def check_beta(beta: Any) -> float:
+    """beta as a float, or ValueError."""
+    value = np.asarray(beta)
+    if value.dtype.kind not in "iuf" or value.shape != ():
+        raise ValueError(f"want a number for beta; got {beta!r}")
+    if not (np.isfinite(value) and value > 0):
+        raise ValueError(f"want a finite beta > 0; got {beta}")
+    return float(value)
+
+
+def check_patterns(patterns: Any, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Masks [P, n] and gates [P, d] of patterns of this X [n, d], or ValueError."""
+    if not isinstance(patterns, Patterns):
+        raise ValueError(
+            f"want patterns of cvxjax.arrangements; got {type(patterns).__name__}"
+        )
+    masks, gates = np.asarray(patterns.masks), np.asarray(patterns.gates)
+    n, d = X.shape
+    if masks.ndim != 2 or masks.shape[0] == 0:
+        raise ValueError(
+            f"want at least one pattern, masks [P, {n}]; got {masks.shape}"
+        )
+    if masks.shape[1] != n or gates.shape != (masks.shape[0], d):
+        raise ValueError(
+            f"want patterns of this X [{n}, {d}]; got masks {list(masks.shape)}, gates "
+            f"{list(gates.shape)}"
+        )
+    gates = gates.astype(X.dtype)
+    _check_cells(X, masks, gates)
+    return masks, gates
+
+
+def _check_cells(X: np.ndarray, masks: np.ndarray, gates: np.ndarray) -> None:
+    """Refuses gates of another data set; ties are left to the cones."""
+    if not np.all(np.isfinite(gates)):
+        raise ValueError("want finite gates; got NaN or infinity")
+    values = gates @ X.T
+    sizes = np.sqrt(np.sum(gates**2, axis=1))[:, None] * np.sqrt(np.sum(X**2, axis=1))
+    clear = np.abs(values) > 64 * np.finfo(X.dtype).eps * sizes
+    wrong = np.any(clear & ((values >= 0) != masks), axis=1)
+    if wrong.any():
+        raise ValueError(
+            f"want gates with masks = (X gates >= 0); got {int(wrong.sum())} of "
+            f"{len(wrong)} that disagree with this X"
+        )

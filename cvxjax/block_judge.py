@@ -1,0 +1,180 @@
+"""Programs given by their matrices as the certificate reads them: NumPy, no solver."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from scipy.optimize import minimize
+
+from cvxjax.judges import cone_distance
+
+_ROUNDING = 64 * np.finfo(np.float64).eps
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BlockJudge:
+    """sum_b s_b F_p w_b, norms of the blocks, and cones A_p w_b >= 0."""
+
+    features: np.ndarray  # [P, n, d], float64
+    signs: np.ndarray  # [S]
+    norm: str  # "group", "pairs" or "nuclear", of `cvxjax.regularisers`
+    shape: tuple[int, int] | None  # of the matrix in a block; "nuclear" only
+    rows: np.ndarray | None  # [P, m, d], or shared ones [m, d]; None: no cones
+    masks: np.ndarray | None  # [P, m], bool: shared rows change signs where False
+    interior: np.ndarray | None  # [P, d]
+
+    def predict(self, params: np.ndarray) -> np.ndarray:
+        """[n]."""
+        both = np.einsum("s,spd->pd", self.signs, params)
+        return np.einsum("pnd,pd->n", self.features, both)
+
+    def penalty(self, params: np.ndarray) -> float:
+        """R(w), without beta."""
+        if self.norm == "nuclear":
+            matrices = params.reshape(-1, *self._matrix())
+            return float(np.sum(np.linalg.svd(matrices, compute_uv=False)))
+        size = 2 if self.norm == "pairs" else params.shape[-1]
+        return float(np.sum(np.linalg.norm(params.reshape(-1, size), axis=1)))
+
+    def violation(self, params: np.ndarray) -> float:
+        """max(-A w, 0) / max|A w| over all blocks; 0 without cones, inf for NaN."""
+        if not np.all(np.isfinite(params)):
+            return float("inf")
+        if self.rows is None:
+            return 0.0
+        values = [self._values(i, params[:, i]) for i in range(len(self.features))]
+        worst = max(float(-np.min(v, initial=0)) for v in values)
+        size = max(float(np.max(np.abs(v), initial=0)) for v in values)
+        return worst / size if worst > 0 else 0.0
+
+    def repair(self, params: np.ndarray, *, keep_predictions: bool) -> np.ndarray:
+        """Moves every non-zero block along its interior point into the cone.
+
+        With `keep_predictions` the block of the other sign moves along.
+        """
+        if self.rows is None or self.interior is None:
+            return params
+        fixed = params.copy()
+        for i, inner in enumerate(self.interior):
+            margin = self._values(i, inner[None])[0]
+            values = self._values(i, params[:, i])
+            safe = np.where(margin > 0, margin, np.inf)
+            lift = np.max(np.maximum(-values, 0) / safe, axis=1, initial=0)
+            if keep_predictions:
+                lift = np.full_like(lift, lift.max())
+            else:
+                lift = lift * np.any(params[:, i] != 0, axis=1)
+            fixed[:, i] += lift[:, None] * inner
+        return fixed
+
+    def match(self, params: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Does nothing: these programs have the squared loss."""
+        return params
+
+    def polar_bound(self, v: np.ndarray, multipliers: np.ndarray | None) -> float:
+        """A rigorous upper bound of max_b max {v^T F w_b : R(w_b) <= 1, A w_b >= 0}.
+
+        For every mu >= 0 the maximum over block b is at most R*(q_b + A_b^T mu). The
+        given multipliers are tried first; then the worst block is solved for its best
+        ones, until the worst is one that has been solved.
+
+        Args:
+          v: [n].
+          multipliers: [S, P, m], clipped at 0, or None.
+        """
+        blocks = self.signs[:, None, None] * np.einsum("pnd,n->pd", self.features, v)
+        norms = self._dual_norms(blocks)
+        rounding = _ROUNDING * np.linalg.norm(v) * np.linalg.norm(self.features)
+        if self.rows is None:
+            return float(norms.max()) + rounding
+        if multipliers is not None:
+            mu = np.where(np.isfinite(multipliers), np.maximum(multipliers, 0), 0)
+            moved = [
+                blocks[:, i] + mu[:, i] @ self._rows_of(i)
+                for i in range(len(self.features))
+            ]
+            norms = np.minimum(norms, self._dual_norms(np.stack(moved, axis=1)))
+        exact = np.zeros(norms.shape, bool)
+        while True:
+            s, i = np.unravel_index(np.argmax(norms), norms.shape)
+            if exact[s, i]:
+                return float(norms[s, i]) + rounding
+            exact[s, i] = True
+            signed = self._rows_of(int(i))
+            lengths = np.linalg.norm(signed, axis=1)
+            signed = signed / np.where(lengths > 0, lengths, 1)[:, None]
+            least = cone_distance(blocks[s, i], signed)
+            if self.norm == "pairs":
+                least = _pair_distance(blocks[s, i], signed, float(norms[s, i]))
+            norms[s, i] = min(norms[s, i], least)
+
+    def covers_every_neuron(self) -> bool:
+        """False: there is no bound over neurons of other patterns yet."""
+        return False
+
+    def network_bound(self, v: np.ndarray) -> float:
+        """Raises ValueError: there is none yet."""
+        raise ValueError("want scope SAMPLED or EXHAUSTIVE for this program")
+
+    def _matrix(self) -> tuple[int, int]:
+        if self.shape is None:
+            raise ValueError("want the shape of the matrix in a block; got None")
+        return self.shape
+
+    def _dual_norms(self, q: np.ndarray) -> np.ndarray:
+        """[S, P] of [S, P, d]."""
+        if self.norm == "nuclear":
+            matrices = q.reshape(*q.shape[:-1], *self._matrix())
+            return np.linalg.svd(matrices, compute_uv=False)[..., 0]
+        if self.norm == "pairs":
+            pairs = q.reshape(*q.shape[:-1], -1, 2)
+            return np.max(np.linalg.norm(pairs, axis=-1), axis=-1)
+        return np.linalg.norm(q, axis=-1)
+
+    def _rows_of(self, i: int) -> np.ndarray:
+        """A_i, [m, d]."""
+        assert self.rows is not None
+        if self.masks is None:
+            return self.rows[i]
+        return np.where(self.masks[i][:, None], self.rows, -self.rows)
+
+    def _values(self, i: int, w: np.ndarray) -> np.ndarray:
+        """A_i w, [k, m] of [k, d]."""
+        return w @ self._rows_of(i).T
+
+
+def _pair_distance(q: np.ndarray, signed: np.ndarray, known: float) -> float:
+    """An upper bound of min_{mu >= 0} max_k ||(q + A^T mu)_pair k||, near the minimum.
+
+    In t and mu: minimise t where t^2 >= ||.||^2 for every pair, by SLSQP; whatever mu
+    it ends at gives a bound.
+    """
+    size = np.linalg.norm(q)
+    if size == 0:
+        return 0.0
+    q = q / size
+    pairs = lambda mu: (q + mu @ signed).reshape(-1, 2)  # noqa: E731
+    worst = lambda mu: float(np.max(np.linalg.norm(pairs(mu), axis=1)))  # noqa: E731
+    groups = signed.reshape(len(signed), -1, 2)
+
+    def room(x: np.ndarray) -> np.ndarray:
+        return x[0] ** 2 - np.sum(pairs(x[1:]) ** 2, axis=1)
+
+    def slope(x: np.ndarray) -> np.ndarray:
+        inner = -2 * np.einsum("mkj,kj->km", groups, pairs(x[1:]))
+        return np.hstack([np.full((len(inner), 1), 2 * x[0]), inner])
+
+    start = np.zeros(1 + len(signed))
+    start[0] = worst(start[1:])
+    result = minimize(
+        lambda x: x[0],
+        start,
+        jac=lambda x: np.eye(len(x))[0],
+        bounds=[(0, None)] * len(start),
+        constraints={"type": "ineq", "fun": room, "jac": slope},
+        method="SLSQP",
+        options={"ftol": 1e-15, "maxiter": 500},
+    )
+    found = np.maximum(np.nan_to_num(result.x[1:]), 0)
+    return min(known, size * min(worst(found), start[0]))

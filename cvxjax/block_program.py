@@ -1,0 +1,132 @@
+"""What programs share: the objective, and maps that are given by their matrices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from cvxjax import linalg
+from cvxjax.block_judge import BlockJudge
+from cvxjax.cones import Cones, SignCones
+from cvxjax.interfaces import Judge, Loss
+from cvxjax.regularisers import GroupNorm, NuclearNorm, PairNorms
+from cvxjax.solution import Scope
+
+Array = jax.Array
+
+_NORMS = {GroupNorm: "group", PairNorms: "pairs", NuclearNorm: "nuclear"}
+
+
+class RegularisedProgram(struct.PyTreeNode, kw_only=True):
+    """minimise L(F w, y) + beta R(w); subclasses have the maps."""
+
+    X: Array  # the data
+    y: Array  # [n], or [n, c]
+    beta: Array  # [], > 0
+    loss: Loss
+    regulariser: Any  # of `cvxjax.regularisers`
+
+    def forward(self, w: Array) -> Array: ...
+    def judge(self) -> Judge: ...
+
+    @property
+    def inputs(self) -> Array:
+        """What the network takes, [n, ...]."""
+        return self.X
+
+    def penalty(self, w: Array) -> Array:
+        """R(w), without beta."""
+        return jnp.sum(self.regulariser.norms(w))
+
+    def objective(self, w: Array) -> Array:
+        """L(F w, y) + beta penalty(w); says nothing of the cones."""
+        return self.loss.value(self.forward(w), self.y) + self.beta * self.penalty(w)
+
+    def beta_max(self) -> float:
+        """The least beta at which the zero network is optimal; inf if it never is.
+
+        Equals max {v^T F w : R(w) <= 1, A w >= 0}, where v is minus the gradient of
+        the loss at 0; for ReLU, max |v^T (Xu)_+| over the listed cells and ||u|| <= 1.
+        """
+        y = np.asarray(self.y, np.float64)
+        zero = np.zeros_like(y)
+        if not np.isfinite(self.loss.value(zero, y)):
+            return float("inf")
+        return self.judge().polar_bound(-self.loss.gradient(zero, y), None)
+
+
+class BlockProgram(RegularisedProgram, kw_only=True):
+    """Blocks that are given by their matrices: F w = sum_b s_b F_p w_b.
+
+    Parameters are [S, P, d], one block for each sign s and matrix F_p.
+    """
+
+    features: Array  # [P, n, d], F_p
+    cones: Any  # of `cvxjax.cones`; None: no constraints
+    signs: Array  # [S, 1]
+    scope: Scope = struct.field(pytree_node=False)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return (self.signs.shape[0], self.features.shape[0], self.features.shape[2])
+
+    def forward(self, w: Array) -> Array:
+        """[n]."""
+        both = jnp.sum(self.signs[..., None] * w, axis=0)
+        return jnp.einsum("pnd,pd->n", self.features, both, precision="highest")
+
+    def adjoint(self, r: Array) -> Array:
+        """F^T r, [S, P, d]."""
+        g = jnp.einsum("pnd,n->pd", self.features, r, precision="highest")
+        return self.signs[..., None] * g[None]
+
+    def response(self, weights: Array, inner: Array) -> Array:
+        """sum_b weights_b F_b M F_b^T, [n, n].
+
+        Args:
+          weights: [S, P], one per block.
+          inner: M, symmetric: [d, d], or one for each pattern [P, d, d].
+        """
+        total = jnp.sum(self.signs**2 * weights, axis=0)[:, None, None]
+        inner = inner if inner.ndim == 3 else inner[None]
+        return self._spread(total * inner)
+
+    def spread(self, blocks: Array) -> Array:
+        """sum_b F_b M_b F_b^T, [n, n], for a symmetric matrix M_b of each block.
+
+        Args:
+          blocks: [S, P, d, d].
+        """
+        return self._spread(jnp.sum(self.signs[..., None, None] ** 2 * blocks, axis=0))
+
+    def _spread(self, blocks: Array) -> Array:
+        n = self.features.shape[1]
+        fit = jnp.swapaxes(linalg.dot(self.features, blocks), 0, 1).reshape(n, -1)
+        return linalg.dot(fit, jnp.swapaxes(self.features, 0, 1).reshape(n, -1).T)
+
+    def judge(self) -> BlockJudge:
+        cones = self.cones
+        rows, masks = None, None
+        if cones is not None:
+            lengths = np.asarray(cones.lengths, np.float64)[..., None]
+            rows = np.asarray(cones.rows, np.float64) * lengths
+        if isinstance(cones, SignCones):
+            masks = np.asarray(cones.masks)
+        return BlockJudge(
+            features=np.asarray(self.features, np.float64),
+            signs=np.asarray(self.signs, np.float64)[:, 0],
+            norm=_NORMS[type(self.regulariser)],
+            shape=getattr(self.regulariser, "shape", None),
+            rows=rows,
+            masks=masks,
+            interior=interior_of(cones),
+        )
+
+
+def interior_of(cones: Cones | None) -> np.ndarray | None:
+    """Points inside the cones in float64; None without cones."""
+    return None if cones is None else np.asarray(cones.interior, np.float64)

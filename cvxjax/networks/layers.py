@@ -1,0 +1,41 @@
+"""What the networks share: layers without bias, of the data's dtype."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+Array = jax.Array
+
+
+def root(gain: float, fan_in: int) -> float:
+    """Standard deviation of weights that keeps the size of outputs."""
+    return (gain / max(fan_in, 1)) ** 0.5
+
+
+def dense(X: Array, features: int, name: str, std: float) -> Array:
+    """X W, [..., features], called within a module; W is `name`/kernel, N(0, std^2)."""
+    return nn.Dense(
+        features,
+        use_bias=False,
+        name=name,
+        param_dtype=X.dtype,
+        kernel_init=nn.initializers.normal(std),
+        precision=jax.lax.Precision.HIGHEST,
+    )(X)
+
+
+def width_of(module: nn.Module, num_neurons: int | None) -> int:
+    """`num_neurons`, or if that is None, the width of the variables in `first`.
+
+    Raises:
+      ValueError: to initialise, a width is needed.
+    """
+    if num_neurons is not None:
+        return num_neurons
+    if not module.has_variable("params", "first"):
+        raise ValueError("want num_neurons to initialise a network; got None")
+    variables: Any = module.get_variable("params", "first")
+    return variables["kernel"].shape[-1]

@@ -1,0 +1,300 @@
+"""Convolutional networks with a scalar output: six kinds, one constructor.
+
+For patches X_k [n, h], k = 1..K, and half squares of all weights as the penalty of the
+networks (`networks.Convolutional`), 1/2 ||f - y||^2 + beta times that equals
+
+    sum_pool       minimise 1/2 ||sum_i F_i (v_i - w_i) - y||^2
+    average_pool            + beta sum_i (||v_i|| + ||w_i||),  F_i = sum_k D_ik X_k,
+                   (2 D_ik - I) X_k v_i >= 0 for every k, and so for w_i;
+                   F_i over K for average_pool
+    max_pool       the same, where F_i has the patch of each sample that is largest in
+                   cell i, or zero; the inequalities say that it is, and its sign
+    linear         minimise 1/2 ||sum_k X_k z_k - y||^2 + beta ||[z_1 ... z_K]||_*
+    circular       minimise 1/2 ||X c(theta) - y||^2 + beta sum_g ||theta_g||
+    circular_relu  minimise 1/2 ||sum_i D_i X (c(v_i) - c(w_i)) - y||^2
+                   + beta sum_i sum_g (||v_ig|| + ||w_ig||), (2 D_i - I) X c(v_i) >= 0
+
+with c(theta) = sum_g theta_g1 cos(2 pi g t / d) + theta_g2 sin(2 pi g t / d), a real
+signal by its frequencies g = 0..d/2; sum_g ||theta_g|| is the l1 norm of its discrete
+Fourier transform over d.
+
+Source: Ergen & Pilanci, Implicit Convex Regularizers of CNN Architectures (ICLR 2021).
+The deck's l1 norm of a unitary transform has the factor 1 / sqrt(d), as here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from cvxjax import losses, recovery
+from cvxjax.arguments import (
+    check_beta,
+    check_interiors,
+    check_labels,
+    check_patterns,
+)
+from cvxjax.arrangements.convolutional import max_pool_rows, stack_patches
+from cvxjax.arrangements.exact import few_patterns
+from cvxjax.arrangements.patterns import Patterns, check_data
+from cvxjax.block_program import BlockProgram
+from cvxjax.cones import make_row_cones, make_sign_cones
+from cvxjax.networks.convolutional import POOLS, Convolutional, check_kind
+from cvxjax.regularisers import GroupNorm, NuclearNorm, PairNorms
+from cvxjax.solution import Scope
+
+Array = jax.Array
+
+
+class ConvolutionalProgram(BlockProgram, kw_only=True):
+    """One of the programs above.
+
+    Parameters are [2, P, h] for the pools, v first; [1, 1, K h] for linear, z_1 to z_K;
+    [1, G, 2] for circular; [2, P, 2 G] for circular_relu. G = d // 2 + 1.
+    """
+
+    kind: str = struct.field(pytree_node=False)
+
+    def network(self) -> Convolutional:
+        """The Flax network of `recover`'s variables, whatever their width."""
+        return Convolutional(self.kind)
+
+    def recover(self, w: Array) -> dict[str, Any]:
+        """Variables of a network with the same predictions and the same objective.
+
+        Pools: every non-zero block is a filter. linear: one filter for each singular
+        value. circular: one filter. circular_relu: every non-zero block, its filter of
+        unit length.
+
+        Args:
+          w: of the program's shape, feasible.
+        """
+        blocks = np.asarray(w)
+        if blocks.shape != self.shape:
+            raise ValueError(
+                f"want params {list(self.shape)}; got {list(blocks.shape)}"
+            )
+        if self.kind in POOLS:
+            return recovery.two_layer_variables(*recovery.neurons(blocks))
+        if self.kind == "linear":
+            return _linear(blocks[0, 0].reshape(self.regulariser.shape))
+        d = self.X.shape[1]
+        if self.kind == "circular":
+            return _circular(_signals(blocks.reshape(1, -1), d)[0])
+        return _circular_relu(blocks, d)
+
+
+def make_convolutional(
+    inputs: Any,
+    y: Any,
+    *,
+    beta: float,
+    kind: str,
+    patterns: Patterns | None = None,
+) -> ConvolutionalProgram:
+    """Validates the data and builds the program; the loss is squared.
+
+    Args:
+      inputs: patches [n, K, h], as from `arrangements.extract_patches`; for kinds
+        "circular" and "circular_relu", signals X [n, d].
+      y: [n].
+      beta: weight decay, > 0; the network's objective has beta/2.
+      kind: "sum_pool", "average_pool", "max_pool", "linear", "circular" or
+        "circular_relu".
+      patterns: of the rows `arrangements.stack_patches(patches)`; of
+        `arrangements.max_pool_rows(patches)` for max_pool, where only the gates of
+        others count; of X for circular_relu. None: all, if there are few. "linear" and
+        "circular" have none.
+
+    Raises:
+      ValueError: saying what arrived and what is wanted.
+    """
+    check_kind(kind)
+    circular = kind in ("circular", "circular_relu")
+    rows = check_data(inputs) if circular else stack_patches(inputs)
+    shape = np.shape(inputs)
+    loss = losses.squared()
+    labels = check_labels(y, rows.reshape(shape), loss)
+    beta = check_beta(beta)
+    if kind in ("linear", "circular") and patterns is not None:
+        raise ValueError(f"want no patterns for kind {kind!r}, which has no ReLU")
+    make = {
+        "sum_pool": _sum_pool,
+        "average_pool": _average_pool,
+        "max_pool": _max_pool,
+        "linear": _linear_parts,
+        "circular": _circular_parts,
+        "circular_relu": _circular_relu_parts,
+    }[kind]
+    parts = make(rows, shape, patterns)
+    signs = [[1.0]] if kind in ("linear", "circular") else [[1.0], [-1.0]]
+    features = jnp.asarray(parts.pop("features"))
+    return ConvolutionalProgram(
+        X=jnp.asarray(rows.reshape(shape)),
+        y=jnp.asarray(labels),
+        beta=jnp.asarray(beta, rows.dtype),
+        loss=loss,
+        features=features,
+        signs=jnp.asarray(signs, rows.dtype),
+        kind=kind,
+        **parts,
+    )
+
+
+def _sum_pool(
+    rows: np.ndarray, shape: tuple[int, ...], patterns: Patterns | None
+) -> dict[str, Any]:
+    patterns = few_patterns(rows, patterns)
+    masks, gates = check_patterns(patterns, rows)
+    cones, kept = make_sign_cones(rows, masks, gates)
+    check_interiors(kept)
+    active = masks[kept].reshape(-1, *shape[:2])
+    patches = rows.reshape(shape)
+    features = np.einsum("pnk,nkh->pnh", active.astype(rows.dtype), patches)
+    return {
+        "features": features,
+        "regulariser": GroupNorm(),
+        "cones": cones,
+        "scope": patterns.scope,
+    }
+
+
+def _average_pool(
+    rows: np.ndarray, shape: tuple[int, ...], patterns: Patterns | None
+) -> dict[str, Any]:
+    parts = _sum_pool(rows, shape, patterns)
+    return parts | {"features": parts["features"] / shape[1]}
+
+
+def _max_pool(
+    rows: np.ndarray, shape: tuple[int, ...], patterns: Patterns | None
+) -> dict[str, Any]:
+    n, K, h = shape
+    patches, decisive = rows.reshape(shape), max_pool_rows(rows.reshape(shape))
+    patterns = few_patterns(decisive, patterns)
+    of_all = np.shape(patterns.masks)[-1] == len(decisive)
+    gates = check_patterns(patterns, decisive if of_all else rows)[1]
+    # Cells with the same largest patches are one.
+    values = np.einsum("nkh,ph->pnk", patches, gates)
+    largest = np.argmax(values, axis=2)
+    active = np.max(values, axis=2) > 0
+    names = np.where(active, largest, K)
+    first = np.sort(np.unique(names, axis=0, return_index=True)[1])
+    largest, active, gates = largest[first], active[first], gates[first]
+    chosen = patches[np.arange(n)[None], largest]  # [P, n, h]
+    others = chosen[:, :, None] - patches[None]  # zero at the largest patch itself
+    itself = np.arange(K) == largest[..., None]
+    others = np.where(itself[..., None], chosen[:, :, None], others)
+    cone_rows = np.where(active[..., None, None], others, -patches[None])
+    cones, kept = make_row_cones(cone_rows.reshape(len(first), n * K, h), gates)
+    check_interiors(kept)
+    return {
+        "features": np.where(active[..., None], chosen, 0)[kept],
+        "regulariser": GroupNorm(),
+        "cones": cones,
+        "scope": patterns.scope if of_all else Scope.SAMPLED,
+    }
+
+
+def _linear_parts(
+    rows: np.ndarray, shape: tuple[int, ...], patterns: None
+) -> dict[str, Any]:
+    return {
+        "features": rows.reshape(1, shape[0], -1),
+        "regulariser": NuclearNorm(shape=(shape[1], shape[2])),
+        "cones": None,
+        "scope": Scope.EXHAUSTIVE,
+    }
+
+
+def _circular_parts(
+    rows: np.ndarray, shape: tuple[int, ...], patterns: None
+) -> dict[str, Any]:
+    n, d = shape
+    features = (rows @ _waves(d).T).reshape(n, -1, 2)
+    return {
+        "features": features.transpose(1, 0, 2),
+        "regulariser": GroupNorm(),
+        "cones": None,
+        "scope": Scope.EXHAUSTIVE,
+    }
+
+
+def _circular_relu_parts(
+    rows: np.ndarray, shape: tuple[int, ...], patterns: Patterns | None
+) -> dict[str, Any]:
+    patterns = few_patterns(rows, patterns)
+    masks, gates = check_patterns(patterns, rows)
+    waves = _waves(shape[1])
+    images = rows @ waves.T
+    squares = np.sum(waves**2, axis=1)
+    angles = gates @ waves.T / np.where(squares > 0, squares, 1)
+    cones, kept = make_sign_cones(images, masks, angles.astype(rows.dtype))
+    check_interiors(kept)
+    return {
+        "features": np.where(masks[kept][..., None], images, 0),
+        "regulariser": PairNorms(),
+        "cones": cones,
+        "scope": patterns.scope,
+    }
+
+
+def _waves(d: int) -> np.ndarray:
+    """Cosine and sine of every frequency, [2 G, d]; orthogonal, some sines zero."""
+    phases = 2 * np.pi * np.outer(np.arange(d // 2 + 1), np.arange(d)) / d
+    waves = np.stack([np.cos(phases), np.sin(phases)], axis=1)
+    waves[0, 1] = 0
+    if d % 2 == 0:
+        waves[-1, 1] = 0
+    return waves.reshape(-1, d)
+
+
+def _signals(theta: np.ndarray, d: int) -> np.ndarray:
+    """c(theta), [m, d], of [m, 2 G]."""
+    return theta.astype(np.float64) @ _waves(d)
+
+
+def _linear(z: np.ndarray) -> dict[str, Any]:
+    """Filters from the singular vectors of z [K, h]."""
+    left, values, right = np.linalg.svd(z, full_matrices=False)
+    rank = int(np.sum(values > 0))
+    roots = np.sqrt(values[:rank])
+    first, second = right[:rank].T * roots, left[:, :rank] * roots
+    return recovery.two_layer_variables(first.T, second.ravel())
+
+
+def _circular(signal: np.ndarray) -> dict[str, Any]:
+    """One filter u and its weights w with u * w = signal and ||u|| = ||w||."""
+    u, w = _factors(signal)
+    return recovery.two_layer_variables(u[None], w)
+
+
+def _circular_relu(blocks: np.ndarray, d: int) -> dict[str, Any]:
+    flat = blocks.reshape(-1, blocks.shape[-1])
+    signs = np.repeat([1.0, -1.0], blocks.shape[1])
+    active = np.any(flat != 0, axis=1)
+    pairs = [_factors(signal) for signal in _signals(flat[active], d)]
+    filters = np.asarray([u for u, _ in pairs]).reshape(-1, d)
+    middle = np.asarray([w for _, w in pairs]).reshape(-1, d)
+    sizes = np.linalg.norm(
+        filters, axis=1
+    )  # = ||w||, square roots of the blocks' norms
+    variables = recovery.two_layer_variables(
+        (filters / sizes[:, None]).astype(blocks.dtype),
+        (signs[active] * sizes).astype(blocks.dtype),
+    )
+    variables["params"]["middle"] = jnp.asarray(middle.T.astype(blocks.dtype))
+    return variables
+
+
+def _factors(signal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """u and w, [d] each, with circular convolution u * w = signal, of least squares."""
+    spectrum = np.fft.fft(signal)
+    size = np.sqrt(np.abs(spectrum))
+    u = np.fft.ifft(size).real
+    w = np.fft.ifft(spectrum / np.where(size > 0, size, 1)).real
+    return u, w
