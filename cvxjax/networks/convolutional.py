@@ -52,7 +52,7 @@ class Convolutional(nn.Module):
         elif self.kind == "circular_relu":
             draw = nn.initializers.normal(self.init_scale * root(2, K))
             middle = self.param("middle", draw, (K, m), inputs.dtype)
-            hidden = nn.relu(jnp.sum(hidden * middle, axis=1))
+            hidden = nn.relu(jnp.sum(hidden * middle[None], axis=1))
         else:
             hidden = hidden.reshape(n, -1)
         std = self.init_scale * root(1, hidden.shape[1])

@@ -29,6 +29,8 @@ from cvxjax.solvers.anderson import Anderson
 
 Array = jax.Array
 
+_HEAVIEST = 10.0  # gamma; above it the rows' own norm drowns what couples blocks
+
 
 class AdmmState(struct.PyTreeNode, kw_only=True):
     """The iterate; `u_*` are scaled duals of the three splittings."""
@@ -61,7 +63,8 @@ class Admm(struct.PyTreeNode, kw_only=True):
         costs more, is only made where the gap may be met, at the end, and now and then.
       rho: first penalty, in units of beta over a typical block norm. For a good point
         soon, without a bound: 10, with relaxation 1.85 and few iterations.
-      cone_weight: gamma in units of d / m: what A w = s weighs against w = v.
+      cone_weight: gamma in units of d / m: what A w = s weighs against w = v; gamma is
+        10 at most, which few rows would exceed.
       relaxation: in [1, 2).
       memory: of Anderson acceleration, static.
       cycle: steps between two accelerations, static.
@@ -115,8 +118,8 @@ class Admm(struct.PyTreeNode, kw_only=True):
         return self._restart(program, state)
 
     def _gamma(self, program: Any, dtype: Any) -> Array:
-        rows = program.cones.num_rows
-        return jnp.asarray(self.cone_weight, dtype) * program.shape[-1] / rows
+        unit = program.shape[-1] / program.cones.num_rows
+        return jnp.minimum(jnp.asarray(self.cone_weight, dtype) * unit, _HEAVIEST)
 
     def _unit(self, program: Any, kernel: ShiftedEigh) -> Array:
         """beta over the block norms that a ridge fit of y would need."""

@@ -1,0 +1,335 @@
+"""The talk's printed programs beside the exact ones and the best local searches.
+
+    python -m experiments.slide_constants
+
+About 1 minute on two CPU cores.
+
+Every exact program here has the optimal value of training its network, so the best of
+many local searches on the network (Adam from random starts, step sizes falling to
+nothing) must come down to it and never below. The talk prints four of them otherwise:
+
+* The penalty of ||f - y||^2 + lambda (||W1||^2 + ||W2||^2) is 2 lambda times the sum
+  of norms; the talk has lambda.
+* The example of three points keeps D_i X u >= 0 alone and leaves out the samples that
+  are not active, (I - D_i) X u <= 0.
+* Batch normalisation after the ReLU, with centring and a shift ("normalised after"):
+  the talk takes the singular vectors of D_i X, without centring and without the shift's
+  coordinate. That is exact for a layer that only divides by the norm, and only with the
+  cones ("after, no centring", where the value without them stands for the printed one).
+* The number of activation patterns is at most 2 sum_k C(n - 1, k); the talk has
+  C(n, k).
+
+Data are Gaussian and tiny, so that all patterns can be enumerated.
+
+Source: the talk; Pilanci & Ergen (ICML 2020), Ergen & Pilanci, Implicit Convex
+Regularizers of CNN Architectures (ICLR 2021), Ergen et al., Demystifying Batch
+Normalization in ReLU Networks (ICLR 2022), for the exact programs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from matplotlib.figure import Figure
+
+import cvxjax as cj
+from cvxjax.block_program import BlockProgram
+from cvxjax.cones import make_row_cones
+from experiments import _launch, _style
+from experiments._record import Claim, Verdict, resumable
+
+MINUTES = 1
+
+_TALK_X = np.array([[2.0, 2.0], [3.0, 3.0], [1.0, 0.0]])
+_TALK_Y = np.array([-0.259, 1.056, -2.251])
+_KINDS = (
+    "sum_pool",
+    "average_pool",
+    "max_pool",
+    "linear",
+    "circular",
+    "circular_relu",
+)
+_AGREE = 1e-5  # relative, between a program and the best local search
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    beta: float = 0.1  # weight decay
+    width: int = 20  # neurons of the searches
+    starts: int = 100  # searches for each network
+    steps: int = 20_000  # of each
+    learning_rate: float = 0.05  # at the start; it falls to nothing
+    only: tuple[str, ...] = ()  # names of the programs; none: all
+    seed: int = 0
+
+    @classmethod
+    def smoke(cls) -> Config:
+        return cls(starts=3, steps=200, only=("ReLU, three points", "linear"))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Case:
+    """A network, its exact program, and what the talk prints."""
+
+    name: str
+    program: Any
+    network: Any  # to search with
+    scale: float = 1.0  # of the objective, so that it is the talk's
+    printed: Callable[[], float] | None = None  # the talk's program's optimal value
+
+
+def run(config: Config) -> dict[str, np.ndarray]:
+    parts = resumable("slide_constants", config)
+    cases = make_cases(config)
+    if config.only:
+        cases = [case for case in cases if case.name in config.only]
+    rows = []
+    for case in _launch.progress(cases, "programs"):
+        name = case.name.replace(" ", "-").replace(",", "")
+        rows.append(parts.part(name, lambda case=case: _measure(case, config)))
+    count = len(cj.arrangements.enumerate_patterns(_draw(config, 20, 3)[0]).masks)
+    bounds = [2 * sum(math.comb(n, k) for k in range(3)) for n in (19, 20)]
+    return {
+        "names": np.asarray([case.name for case in cases]),
+        **{key: np.asarray([row[key] for row in rows]) for key in rows[0]},
+        "patterns": np.asarray(
+            [count, *bounds]
+        ),  # of n = 20, d = 3: all, bound, talk's
+        "beta": np.asarray(config.beta),
+        "steps": np.asarray(config.steps),
+    }
+
+
+def make_cases(config: Config) -> list[Case]:
+    """The programs, their networks and the talk's values."""
+    make = cj.programs
+    beta, width = config.beta, config.width
+    plain = cj.networks.TwoLayer(width)
+    X, y = _draw(config, 6, 2)
+
+    def two_layer(
+        X: np.ndarray, y: np.ndarray, beta: float, gated: bool = False
+    ) -> Any:
+        patterns = cj.arrangements.enumerate_patterns(X)
+        return make.make_two_layer(X, y, patterns, beta=beta, gated=gated)
+
+    made = [
+        Case(
+            name="ReLU, factor of lambda",
+            program=two_layer(X, y, beta),
+            network=plain,
+            scale=2.0,
+            printed=lambda: 2 * _optimum(two_layer(X, y, beta / 2)),
+        ),
+        Case(
+            name="ReLU, three points",
+            program=two_layer(_TALK_X, _TALK_Y, beta / 2),
+            network=plain,
+            printed=lambda: _without_inactive(two_layer(_TALK_X, _TALK_Y, beta / 2)),
+        ),
+    ]
+    rng = np.random.default_rng(config.seed + 1)
+    for kind in _KINDS:
+        shape = (5, 4) if kind.startswith("circular") else (4, 3, 2)
+        inputs, labels = rng.standard_normal(shape), rng.standard_normal(shape[0])
+        program = make.make_convolutional(inputs, labels, beta=beta, kind=kind)
+        network = cj.networks.Convolutional(kind, width)
+        made.append(Case(name=kind.replace("_", " "), program=program, network=network))
+    variants = (
+        ("before", True, True, "normalised before"),
+        ("after", False, False, "after, no centring"),
+        ("after", True, False, "after, no shift"),
+        ("after", True, True, "normalised after"),
+    )
+    for order, centre, shift, name in variants:
+        options: dict[str, Any] = {"order": order, "centre": centre, "shift": shift}
+        program = make.make_batch_norm(X, y, beta=beta, **options)
+        network = cj.networks.BatchNorm(num_neurons=width, batch=True, **options)
+        case = Case(name=name, program=program, network=network)
+        if order == "after" and centre == shift:
+            talk = make.make_batch_norm(
+                X, y, beta=beta, order="after", centre=False, shift=False
+            )
+            if not shift:  # the slide's program without cones
+                talk = talk.replace(cones=None)
+            case = dataclasses.replace(case, printed=lambda talk=talk: _optimum(talk))
+        made.append(case)
+    return made
+
+
+def _draw(config: Config, n: int, d: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(config.seed)
+    return rng.standard_normal((n, d)), rng.standard_normal(n)
+
+
+def _measure(case: Case, config: Config) -> dict[str, Any]:
+    program = case.program
+    certificate = cj.certify(program, cj.solve(program).check())
+    result = cj.networks.train(
+        jax.random.key(config.seed),
+        case.network,
+        (program.inputs, program.y),
+        optax.adam(
+            optax.exponential_decay(config.learning_rate, config.steps, 1e-6), 0.9, 0.99
+        ),
+        steps=config.steps,
+        num_seeds=config.starts,
+        weight_decay=float(program.beta),
+        penalty=case.network.penalty,
+    )
+    found = case.scale * np.asarray(result.objective)[:, -1]
+    exact = case.scale * certificate.primal
+    return {
+        "exact": exact,
+        "gap": certificate.gap,
+        "exhaustive": certificate.scope is cj.Scope.EXHAUSTIVE,
+        "found": np.sort(found),
+        "printed": np.nan if case.printed is None else case.printed(),
+    }
+
+
+def _optimum(program: Any) -> float:
+    return cj.certify(program, cj.solve(program).check()).primal
+
+
+def _without_inactive(program: Any) -> float:
+    """The optimum with D_i X u >= 0 as the only constraints."""
+    X, masks = np.asarray(program.X), np.asarray(program.masks)
+    features = np.where(masks[..., None], X, 0)
+    cones, _ = make_row_cones(features, np.asarray(program.gates))
+    relaxed = BlockProgram(
+        X=program.X,
+        y=program.y,
+        beta=program.beta,
+        loss=program.loss,
+        regulariser=program.regulariser,
+        features=jnp.asarray(features),
+        cones=cones,
+        signs=program.signs,
+        scope=program.scope,
+    )
+    return _optimum(relaxed)
+
+
+def plot(arrays: dict[str, np.ndarray]) -> Figure:
+    figure, axes = _style.figure(1, 2, width=12.0, height=4.6)
+    _plot_printed(axes[0], arrays)
+    _plot_agreement(axes[1], arrays)
+    count, bound, talk = arrays["patterns"]
+    _style.caption(
+        figure,
+        f"Tiny Gaussian data, beta = {arrays['beta']:g}; every activation pattern "
+        f"enumerated, so that the exact optima are those of all networks; largest "
+        f"certified gap {arrays['gap'].max():.0e}. Searches: Adam, "
+        f"{arrays['found'].shape[1]} starts, {arrays['steps']:,} steps each. Patterns "
+        f"of 20 points in 3 dimensions: {count}; the bound with C(n - 1, k): {bound}; "
+        f"the talk's, with C(n, k): {talk}.",
+    )
+    return figure
+
+
+def _plot_printed(axis: Any, arrays: dict[str, np.ndarray]) -> None:
+    shown = np.flatnonzero(np.isfinite(arrays["printed"]))
+    exact = arrays["exact"][shown]
+    bars = (
+        ("printed in the talk", arrays["printed"][shown], "baseline"),
+        ("exact program", exact, "convex"),
+        ("best local search", arrays["found"][shown, 0], "sgd"),
+    )
+    place = np.arange(len(shown))
+    for k, (label, values, role) in enumerate(bars):
+        drawn = axis.bar(
+            place + 0.27 * (k - 1),
+            values / exact,
+            0.25,
+            label=label,
+            color=_style.COLORS[role],
+        )
+        axis.bar_label(drawn, [f"{v:.3g}" for v in values], fontsize=7)
+    axis.axhline(1, color=_style.COLORS["muted"], lw=1, ls="--")
+    names = [name.replace(", ", ",\n") for name in arrays["names"][shown]]
+    axis.set_xticks(place, names)
+    axis.set(
+        title="(a) Optimal values",
+        ylabel="ratio to the exact optimum",
+        ylim=(0, 1.25 * np.max(arrays["printed"][shown] / exact, initial=1)),
+    )
+    axis.legend(loc="upper left", ncols=3)
+
+
+def _plot_agreement(axis: Any, arrays: dict[str, np.ndarray]) -> None:
+    excess = arrays["found"] / arrays["exact"][:, None] - 1
+    place = np.arange(len(excess))
+    floor = 1e-9
+    rows = np.broadcast_to(place[:, None], excess.shape)
+    every = np.where(np.isfinite(excess), np.maximum(excess, floor), np.nan)
+    axis.plot(
+        every[:, 1:].ravel(),
+        rows[:, 1:].ravel(),
+        "o",
+        ms=3,
+        mew=0,
+        alpha=0.25,
+        color=_style.COLORS["sgd"],
+        label="other starts",
+    )
+    axis.plot(every[:, 0], place, "D", color=_style.COLORS["sgd"], label="best start")
+    axis.axvline(_AGREE, color=_style.COLORS["muted"], ls="--", lw=1)
+    axis.set_yticks(place, arrays["names"])
+    axis.invert_yaxis()
+    axis.set(
+        title="(b) Local searches above the exact optimum",
+        xlabel=f"relative excess (at most {floor:g} drawn there)",
+        xscale="log",
+    )
+    axis.legend(loc="upper center")
+
+
+def claims(arrays: dict[str, np.ndarray]) -> list[Claim]:
+    exact, best = arrays["exact"], arrays["found"][:, 0]
+    excess = best / exact - 1
+    worst = int(np.argmax(np.abs(excess)))
+    below = int(np.sum(arrays["found"] < exact[:, None] * (1 - 1e-8)))
+    agree = np.max(np.abs(excess)) <= _AGREE and below == 0
+    made = [
+        Claim(
+            "the optimal value of each convex program is that of training its network",
+            f"best of {arrays['found'].shape[1]} local searches within "
+            f"{np.max(excess):.0e} of the exact optimum on all {len(exact)} networks "
+            f"(the farthest: {arrays['names'][worst]}); searches below it: {below}; "
+            f"largest certified gap {arrays['gap'].max():.0e}",
+            Verdict.REPRODUCED if agree else Verdict.NOT_REPRODUCED,
+        )
+    ]
+    for i in np.flatnonzero(np.isfinite(arrays["printed"])).tolist():
+        right = abs(arrays["printed"][i] / exact[i] - 1) <= _AGREE
+        made.append(
+            Claim(
+                f"{arrays['names'][i]}: the printed program has the network's value",
+                f"printed {arrays['printed'][i]:.6f}, exact {exact[i]:.6f}, best local "
+                f"search {best[i]:.6f}",
+                Verdict.REPRODUCED if right else Verdict.CORRECTED,
+            )
+        )
+    count, bound, talk = (int(number) for number in arrays["patterns"])
+    made.append(
+        Claim(
+            "there are at most 2 sum_k C(n, k) activation patterns",
+            f"{count} of 20 points in 3 dimensions, the most there can be with "
+            f"C(n - 1, k), {bound}; the talk's bound, {talk}, is never attained",
+            Verdict.CORRECTED,
+        )
+    )
+    return made
+
+
+if __name__ == "__main__":
+    _launch.main(__name__)

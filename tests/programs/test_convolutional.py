@@ -1,0 +1,124 @@
+"""Convolutional theorems on data: filters, images, published values, refusals."""
+
+import jax
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+import cvxjax as cj
+from tests import instances
+from tests.references import relu_search
+
+PATCHES = np.random.default_rng(5).standard_normal((4, 3, 2))
+LABELS = np.random.default_rng(6).standard_normal(4)
+
+
+def make(kind, inputs=PATCHES, y=LABELS, beta=0.1, **options):
+    return cj.programs.make_convolutional(inputs, y, beta=beta, kind=kind, **options)
+
+
+@pytest.mark.parametrize("kind", ["sum_pool", "average_pool", "max_pool"])
+def test_recovered_filters_are_a_flax_convolution(kind):
+    """On the images themselves, filter for filter, for two channels and a stride."""
+    rng = np.random.default_rng(7)
+    images, y = rng.standard_normal((3, 4, 4, 2)), rng.standard_normal(3)
+    size, strides = (2, 2), (2, 2)
+    patches = cj.arrangements.extract_patches(images, size, strides=strides)
+    gates = rng.standard_normal((30, 8))
+    rows = cj.arrangements.stack_patches(patches)
+    patterns = cj.arrangements.from_gates(rows, gates)
+    program = make(kind, patches, y, patterns=patterns)
+    assert program.scope is cj.Scope.SAMPLED
+    solution = cj.solve(program).check()
+    variables = program.recover(solution.params)
+    network = cj.networks.ImageConvolutional(kind, size, strides=strides)
+    at = cj.networks.image_variables(variables, size)
+    got = network.apply(at, images)
+    assert_allclose(got, program.forward(solution.params), atol=1e-12)
+    fresh = cj.networks.ImageConvolutional(kind, size, 5, strides=strides)
+    shapes = jax.tree.map(np.shape, fresh.init(jax.random.key(0), images))
+    assert shapes["params"]["first"]["kernel"] == (2, 2, 2, 5)
+
+
+def test_one_patch_is_the_two_layer_network():
+    X, y = PATCHES[:, 0], LABELS
+    patterns = cj.arrangements.enumerate_patterns(X)
+    plain = cj.solve(cj.programs.make_two_layer(X, y, patterns, beta=0.1))
+    for kind in ("sum_pool", "average_pool", "max_pool"):
+        solution = cj.solve(make(kind, X[:, None], y))
+        assert_allclose(solution.objective, plain.objective, rtol=1e-7)
+    found = relu_search(X, y, 0.1, width=6, starts=10)
+    assert_allclose(found[0], plain.objective, rtol=1e-6)
+
+
+def test_average_pool_is_sum_pool_of_patches_over_their_number():
+    average, total = (
+        cj.solve(make(kind, inputs)).objective
+        for kind, inputs in (("average_pool", PATCHES), ("sum_pool", PATCHES / 3))
+    )
+    assert_allclose(average, total, rtol=1e-7)
+
+
+@pytest.mark.parametrize("d", [1, 2, 5])
+@pytest.mark.parametrize("kind", ["circular", "circular_relu"])
+def test_circular_networks_of_odd_and_even_length(kind, d):
+    rng = np.random.default_rng(d)
+    X, y = rng.standard_normal((3, d)), rng.standard_normal(3)
+    program = make(kind, X, y)
+    solution = cj.solve(program).check()
+    want = instances.REFERENCES["convolutional"].optimum(program)
+    assert_allclose(solution.objective, want, rtol=1e-6)
+    variables = program.recover(solution.params)
+    network = program.network()
+    z = np.asarray(network.apply(variables, X))
+    decay = float(network.penalty(variables["params"]))
+    value = 0.5 * np.sum((z - y) ** 2) + 0.1 * decay
+    assert_allclose(value, solution.objective, rtol=1e-9)
+    if kind == "circular_relu":
+        lengths = np.linalg.norm(variables["params"]["first"]["kernel"], axis=0)
+        assert_allclose(lengths, 1, rtol=1e-12)
+
+
+def test_patterns_of_max_pool_are_all_only_if_they_compare_patches():
+    every = make("max_pool")
+    assert every.scope is cj.Scope.EXHAUSTIVE
+    rows = cj.arrangements.stack_patches(PATCHES)
+    some = make("max_pool", patterns=cj.arrangements.enumerate_patterns(rows))
+    assert some.scope is cj.Scope.SAMPLED
+    values = [float(cj.solve(p).objective) for p in (every, some)]
+    assert values[0] <= values[1] * (1 + 1e-8)
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match="want kind, one of sum_pool"):
+        make("median_pool")
+    with pytest.raises(ValueError, match=r"want patches \[n, K, h\]"):
+        make("sum_pool", PATCHES[:, 0])
+    with pytest.raises(ValueError, match=r"want X \[n, d\]"):
+        make("circular", PATCHES)
+    with pytest.raises(ValueError, match="finite"):
+        make("linear", np.where(PATCHES > 2, np.nan, PATCHES) * np.nan)
+    with pytest.raises(ValueError, match="want a finite beta > 0"):
+        make("linear", beta=0)
+    with pytest.raises(ValueError, match="want X .* y"):
+        make("linear", y=LABELS[:2])
+    patterns = cj.arrangements.enumerate_patterns(PATCHES[:, 0])
+    with pytest.raises(ValueError, match="want no patterns for kind 'linear'"):
+        make("linear", patterns=patterns)
+    with pytest.raises(ValueError, match="want patterns of this X"):
+        make("sum_pool", patterns=patterns)
+    large = np.random.default_rng(0).standard_normal((40, 4, 5))
+    with pytest.raises(ValueError, match="want patterns, since there may be"):
+        make("sum_pool", large, np.ones(40))
+
+
+def test_no_bound_over_other_patterns():
+    program = make(
+        "sum_pool",
+        patterns=cj.arrangements.sample_patterns(
+            jax.random.key(0), cj.arrangements.stack_patches(PATCHES), num=5
+        ),
+    )
+    solution = cj.solve(program)
+    with pytest.raises(ValueError, match="want"):
+        cj.certify(program, solution, scope=cj.Scope.GLOBAL_BOUND)
