@@ -110,12 +110,15 @@ class BlockJudge:
             norms[s, i] = min(norms[s, i], least)
 
     def covers_every_neuron(self) -> bool:
-        """False: there is no bound over neurons of other patterns yet."""
-        return False
+        """Raises ValueError: there is no bound over neurons of other patterns yet."""
+        raise ValueError(
+            "want scope SAMPLED or EXHAUSTIVE: there is no bound over the networks of "
+            "other patterns for this program"
+        )
 
     def network_bound(self, v: np.ndarray) -> float:
-        """Raises ValueError: there is none yet."""
-        raise ValueError("want scope SAMPLED or EXHAUSTIVE for this program")
+        """As `covers_every_neuron`."""
+        return float(self.covers_every_neuron())
 
     def _matrix(self) -> tuple[int, int]:
         if self.shape is None:

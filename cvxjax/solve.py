@@ -15,6 +15,7 @@ from cvxjax.solution import History, Solution, Status
 from cvxjax.solvers import (
     Admm,
     Fista,
+    FrankWolfe,
     InteriorPoint,
     SemismoothNewton,
     WorkingSet,
@@ -116,8 +117,11 @@ def default_solver(program: Program) -> Any:
     Over sign cones in float64, for the squared loss, SemismoothNewton at a beta so
     large that few blocks are active, else InteriorPoint, with WorkingSet around it if
     there are many blocks; for other smooth losses, Admm polished by SemismoothNewton.
-    Otherwise Admm, or Fista where there is no room for a matrix [n, n].
+    Otherwise Admm, or Fista where there is no room for a matrix [n, n]. FrankWolfe for
+    several outputs with cones.
     """
+    if FrankWolfe().refuse(program) is None:
+        return FrankWolfe()
     fista, precise, newton = Fista(), InteriorPoint(), SemismoothNewton()
     if len(program.y) > _LARGE and fista.refuse(program) is None:
         return fista
@@ -143,9 +147,12 @@ def _zero_if_optimal(program: Any) -> Solution | None:
         return None
     zero = jnp.zeros(program.shape, program.X.dtype)
     v = -loss.gradient(jnp.zeros_like(y), y)
-    reach, least = loop.price_range(program, v)
-    beta, highest = float(program.beta), float(reach)
-    if not (beta >= float(least) and np.isfinite(highest)):
+    beta = float(program.beta)
+    if hasattr(program, "adjoint"):
+        highest, least = (float(x) for x in loop.price_range(program, v))
+    else:  # parameters are neurons, in which nothing is linear
+        highest = least = program.beta_max()
+    if not (beta >= least and np.isfinite(highest)):
         return None
     if beta < highest and beta < program.beta_max():
         return None

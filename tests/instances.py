@@ -18,6 +18,7 @@ import numpy as np
 import cvxjax as cj
 from tests import block_references as blocks
 from tests import references
+from tests import vector_references as vectors
 
 REAL_LABELS = ("squared", "huber", "interpolation")
 SIGN_LABELS = ("logistic", "hinge", "squared_hinge", "hard_margin")
@@ -109,6 +110,13 @@ def batch_norm(order: str, centre: bool, shift: bool) -> Any:
     )
 
 
+def vector_output(gated: bool) -> Any:
+    """Gaussian X [5, 2] and Y [5, 2]; every pattern."""
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((5, 2)), rng.standard_normal((5, 2))
+    return cj.programs.make_vector_output(X, Y, beta=0.15, gated=gated)
+
+
 PROGRAMS: dict[str, Callable[..., Any]] = {
     **{
         f"two_layer/{loss}": functools.partial(two_layer, loss=loss)
@@ -152,7 +160,12 @@ PROGRAMS: dict[str, Callable[..., Any]] = {
             ("after", True, True),
         )
     },
+    "vector_output/relu": functools.partial(vector_output, False),
+    "vector_output/gated": functools.partial(vector_output, True),
 }
+
+LINEAR = [name for name in PROGRAMS if name != "vector_output/relu"]
+"""Programs whose predictions are linear in their parameters; others have neurons."""
 
 
 class Reference(NamedTuple):
@@ -185,6 +198,13 @@ REFERENCES: dict[str, Reference] = {
         matrix=blocks.norm_matrix,
         violation=blocks.norm_violation,
     ),
+    "vector_output": Reference(
+        optimum=vectors.optimum,
+        polar=vectors.polar,
+        matrix=vectors.matrix,
+        violation=vectors.violation,
+        penalty=vectors.penalty,
+    ),
 }
 
 
@@ -214,6 +234,8 @@ def _smooth_without_cones(name: str) -> bool:
 
 def _squared_with_groups(name: str) -> bool:
     other = ("convolutional/linear", "convolutional/circular_relu")
+    if name.startswith("vector_output"):
+        return False
     return _losses(name) in ([], ["squared"]) and name not in other
 
 
@@ -230,8 +252,11 @@ def _relu_without_constraints(name: str) -> bool:
 
 
 SOLVERS: dict[str, SolverCase] = {
-    "Admm": SolverCase(cj.solvers.Admm(tol=1e-7), lambda name: True),
+    "Admm": SolverCase(cj.solvers.Admm(tol=1e-7), lambda name: name in LINEAR),
     "Fista": SolverCase(cj.solvers.Fista(tol=1e-7), _smooth_without_cones),
+    "FrankWolfe": SolverCase(
+        cj.solvers.FrankWolfe(tol=1e-7), lambda name: name not in LINEAR
+    ),
     "InteriorPoint": SolverCase(
         cj.solvers.InteriorPoint(tol=1e-9), _squared_with_groups
     ),

@@ -13,14 +13,17 @@ from cvxjax.networks.training import (
     weight_decay_objective,
 )
 from cvxjax.networks.two_layer import GatedTwoLayer, TwoLayer
+from cvxjax.networks.vector_output import GatedVectorOutput, VectorOutput
 
 __all__ = [
     "BatchNorm",
     "Convolutional",
     "GatedTwoLayer",
+    "GatedVectorOutput",
     "ImageConvolutional",
     "TrainingResult",
     "TwoLayer",
+    "VectorOutput",
     "half_squared_norm",
     "image_variables",
     "train",

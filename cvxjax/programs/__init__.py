@@ -9,23 +9,34 @@ from cvxjax.programs.batch_norm import (
 )
 from cvxjax.programs.convolutional import ConvolutionalProgram, make_convolutional
 from cvxjax.programs.two_layer import TwoLayerProgram, make_two_layer
+from cvxjax.programs.vector_output import (
+    GatedVectorProgram,
+    VectorOutputProgram,
+    make_vector_output,
+    whitened_optimum,
+)
 
 REGISTRY = {
     "batch_norm": make_batch_norm,
     "convolutional": make_convolutional,
     "two_layer": make_two_layer,
+    "vector_output": make_vector_output,
 }
 """Stem of an architecture (its file in programs/ and networks/) to its constructor."""
 
 __all__ = [
     "REGISTRY",
     "ConvolutionalProgram",
+    "GatedVectorProgram",
     "NormAfterProgram",
     "NormBeforeProgram",
     "TwoLayerProgram",
+    "VectorOutputProgram",
     "make_batch_norm",
     "make_convolutional",
     "make_two_layer",
+    "make_vector_output",
     "orthogonal_optimum",
     "whitened",
+    "whitened_optimum",
 ]

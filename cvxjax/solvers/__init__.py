@@ -3,6 +3,7 @@
 from cvxjax.solvers.admm import Admm
 from cvxjax.solvers.column_generation import ColumnGeneration
 from cvxjax.solvers.fista import Fista
+from cvxjax.solvers.frank_wolfe import FrankWolfe
 from cvxjax.solvers.interior_point import InteriorPoint
 from cvxjax.solvers.semismooth_newton import SemismoothNewton
 from cvxjax.solvers.working_set import WorkingSet
@@ -11,6 +12,7 @@ __all__ = [
     "Admm",
     "ColumnGeneration",
     "Fista",
+    "FrankWolfe",
     "InteriorPoint",
     "SemismoothNewton",
     "WorkingSet",

@@ -63,7 +63,9 @@ def test_polar_bound_is_the_maximum_over_the_cones(program, reference):
     assert_allclose(bound, want, rtol=1e-7, atol=1e-7)
 
 
-def test_solvers_polar_gauge_is_an_upper_bound(program, reference):
+@pytest.mark.parametrize("name", instances.LINEAR)
+def test_solvers_polar_gauge_is_an_upper_bound(name):
+    program, reference = instances.program_of(name), instances.reference_of(name)
     rng = np.random.default_rng(4)
     v = rng.standard_normal(program.y.shape)
     want = reference.polar(program, v)

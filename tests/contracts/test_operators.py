@@ -3,9 +3,15 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from numpy.testing import assert_allclose
 
 from tests import instances
+
+
+@pytest.fixture(scope="session", params=instances.LINEAR)
+def name(request):
+    return request.param
 
 
 def draw(program, seed=0):
@@ -18,35 +24,41 @@ def draw(program, seed=0):
 def test_forward_is_its_matrix(program, reference):
     w, _ = draw(program)
     want = reference.matrix(program) @ w.ravel()
-    assert_allclose(program.forward(jnp.asarray(w)), want, rtol=1e-12, atol=1e-13)
+    got = program.forward(jnp.asarray(w)).ravel()
+    assert_allclose(got, want, rtol=1e-12, atol=1e-13)
 
 
 def test_adjoint_is_the_transpose(program, reference):
     w, r = draw(program)
     got = program.adjoint(jnp.asarray(r))
-    want = reference.matrix(program).T @ r
+    want = reference.matrix(program).T @ r.ravel()
     assert_allclose(got.ravel(), want, rtol=1e-12, atol=1e-13)
     left = jnp.vdot(program.forward(jnp.asarray(w)), r)
     assert_allclose(left, jnp.vdot(w, got), rtol=1e-12, atol=1e-13)
 
 
 def test_response_is_dense(program, reference):
-    """F C F^T for C block diagonal with weights_b times one symmetric matrix."""
+    """F C F^T for C block diagonal with weights_b times one symmetric matrix.
+
+    With several outputs it is the same for each, and there is nothing between them.
+    """
     rng = np.random.default_rng(1)
     d = program.shape[-1]
-    weights = rng.random(program.shape[:-1])
+    weights = rng.random(program.shape[:2])
+    outputs = np.eye(program.y.size // len(program.y))
     inner = rng.standard_normal((d, d))
     inner = inner + inner.T
     F = reference.matrix(program)
-    want = F @ np.kron(np.diag(weights.ravel()), inner) @ F.T
+    each = np.kron(outputs, inner)
+    want = F @ np.kron(np.diag(weights.ravel()), each) @ F.T
     got = program.response(jnp.asarray(weights), jnp.asarray(inner))
-    assert_allclose(got, want, rtol=1e-11, atol=1e-12)
+    assert_allclose(np.kron(got, outputs), want, rtol=1e-11, atol=1e-12)
 
 
 def test_objective_is_loss_and_penalty(program, reference):
     w, _ = draw(program)
     w[0, 0] = 0
-    z = reference.matrix(program) @ w.ravel()
+    z = (reference.matrix(program) @ w.ravel()).reshape(program.y.shape)
     penalty = reference.penalty(program, w)
     assert_allclose(program.penalty(jnp.asarray(w)), penalty, rtol=1e-12)
     want = float(program.loss.value(z, np.asarray(program.y)))

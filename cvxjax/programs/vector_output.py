@@ -1,0 +1,254 @@
+"""Two-layer networks with several outputs, ReLU or gated ReLU.
+
+With half squares of all weights as the penalty, training f(X) = (X W1)_+ W2, W2 [m, c],
+on 1/2 ||f - Y||_F^2 has the optimal value of
+
+    minimise  1/2 ||sum_i D_i X V_i - Y||_F^2 + beta sum_i ||V_i||_{K_i, *}
+
+over V_i [d, c] with the gauge of rank-one matrices whose left factor is in the cone,
+
+    ||V||_{K, *} = min {t : V in t conv {u v^T : (2 D_i - I) X u >= 0, ||u||, ||v|| <= 1}}
+
+and m >= n c neurons. There is no pair of V_i: signs are in v. Without cones (gated
+ReLU) the gauge is the nuclear norm. The talk prints nuclear norms with cones, which is
+another value. The gauge is NP-hard in general, so that the ReLU program is written in
+its neurons, sum_j (X u_j)_+ v_j^T with sum_j ||u_j|| ||v_j||, u_j in listed cells, and
+has a solver of its own, FrankWolfe.
+
+Source: Sahiner, Ergen, Pauly & Pilanci, Vector-output ReLU Neural Network Problems are
+Copositive Programs (ICLR 2021).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from cvxjax import linalg, losses
+from cvxjax.arguments import check_beta, check_interiors, check_patterns
+from cvxjax.arrangements.exact import few_patterns
+from cvxjax.arrangements.patterns import Patterns, check_data
+from cvxjax.block_program import RegularisedProgram
+from cvxjax.cones import SignCones, make_sign_cones
+from cvxjax.networks.vector_output import GatedVectorOutput, VectorOutput
+from cvxjax.regularisers import NuclearNorm
+from cvxjax.solution import Scope
+from cvxjax.vector_judges import GatedVectorJudge, NeuronJudge
+
+Array = jax.Array
+
+
+class GatedVectorProgram(RegularisedProgram, kw_only=True):
+    """The program without cones; parameters are V_i^T, [1, P, c, d]."""
+
+    masks: Array  # [P, n], bool
+    gates: Array  # [P, d]
+    cones: None = None
+    scope: Scope = struct.field(pytree_node=False)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return (1, self.masks.shape[0], self.y.shape[1], self.X.shape[1])
+
+    def forward(self, w: Array) -> Array:
+        """sum_i D_i X V_i, [n, c]."""
+        z = linalg.dot(w[0], self.X.T)  # [P, c, n]
+        return jnp.sum(jnp.where(self.masks[:, None], z, 0), axis=0).T
+
+    def adjoint(self, r: Array) -> Array:
+        """The blocks r^T D_i X, [1, P, c, d]."""
+        masked = jnp.where(self.masks[:, None], r.T[None], 0)
+        return linalg.dot(masked, self.X)[None]
+
+    def response(self, weights: Array, inner: Array) -> Array:
+        """sum_i weights_i D_i X M X^T D_i, [n, n], the same for every output.
+
+        Args:
+          weights: [1, P], one per block.
+          inner: M, [d, d], symmetric.
+        """
+        gram = linalg.dot(linalg.dot(self.X, inner), self.X.T)
+        return linalg.masked_gram(self.masks, weights[0], gram)
+
+    def judge(self) -> GatedVectorJudge:
+        return GatedVectorJudge(
+            X=np.asarray(self.X, np.float64), masks=np.asarray(self.masks)
+        )
+
+    def network(self) -> GatedVectorOutput:
+        """The Flax network of `recover`'s variables, whatever their width."""
+        return GatedVectorOutput(self.y.shape[1])
+
+    def recover(self, w: Array) -> dict[str, Any]:
+        """Variables of a network with the same predictions and the same objective.
+
+        One neuron, on gate i, for every singular value of V_i that is not zero.
+
+        Args:
+          w: of the program's shape.
+        """
+        blocks = np.asarray(w)
+        if blocks.shape != self.shape:
+            raise ValueError(
+                f"want params {list(self.shape)}; got {list(blocks.shape)}"
+            )
+        left, values, right = np.linalg.svd(blocks[0], full_matrices=False)
+        pattern, place = np.nonzero(values)
+        roots = np.sqrt(values[pattern, place])[:, None]
+        first = roots * right[pattern, place]
+        second = roots * np.swapaxes(left, 1, 2)[pattern, place]
+        return _variables(first, second) | {
+            "gates": {"gates": jnp.asarray(self.gates)[pattern]}
+        }
+
+
+class VectorOutputProgram(RegularisedProgram, kw_only=True):
+    """The ReLU program; parameters are neurons (u_j, v_j), [1, n c, d + c].
+
+    Any neurons are a network; those with u_j in a listed cell are feasible.
+    """
+
+    masks: Array  # [P, n], bool
+    cones: SignCones
+    scope: Scope = struct.field(pytree_node=False)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        (n, d), c = self.X.shape, self.y.shape[1]
+        return (1, n * c, d + c)
+
+    def neurons(self, w: Array) -> tuple[Array, Array]:
+        """u [m, d] and v [m, c]."""
+        d = self.X.shape[1]
+        return w[0, :, :d], w[0, :, d:]
+
+    def forward(self, w: Array) -> Array:
+        """sum_j (X u_j)_+ v_j^T, [n, c]."""
+        u, v = self.neurons(w)
+        return linalg.dot(jnp.maximum(linalg.dot(self.X, u.T), 0), v)
+
+    def penalty(self, w: Array) -> Array:
+        """sum_j ||u_j|| ||v_j||, without beta."""
+        sizes = [jnp.sqrt(jnp.sum(x * x, axis=1)) for x in self.neurons(w)]
+        return jnp.sum(sizes[0] * sizes[1])
+
+    def judge(self) -> NeuronJudge:
+        return NeuronJudge(
+            X=np.asarray(self.X, np.float64), masks=np.asarray(self.masks)
+        )
+
+    def network(self) -> VectorOutput:
+        """The Flax network of `recover`'s variables, whatever their width."""
+        return VectorOutput(self.y.shape[1])
+
+    def recover(self, w: Array) -> dict[str, Any]:
+        """Variables of a network with the same predictions and the same objective.
+
+        Args:
+          w: [1, m, d + c], of any width.
+        """
+        blocks = np.asarray(w)
+        if blocks.ndim != 3 or blocks.shape[::2] != self.shape[::2]:
+            raise ValueError(
+                f"want params {list(self.shape)}; got {list(blocks.shape)}"
+            )
+        d = self.X.shape[1]
+        u, v = blocks[0, :, :d], blocks[0, :, d:]
+        sizes = np.linalg.norm(u, axis=1), np.linalg.norm(v, axis=1)
+        live = (sizes[0] > 0) & (sizes[1] > 0)
+        ratio = np.sqrt(sizes[1][live] / sizes[0][live])[:, None]
+        return _variables(u[live] * ratio, v[live] / ratio)
+
+    def embed(self, variables: Any) -> Array:
+        """Parameters [1, m, d + c] of a network's variables, so that it is certified.
+
+        Args:
+          variables: of `networks.VectorOutput`, however it was trained.
+        """
+        params = variables["params"]
+        first, second = params["first"]["kernel"], params["second"]["kernel"]
+        return jnp.concatenate([first.T, second], axis=1)[None]
+
+
+def make_vector_output(
+    X: Any,
+    Y: Any,
+    patterns: Patterns | None = None,
+    *,
+    beta: float,
+    gated: bool = False,
+) -> VectorOutputProgram | GatedVectorProgram:
+    """Validates the data and builds the program; the loss is squared.
+
+    Args:
+      X: [n, d], real; integers are cast to float. A bias is a column of ones.
+      Y: [n, c]; X itself for an autoencoder.
+      patterns: from `cvxjax.arrangements`, of this X. None: all, if there are few.
+      beta: weight decay, > 0; the network's objective has beta/2.
+      gated: drop the cones; the network is then gated ReLU.
+
+    Raises:
+      ValueError: saying what arrived and what is wanted.
+    """
+    data = check_data(X)
+    scale = check_beta(beta)
+    labels = check_data(Y).astype(data.dtype)
+    if len(labels) != len(data):
+        raise ValueError(f"want X [n, d], Y [n, c]; got {data.shape}, {labels.shape}")
+    patterns = few_patterns(data, patterns)
+    masks, gates = check_patterns(patterns, data)
+    shared = {
+        "X": jnp.asarray(data),
+        "y": jnp.asarray(labels),
+        "beta": jnp.asarray(scale, data.dtype),
+        "loss": losses.squared(),
+        "scope": patterns.scope,
+    }
+    if gated:
+        return GatedVectorProgram(
+            **shared,
+            regulariser=NuclearNorm(),
+            masks=jnp.asarray(masks),
+            gates=jnp.asarray(gates),
+        )
+    cones, kept = make_sign_cones(data, masks, gates)
+    check_interiors(kept)
+    return VectorOutputProgram(
+        **shared, regulariser=None, masks=jnp.asarray(masks[kept]), cones=cones
+    )
+
+
+def whitened_optimum(Y: Any, *, beta: float) -> float:
+    """The optimum for X X^T = I and one-hot Y [n, c], in closed form.
+
+    sum_k 1/2 min(s_k, beta)^2 + beta max(s_k - beta, 0) over the singular values s_k of
+    Y: soft thresholding. It takes left singular vectors >= 0, as class indicators have.
+
+    Args:
+      Y: [n, c], one entry 1 in each row, all others 0.
+      beta: > 0.
+
+    Raises:
+      ValueError: if Y is not one-hot.
+    """
+    labels, scale = np.asarray(Y, np.float64), check_beta(beta)
+    hot = np.all((labels == 0) | (labels == 1)) and np.all(labels.sum(axis=1) == 1)
+    if labels.ndim != 2 or not hot:
+        raise ValueError("want one-hot Y [n, c]; got other values")
+    values = np.linalg.svd(labels, compute_uv=False)
+    fit = np.minimum(values, scale) ** 2 / 2
+    return float(np.sum(fit + scale * np.maximum(values - scale, 0)))
+
+
+def _variables(first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
+    """Flax variables of neurons u [m, d] and v [m, c]."""
+    return {
+        "params": {
+            "first": {"kernel": jnp.asarray(first.T)},
+            "second": {"kernel": jnp.asarray(second)},
+        }
+    }

@@ -1,0 +1,115 @@
+"""Programs with several outputs as the certificate reads them: NumPy, no solver."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from cvxjax.pricing.vector import gated_maxima, is_exact, vector_bound
+
+_ROUNDING = 64 * np.finfo(np.float64).eps
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GatedVectorJudge:
+    """sum_i D_i X V_i and nuclear norms; params are V_i^T, [1, P, c, d]."""
+
+    X: np.ndarray  # [n, d], float64
+    masks: np.ndarray  # [P, n], bool
+
+    def predict(self, params: np.ndarray) -> np.ndarray:
+        """[n, c]."""
+        parts = zip(params[0], self.masks, strict=True)
+        return sum((np.where(m[:, None], self.X @ V.T, 0) for V, m in parts), 0.0)
+
+    def penalty(self, params: np.ndarray) -> float:
+        """The sum of all singular values, without beta."""
+        return float(np.sum(np.linalg.svd(params[0], compute_uv=False)))
+
+    def violation(self, params: np.ndarray) -> float:
+        """0, since there are no cones; inf for NaN."""
+        return 0.0 if np.all(np.isfinite(params)) else float("inf")
+
+    def repair(self, params: np.ndarray, *, keep_predictions: bool) -> np.ndarray:
+        """The same parameters."""
+        return params
+
+    def match(self, params: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Does nothing: the loss is squared."""
+        return params
+
+    def polar_bound(self, v: np.ndarray, multipliers: np.ndarray | None) -> float:
+        """max_i ||v^T D_i X||_2 for v [n, c]."""
+        rounding = _ROUNDING * np.linalg.norm(v) * np.linalg.norm(self.X)
+        return float(np.max(gated_maxima(self.X, self.masks, v))) + rounding
+
+    def covers_every_neuron(self) -> bool:
+        """Raises ValueError: gated networks have no neurons but those listed."""
+        raise ValueError("want ReLU for a bound over all networks; got gated ReLU")
+
+    def network_bound(self, v: np.ndarray) -> float:
+        """As `covers_every_neuron`."""
+        return float(self.covers_every_neuron())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NeuronJudge:
+    """sum_j (X u_j)_+ v_j^T for neurons (u_j, v_j), params [1, m, d + c]."""
+
+    X: np.ndarray  # [n, d], float64
+    masks: np.ndarray  # [P, n], bool
+
+    def _split(self, params: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        d = self.X.shape[1]
+        return params[0, :, :d], params[0, :, d:]
+
+    def predict(self, params: np.ndarray) -> np.ndarray:
+        """[n, c]."""
+        u, v = self._split(params)
+        return np.maximum(self.X @ u.T, 0) @ v
+
+    def penalty(self, params: np.ndarray) -> float:
+        """sum_j ||u_j|| ||v_j||, without beta."""
+        u, v = self._split(params)
+        return float(np.linalg.norm(u, axis=1) @ np.linalg.norm(v, axis=1))
+
+    def violation(self, params: np.ndarray) -> float:
+        """How far outside its nearest listed cell a neuron lies, over max |X u|."""
+        if not np.all(np.isfinite(params)):
+            return float("inf")
+        u, v = self._split(params)
+        values = u[np.any(v != 0, axis=1)] @ self.X.T
+        size = np.max(np.abs(values), initial=0)
+        worst = 0.0
+        for row in values:
+            short = np.max(np.where(self.masks, -row, row), axis=1, initial=0)
+            worst = max(worst, float(np.min(short)))
+        return worst / float(size) if worst > 0 else 0.0
+
+    def repair(self, params: np.ndarray, *, keep_predictions: bool) -> np.ndarray:
+        """The same parameters: any neurons are a network."""
+        return params
+
+    def match(self, params: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Does nothing: the loss is squared."""
+        return params
+
+    def polar_bound(self, v: np.ndarray, multipliers: np.ndarray | None) -> float:
+        """A bound of max ||v^T (X u)_+|| over the listed cells, ||u|| <= 1, v [n, c].
+
+        Exact for rank X <= 3; otherwise the largest singular value of v^T D_i X.
+        """
+        rounding = _ROUNDING * np.linalg.norm(v) * np.linalg.norm(self.X)
+        return vector_bound(self.X, self.masks, v) + rounding
+
+    def covers_every_neuron(self) -> bool:
+        """Raises ValueError: there is no bound over neurons of other patterns yet."""
+        raise ValueError(
+            "want scope SAMPLED or EXHAUSTIVE: there is no bound over the networks of "
+            f"other patterns (rank X <= 3: {is_exact(self.X)}, enumerate them)"
+        )
+
+    def network_bound(self, v: np.ndarray) -> float:
+        """As `covers_every_neuron`."""
+        return float(self.covers_every_neuron())
