@@ -180,4 +180,4 @@ def _pair_distance(q: np.ndarray, signed: np.ndarray, known: float) -> float:
         options={"ftol": 1e-15, "maxiter": 500},
     )
     found = np.maximum(np.nan_to_num(result.x[1:]), 0)
-    return min(known, size * min(worst(found), start[0]))
+    return min(known, float(size) * min(worst(found), start[0]))

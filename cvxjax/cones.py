@@ -243,11 +243,11 @@ def make_row_cones(rows: np.ndarray, gates: np.ndarray) -> tuple[RowCones, np.nd
         inner = _interior_point(scaled[i, live[i]].astype(np.float64), ones)
         if inner is not None:
             gates[i], kept[i] = inner, True
-    scaled, gates = jnp.asarray(scaled[kept]), jnp.asarray(gates[kept])
+    units = jnp.asarray(scaled[kept])
     cones = RowCones(
-        rows=scaled,
+        rows=units,
         lengths=jnp.asarray(lengths[kept]),
-        interior=_own_centres(scaled, gates),
+        interior=_own_centres(units, jnp.asarray(gates[kept])),
     )
     return cones, kept
 

@@ -20,8 +20,10 @@ class GatedVectorJudge:
 
     def predict(self, params: np.ndarray) -> np.ndarray:
         """[n, c]."""
-        parts = zip(params[0], self.masks, strict=True)
-        return sum((np.where(m[:, None], self.X @ V.T, 0) for V, m in parts), 0.0)
+        total = np.zeros((len(self.X), params.shape[2]))
+        for V, mask in zip(params[0], self.masks, strict=True):
+            total += np.where(mask[:, None], self.X @ V.T, 0)
+        return total
 
     def penalty(self, params: np.ndarray) -> float:
         """The sum of all singular values, without beta."""

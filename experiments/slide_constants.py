@@ -6,12 +6,15 @@ About 1 minute on two CPU cores.
 
 Every exact program here has the optimal value of training its network, so the best of
 many local searches on the network (Adam from random starts, step sizes falling to
-nothing) must come down to it and never below. The talk prints four of them otherwise:
+nothing) must come down to it and never below. The talk prints five of them otherwise:
 
 * The penalty of ||f - y||^2 + lambda (||W1||^2 + ||W2||^2) is 2 lambda times the sum
   of norms; the talk has lambda.
 * The example of three points keeps D_i X u >= 0 alone and leaves out the samples that
   are not active, (I - D_i) X u <= 0.
+* With several outputs the penalty is a gauge of rank-one matrices whose left factor is
+  in the cone; the talk has the nuclear norm, whose value without cones is the gated
+  network's ("two outputs"; entry by entry in the cones it would be too large).
 * Batch normalisation after the ReLU, with centring and a shift ("normalised after"):
   the talk takes the singular vectors of D_i X, without centring and without the shift's
   coordinate. That is exact for a layer that only divides by the norm, and only with the
@@ -21,9 +24,9 @@ nothing) must come down to it and never below. The talk prints four of them othe
 
 Data are Gaussian and tiny, so that all patterns can be enumerated.
 
-Source: the talk; Pilanci & Ergen (ICML 2020), Ergen & Pilanci, Implicit Convex
-Regularizers of CNN Architectures (ICLR 2021), Ergen et al., Demystifying Batch
-Normalization in ReLU Networks (ICLR 2022), for the exact programs.
+Source: the talk; for the exact programs Pilanci & Ergen (ICML 2020), Sahiner et al.
+(ICLR 2021), Ergen & Pilanci, Implicit Convex Regularizers of CNN Architectures (ICLR
+2021), and Ergen et al., Demystifying Batch Normalization in ReLU Networks (ICLR 2022).
 """
 
 from __future__ import annotations
@@ -137,6 +140,23 @@ def make_cases(config: Config) -> list[Case]:
         ),
     ]
     rng = np.random.default_rng(config.seed + 1)
+    outputs = rng.standard_normal((6, 2))
+    gated = make.make_vector_output(X, outputs, beta=beta, gated=True)
+    gates = np.asarray(cj.arrangements.enumerate_patterns(X).gates)
+    gates = np.repeat(gates, 2, axis=0)  # two neurons for each
+    made += [
+        Case(
+            name="two outputs",
+            program=make.make_vector_output(X, outputs, beta=beta),
+            network=cj.networks.VectorOutput(2, width),
+            printed=lambda: _optimum(gated),
+        ),
+        Case(
+            name="two outputs, gated",
+            program=gated,
+            network=cj.networks.GatedVectorOutput(2, gates),
+        ),
+    ]
     for kind in _KINDS:
         shape = (5, 4) if kind.startswith("circular") else (4, 3, 2)
         inputs, labels = rng.standard_normal(shape), rng.standard_normal(shape[0])
@@ -256,7 +276,7 @@ def _plot_printed(axis: Any, arrays: dict[str, np.ndarray]) -> None:
         axis.bar_label(drawn, [f"{v:.3g}" for v in values], fontsize=7)
     axis.axhline(1, color=_style.COLORS["muted"], lw=1, ls="--")
     names = [name.replace(", ", ",\n") for name in arrays["names"][shown]]
-    axis.set_xticks(place, names)
+    axis.set_xticks(place, names, fontsize=8)
     axis.set(
         title="(a) Optimal values",
         ylabel="ratio to the exact optimum",
@@ -290,7 +310,7 @@ def _plot_agreement(axis: Any, arrays: dict[str, np.ndarray]) -> None:
         xlabel=f"relative excess (at most {floor:g} drawn there)",
         xscale="log",
     )
-    axis.legend(loc="upper center")
+    axis.legend(loc="center", frameon=True)
 
 
 def claims(arrays: dict[str, np.ndarray]) -> list[Claim]:

@@ -12,10 +12,10 @@ from tests.references import clarabel
 
 
 def copositive_optimum(program: Any) -> float:
-    """The ReLU program for d = 2 in U_i = sum_j u_j u_j^T / (2 beta), exact there.
+    """The ReLU program in U_i = sum_j u_j u_j^T / (2 beta), exact for d = 2.
 
-    minimise 1/2 tr Y^T (I + 2 sum_i D_i X U_i X^T D_i)^{-1} Y + beta^2 sum_i tr U_i with
-    U_i PSD and (2 D_i - I) X U_i X^T (2 D_i - I) >= 0 entry by entry.
+    minimise 1/2 tr Y^T (I + 2 sum_i D_i X U_i X^T D_i)^{-1} Y + beta^2 sum_i tr U_i
+    with U_i PSD and (2 D_i - I) X U_i X^T (2 D_i - I) >= 0 entry by entry.
     """
     X, Y = np.asarray(program.X, np.float64), np.asarray(program.y, np.float64)
     assert X.shape[1] == 2
@@ -102,7 +102,13 @@ def violation(program: Any, w: np.ndarray) -> float:
 
 
 def search(
-    X: np.ndarray, Y: np.ndarray, beta: float, *, width: int, starts: int
+    X: np.ndarray,
+    Y: np.ndarray,
+    beta: float,
+    *,
+    width: int,
+    starts: int,
+    steps: int = 8000,
 ) -> np.ndarray:
     """Objectives of networks after Adam from random starts, [starts], sorted."""
     rng = np.random.default_rng(0)

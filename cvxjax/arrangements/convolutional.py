@@ -95,10 +95,11 @@ def max_pool_rows(patches: ArrayLike) -> np.ndarray:
       [n K + n K (K - 1) / 2, h].
     """
     rows = stack_patches(patches)
-    data = rows.reshape(np.shape(patches))
-    first, second = np.triu_indices(data.shape[1], 1)
+    n, K, h = np.asarray(patches).shape
+    data = rows.reshape(n, K, h)
+    first, second = np.triu_indices(K, 1)
     differences = data[:, first] - data[:, second]
-    return np.concatenate([rows, differences.reshape(-1, data.shape[2])])
+    return np.concatenate([rows, differences.reshape(-1, h)])
 
 
 def filter_gates(

@@ -6,6 +6,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import numpy as np
 
 Array = jax.Array
 
@@ -39,3 +40,18 @@ def width_of(module: nn.Module, num_neurons: int | None) -> int:
         raise ValueError("want num_neurons to initialise a network; got None")
     variables: Any = module.get_variable("params", "first")
     return variables["kernel"].shape[-1]
+
+
+def hash_gated(self: Any) -> int:
+    """A hash of a module whose attribute `gates` is an array, by its contents."""
+    gates = np.asarray(self.gates)
+    return hash((type(self), gates.shape, gates.tobytes(), self.init_scale))
+
+
+def equal_gated(self: Any, other: object) -> bool:
+    """Whether two such modules are one, as `jit` asks."""
+    if type(self) is not type(other):
+        return False
+    names = ("gates", "init_scale", "num_outputs")
+    pairs = [(getattr(self, name, 0), getattr(other, name, 0)) for name in names]
+    return all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in pairs)

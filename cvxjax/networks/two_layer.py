@@ -13,7 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cvxjax.networks.layers import dense, root, width_of
+from cvxjax.networks.layers import (
+    dense,
+    equal_gated,
+    hash_gated,
+    root,
+    width_of,
+)
 from cvxjax.networks.training import half_squared_norm
 
 Array = jax.Array
@@ -60,16 +66,8 @@ class GatedTwoLayer(nn.Module):
     gates: Any  # [P, d], concrete
     init_scale: float = 1.0
 
-    def __hash__(self) -> int:
-        gates = np.asarray(self.gates)
-        return hash((gates.shape, gates.tobytes(), self.init_scale))
-
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, GatedTwoLayer)
-            and self.init_scale == other.init_scale
-            and np.array_equal(np.asarray(self.gates), np.asarray(other.gates))
-        )
+    __hash__ = hash_gated
+    __eq__ = equal_gated
 
     @nn.compact
     def __call__(self, X: Array) -> Array:

@@ -8,7 +8,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from cvxjax.networks.layers import dense, root, width_of
+from cvxjax.networks.layers import (
+    dense,
+    equal_gated,
+    hash_gated,
+    root,
+    width_of,
+)
 from cvxjax.networks.training import half_squared_norm
 
 Array = jax.Array
@@ -47,6 +53,9 @@ class GatedVectorOutput(nn.Module):
     num_outputs: int
     gates: Any = None
     init_scale: float = 1.0
+
+    __hash__ = hash_gated
+    __eq__ = equal_gated
 
     @nn.compact
     def __call__(self, X: Array) -> Array:

@@ -7,7 +7,8 @@ on 1/2 ||f - Y||_F^2 has the optimal value of
 
 over V_i [d, c] with the gauge of rank-one matrices whose left factor is in the cone,
 
-    ||V||_{K, *} = min {t : V in t conv {u v^T : (2 D_i - I) X u >= 0, ||u||, ||v|| <= 1}}
+    ||V||_{K, *} = min {t : V in t conv {u v^T : (2 D_i - I) X u >= 0,
+                                         ||u|| <= 1, ||v|| <= 1}}
 
 and m >= n c neurons. There is no pair of V_i: signs are in v. Without cones (gated
 ReLU) the gauge is the nuclear norm. The talk prints nuclear norms with cones, which is

@@ -272,7 +272,7 @@ class _Rounds:
 def _descend(
     features: np.ndarray, Y: np.ndarray, v: np.ndarray, beta: float
 ) -> np.ndarray:
-    """Sweeps of block coordinate descent on 1/2 ||features v - Y||^2 + beta sum ||v_j||."""
+    """Block coordinate descent on 1/2 ||features v - Y||^2 + beta sum_j ||v_j||."""
     gram, pull = features.T @ features, features.T @ Y
     v = v.copy()
     for _ in range(_SWEEPS):
