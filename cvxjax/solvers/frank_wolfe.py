@@ -209,14 +209,17 @@ class _Rounds:
         length = min(1.0, float(np.min(room, initial=1)))
         x = w + length * (moved - w)
         if length < 1:
-            j, s = np.unravel_index(np.argmin(room), room.shape)
-            row = self.spans[j] @ self.X[s]
-            self.spans[j] -= np.outer(row, row) / (row @ row)
-            x[j, :d] = self.spans[j] @ x[j, :d]
+            for j, s in zip(*np.nonzero(room <= length + 1e-12), strict=True):
+                row = self.spans[j] @ self.X[s]
+                if np.trace(self.spans[j]) < 1.5:  # a ray is left through zero only
+                    x[j] = 0
+                elif np.linalg.norm(row) > _FLAT * np.max(reach):
+                    self.spans[j] -= np.outer(row, row) / (row @ row)
+                    x[j, :d] = self.spans[j] @ x[j, :d]
         sizes = np.linalg.norm(x[:, :d], axis=1)
         u = x[:, :d] / np.where(sizes > 0, sizes, 1)[:, None]
         v = x[:, d:] * sizes[:, None]
-        if not self._value(u, v) < before:
+        if not self._value(u, v) < before + 1e-12 * abs(before):
             return False
         self._take(u, v)
         return length < 1

@@ -1,0 +1,50 @@
+"""The spiral: its shape, the certificate, verdicts, the figure's panels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from experiments import spiral_vector_output as experiment
+from experiments._record import Verdict
+
+CONFIG = experiment.Config.smoke()
+
+
+@pytest.fixture(scope="module")
+def arrays() -> dict[str, np.ndarray]:
+    return experiment.run(CONFIG)
+
+
+def test_arms_have_radius_up_to_one_half_and_start_at_the_origin():
+    X, labels = experiment.draw_spirals(experiment.Config())
+    radius = np.linalg.norm(X, axis=1).reshape(3, 20)
+    np.testing.assert_allclose(radius, np.linspace(0, 0.5, 20)[None] + 0 * radius)
+    np.testing.assert_array_equal(labels, np.repeat([0, 1, 2], 20))
+
+
+def test_optimum_is_certified_and_no_run_is_below(arrays):
+    assert arrays["gap"].max() <= CONFIG.tol
+    assert np.all(arrays["found"] >= arrays["bound"][:, None, None] * (1 - 1e-9))
+    assert np.all(arrays["optimum"] < 0.5 * 12)  # that of the zero network
+    assert arrays["rounds"].shape[1] == 5
+
+
+def test_verdicts_follow_the_numbers(arrays):
+    optimum = arrays["optimum"][:, None, None]
+    near = arrays | {"found": np.ones((1, 1, 2)) * optimum * 1.001}
+    verdicts = [claim.verdict for claim in experiment.claims(near)]
+    assert verdicts == [Verdict.REPRODUCED, Verdict.REPRODUCED]
+    below = arrays | {"found": 0.9 * optimum * np.ones((1, 1, 2))}
+    assert experiment.claims(below)[1].verdict is Verdict.NOT_REPRODUCED
+    loose = near | {"gap": np.asarray([0.1])}
+    assert experiment.claims(loose)[0].verdict is Verdict.NOT_REPRODUCED
+
+
+def test_figure(arrays):
+    figure = experiment.plot(arrays)
+    assert [axis.get_title() for axis in figure.axes] == [
+        "(a) Frank-Wolfe",
+        "(b) Gradient descent",
+        "(c) The optimal network",
+    ]
