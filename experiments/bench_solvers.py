@@ -112,9 +112,7 @@ def run(config: Config) -> dict[str, np.ndarray]:
     for part in measured:
         versions |= json.loads(str(part["versions"]))
     columns = [name for name in measured[0] if name != "versions"]
-    arrays = {
-        name: np.concatenate([part[name] for part in measured]) for name in columns
-    }
+    arrays = {name: stacked([part[name] for part in measured]) for name in columns}
     kept = ("target", "certified", "peer_multiple", "peer_least", "profile_limit")
     return (
         arrays
@@ -130,6 +128,18 @@ def run(config: Config) -> dict[str, np.ndarray]:
             "cores": np.asarray(os.cpu_count()),
         }
     )
+
+
+def stacked(parts: list[np.ndarray]) -> np.ndarray:
+    """Rows of all parts; those of fewer warm rounds end in NaN."""
+    if parts[0].ndim == 1:
+        return np.concatenate(parts)
+    widest = max(part.shape[1] for part in parts)
+    padded = [
+        np.pad(part, ((0, 0), (0, widest - part.shape[1])), constant_values=np.nan)
+        for part in parts
+    ]
+    return np.concatenate(padded)
 
 
 def _check_names(names: set[str], known: dict[str, Line]) -> None:

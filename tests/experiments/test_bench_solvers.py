@@ -411,3 +411,14 @@ def test_profiled_lines_have_the_settings_that_are_wanted():
     assert [s["tol"] for s in PROFILED["cvxjax"].relu] == [1e-3, 1e-4]
     assert [s["tol"] for s in PROFILED["adelie"].relu] == [1e-7, 1e-8, 1e-9]
     assert PROFILED["adelie"].gated == LINES["adelie"].gated
+
+
+def test_suites_of_different_rounds_are_put_together():
+    three, two = np.ones((2, 3)), np.full((1, 2), 5.0)
+    both = experiment.stacked([three, two])
+    assert both.shape == (3, 3)
+    np.testing.assert_array_equal(both[2], [5, 5, np.nan])
+    np.testing.assert_array_equal(
+        experiment.stacked([np.arange(2), np.ones(1)]), [0, 1, 1]
+    )
+    np.testing.assert_array_equal(warm(both), [1, 1, 5])
