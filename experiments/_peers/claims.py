@@ -36,7 +36,11 @@ def race(arrays: Rows, value: np.ndarray, level: float, case: int, what: str) ->
         first = f"best of cvxjax {_seconds(fastest)} ({winner})"
         default = ours.get("cvxjax", fastest)
         if default > fastest:
-            first += f", default {_seconds(default)}"
+            first += (
+                f", default {_seconds(default)}"
+                if np.isfinite(default)
+                else (", default not reached")
+            )
     else:
         first = "cvxjax not reached"
         if ours:
