@@ -2,7 +2,7 @@
 
     python -m experiments.spiral_vector_output
 
-About 2 minutes on two CPU cores.
+About 1 minute on two CPU cores.
 
 Sixty points of three classes on spiral arms, one-hot labels, squared loss with weight
 decay. Frank-Wolfe over neurons, whose linear maximisation over every activation pattern
@@ -28,14 +28,16 @@ import numpy as np
 import optax
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 import cvxjax as cj
 from experiments import _launch, _style
 from experiments._record import Claim, Verdict, resumable
 
-MINUTES = 2
+MINUTES = 1
 
 _CLASSES = [_style.COLORS[role] for role in ("convex", "sgd", "network")]
+_FLOOR = 1e-5  # an excess below it is drawn there
 _REACHED = 1e-2  # relative excess over the optimum that counts as reaching it
 
 
@@ -154,12 +156,9 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
         _plot_widths(axes[k, 1], arrays, k)
         _plot_regions(axes[k, 2], arrays, k)
         axes[k, 0].set_ylabel(f"beta = {beta:g}\n\nrelative gap, certified")
-    for axis, title in zip(
-        axes[0],
-        ("(a) Frank-Wolfe", "(b) Gradient descent", "(c) The optimal network"),
-        strict=True,
-    ):
-        axis.set_title(title)
+    axes[0, 0].set_title("(a) Frank-Wolfe")
+    axes[0, 1].set_title("(b) Gradient descent")
+    axes[0, 2].set_title(f"(c) Optimal network: {axes[0, 2].get_title()}")
     _style.caption(
         figure,
         f"{len(arrays['X'])} points of three classes, one-hot labels, squared loss; "
@@ -167,7 +166,8 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
         f"certificates cover networks of any width: gaps "
         f"{', '.join(f'{gap:.0e}' for gap in arrays['gap'])}. Gradient descent: "
         f"full batch, step {arrays['learning_rate']:g}, {arrays['steps']:,} steps. "
-        "Colours in (c): the class with the largest output.",
+        f"Excess at most {_FLOOR:g} is drawn there. Colours in (c): the class with the "
+        "largest output; there are no biases, so regions are cones.",
     )
     return figure
 
@@ -181,14 +181,18 @@ def _plot_rounds(axis: Any, arrays: dict[str, np.ndarray], k: int) -> None:
 
 def _plot_widths(axis: Any, arrays: dict[str, np.ndarray], k: int) -> None:
     widths, found = arrays["widths"], arrays["found"][k]
+    excess = np.maximum(found / arrays["optimum"][k] - 1, _FLOOR)
     every = np.broadcast_to(widths[:, None], found.shape)
-    color = _style.COLORS["sgd"]
-    axis.plot(every.ravel(), found.ravel(), "o", color=color, alpha=0.6, label="runs")
-    axis.axhline(arrays["optimum"][k], color=_style.COLORS["convex"], label="optimum")
-    axis.set(xscale="log", yscale="log", xlabel="neurons", ylabel="objective")
+    axis.plot(every.ravel(), excess.ravel(), "o", color=_style.COLORS["sgd"], alpha=0.6)
+    axis.set(
+        xscale="log",
+        yscale="log",
+        ylim=(_FLOOR / 2, 2),
+        xlabel="neurons",
+        ylabel="excess over the optimum, relative",
+    )
     axis.set_xticks(widths, [str(width) for width in widths])
-    axis.minorticks_off()
-    axis.legend()
+    axis.xaxis.set_minor_locator(NullLocator())
 
 
 def _plot_regions(axis: Any, arrays: dict[str, np.ndarray], k: int) -> None:
@@ -210,8 +214,8 @@ def _plot_regions(axis: Any, arrays: dict[str, np.ndarray], k: int) -> None:
         )
     axis.grid(False)
     axis.set(
-        xlabel=f"first feature ({arrays['neurons'][k]} neurons, "
-        f"{arrays['accuracy'][k]:.0%} of training points right)",
+        title=f"{arrays['neurons'][k]} neurons, {arrays['accuracy'][k]:.0%} right",
+        xlabel="first feature",
         ylabel="second feature",
     )
 
@@ -246,9 +250,14 @@ def claims(arrays: dict[str, np.ndarray]) -> list[Claim]:
             else Verdict.NOT_REPRODUCED,
         ),
         Claim(
-            "no trained network has a lower objective, and wide ones come near it",
-            f"runs below the bound: {below} of {found.size}; median excess {median}",
-            Verdict.REPRODUCED if reached and not below else Verdict.NOT_REPRODUCED,
+            "no trained network has a lower objective",
+            f"runs below the bound: {below} of {found.size}",
+            Verdict.NOT_REPRODUCED if below else Verdict.REPRODUCED,
+        ),
+        Claim(
+            f"the widest networks come within {_REACHED:.0%} of the optimum (median)",
+            median,
+            Verdict.REPRODUCED if reached else Verdict.NOT_REPRODUCED,
         ),
     ]
 

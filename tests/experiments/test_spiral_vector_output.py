@@ -34,17 +34,20 @@ def test_verdicts_follow_the_numbers(arrays):
     optimum = arrays["optimum"][:, None, None]
     near = arrays | {"found": np.ones((1, 1, 2)) * optimum * 1.001}
     verdicts = [claim.verdict for claim in experiment.claims(near)]
-    assert verdicts == [Verdict.REPRODUCED, Verdict.REPRODUCED]
+    assert verdicts == [Verdict.REPRODUCED] * 3
     below = arrays | {"found": 0.9 * optimum * np.ones((1, 1, 2))}
     assert experiment.claims(below)[1].verdict is Verdict.NOT_REPRODUCED
+    far = arrays | {"found": 1.1 * optimum * np.ones((1, 1, 2))}
+    assert experiment.claims(far)[2].verdict is Verdict.NOT_REPRODUCED
     loose = near | {"gap": np.asarray([0.1])}
     assert experiment.claims(loose)[0].verdict is Verdict.NOT_REPRODUCED
 
 
 def test_figure(arrays):
     figure = experiment.plot(arrays)
+    count, right = arrays["neurons"][0], arrays["accuracy"][0]
     assert [axis.get_title() for axis in figure.axes] == [
         "(a) Frank-Wolfe",
         "(b) Gradient descent",
-        "(c) The optimal network",
+        f"(c) Optimal network: {count} neurons, {right:.0%} right",
     ]
