@@ -158,7 +158,7 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
         axes[k, 0].set_ylabel(f"beta = {beta:g}\n\nrelative gap, certified")
     axes[0, 0].set_title("(a) Frank-Wolfe")
     axes[0, 1].set_title("(b) Gradient descent")
-    axes[0, 2].set_title(f"(c) Optimal network: {axes[0, 2].get_title()}")
+    axes[0, 2].set_title(f"(c) Optimum: {axes[0, 2].get_title()}")
     _style.caption(
         figure,
         f"{len(arrays['X'])} points of three classes, one-hot labels, squared loss; "

@@ -49,5 +49,5 @@ def test_figure(arrays):
     assert [axis.get_title() for axis in figure.axes] == [
         "(a) Frank-Wolfe",
         "(b) Gradient descent",
-        f"(c) Optimal network: {count} neurons, {right:.0%} right",
+        f"(c) Optimum: {count} neurons, {right:.0%} right",
     ]
