@@ -136,14 +136,28 @@ class Program(Protocol):
         ...
 
     def replace(self, **changes: Any) -> Any: ...
-    def forward(self, w: Any) -> Array: ...
-    def adjoint(self, r: Array) -> Any: ...
+    def forward(self, w: Any) -> Array:
+        """The predictions, of y's shape."""
+        ...
+
     def penalty(self, w: Any) -> Array: ...
     def objective(self, w: Any) -> Array: ...
     def beta_max(self) -> float: ...
     def judge(self) -> Judge: ...
     def network(self) -> Any: ...
     def recover(self, w: Any) -> Any: ...
+
+
+@runtime_checkable
+class LinearProgram(Program, Protocol):
+    """A program whose predictions are linear in its parameters: the usual case.
+
+    Those whose parameters are neurons have `neurons(w)` instead of the adjoint.
+    """
+
+    def adjoint(self, r: Array) -> Any:
+        """F^T r, of the parameters' shape."""
+        ...
 
 
 @runtime_checkable
@@ -165,7 +179,7 @@ class Solver(Protocol):
 
 @runtime_checkable
 class HostSolver(Protocol):
-    """A solver that runs others on programs whose shapes it decides as it goes."""
+    """A solver with a loop of its own on the host, where shapes change as it goes."""
 
     tol: Any
     max_iters: int

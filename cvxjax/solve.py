@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cvxjax.interfaces import HostSolver, Program, Solver
+from cvxjax.interfaces import HostSolver, LinearProgram, Program, Solver
 from cvxjax.runtime import share_cores
 from cvxjax.solution import History, Solution, Status
 from cvxjax.solvers import (
@@ -32,7 +32,7 @@ Report = Callable[[int, float, float, float], None]
 
 def solve(
     program: Program,
-    solver: Solver | None = None,
+    solver: Solver | HostSolver | None = None,
     *,
     start: jax.Array | None = None,
     report: Report | None = None,
@@ -76,7 +76,7 @@ def solve(
 def solve_path(
     program: Program,
     betas: Sequence[float] | np.ndarray,
-    solver: Solver | None = None,
+    solver: Solver | HostSolver | None = None,
     *,
     report: Callable[[float, Solution], None] | None = None,
 ) -> list[Solution]:
@@ -148,9 +148,9 @@ def _zero_if_optimal(program: Any) -> Solution | None:
     zero = jnp.zeros(program.shape, program.X.dtype)
     v = -loss.gradient(jnp.zeros_like(y), y)
     beta = float(program.beta)
-    if hasattr(program, "adjoint"):
+    if isinstance(program, LinearProgram):
         highest, least = (float(x) for x in loop.price_range(program, v))
-    else:  # parameters are neurons, in which nothing is linear
+    else:
         highest = least = program.beta_max()
     if not (beta >= least and np.isfinite(highest)):
         return None
