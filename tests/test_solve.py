@@ -30,8 +30,12 @@ def test_default_solvers(monkeypatch):
                 program.replace(beta=jnp.asarray(fraction * largest))
             )
             preferred = squared if program.loss.quadratic else "SemismoothNewton"
-            fits = cones and instances.SOLVERS[preferred].takes(name)
-            wanted = getattr(cj.solvers, preferred if fits else "Admm")
+            order = ["FrankWolfe"]
+            if cones:
+                order += [preferred]
+                order += ["InteriorPoint"] * program.loss.quadratic
+            takes = [s for s in order if instances.SOLVERS[s].takes(name)]
+            wanted = getattr(cj.solvers, [*takes, "Admm"][0])
             assert isinstance(solver, wanted), (name, fraction)
     module = sys.modules["cvxjax.solve"]
     monkeypatch.setattr(module, "_SPARSE", np.inf)

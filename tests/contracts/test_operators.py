@@ -9,9 +9,14 @@ from numpy.testing import assert_allclose
 from tests import instances
 
 
-@pytest.fixture(scope="session", params=instances.LINEAR)
-def name(request):
-    return request.param
+@pytest.fixture(params=instances.LINEAR)
+def program(request):
+    return instances.program_of(request.param)
+
+
+@pytest.fixture
+def reference(request, program):
+    return instances.reference_of(request.node.callspec.params["program"])
 
 
 def draw(program, seed=0):

@@ -21,7 +21,7 @@ def make(X, Y, beta=0.15, **options):
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("beta", [0.02, 0.15, 0.6])
+@pytest.mark.parametrize("beta", [0.15, 0.6])
 def test_agrees_with_the_copositive_program(seed, beta):
     program = make(*draw(6, 2, 2, seed), beta)
     solution = cj.solve(program).check()

@@ -59,7 +59,7 @@ def test_w_step_minimises_its_least_squares(name):
     right = c * F.T @ target + np.ravel(state.v - state.u_v)
     if program.cones is not None:
         n, d = program.X.shape
-        gamma = float(solver.cone_weight) * d / n
+        gamma = min(float(solver.cone_weight) * d / n, 10)
         A = cone_matrix(program)
         matrix += gamma * A.T @ A
         right += gamma * A.T @ np.ravel(state.s - state.u_s)
