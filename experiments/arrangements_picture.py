@@ -22,21 +22,17 @@ import dataclasses
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from matplotlib.figure import Figure
 
 import cvxjax as cj
-from cvxjax.block_program import BlockProgram
-from cvxjax.cones import make_row_cones
 from experiments import _launch, _style
 from experiments._record import Claim, Verdict
+from experiments._talk_example import LABELS, POINTS, active_rows_only
 
 MINUTES = 0.5
 
-POINTS = np.array([[2.0, 2.0], [3.0, 3.0], [1.0, 0.0]])
-LABELS = np.array([-0.259, 1.056, -2.251])
 _SAME = 1e-5  # relative difference of two values that are one
 
 
@@ -91,21 +87,12 @@ def make_programs(patterns: cj.arrangements.Patterns, beta: float) -> dict[str, 
     """The program with all rows, with those of active points alone, and without any."""
     make = cj.programs.make_two_layer
     every = make(POINTS, LABELS, patterns, beta=beta)
-    features = np.where(np.asarray(patterns.masks)[..., None], POINTS, 0)
-    cones, kept = make_row_cones(features, np.asarray(patterns.gates))
-    active = BlockProgram(
-        X=every.X,
-        y=every.y,
-        beta=every.beta,
-        loss=every.loss,
-        regulariser=every.regulariser,
-        features=jnp.asarray(features[kept]),
-        cones=cones,
-        signs=every.signs,
-        scope=patterns.scope,
-    )
     gated = make(POINTS, LABELS, patterns, beta=beta, gated=True)
-    return {"all rows": every, "active rows only": active, "no rows": gated}
+    return {
+        "all rows": every,
+        "active rows only": active_rows_only(every),
+        "no rows": gated,
+    }
 
 
 def plot(arrays: dict[str, np.ndarray]) -> Figure:

@@ -37,21 +37,17 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from matplotlib.figure import Figure
 
 import cvxjax as cj
-from cvxjax.block_program import BlockProgram
-from cvxjax.cones import make_row_cones
 from experiments import _launch, _style
 from experiments._record import Claim, Verdict, resumable
+from experiments._talk_example import LABELS, POINTS, active_rows_only
 
 MINUTES = 1
 
-_TALK_X = np.array([[2.0, 2.0], [3.0, 3.0], [1.0, 0.0]])
-_TALK_Y = np.array([-0.259, 1.056, -2.251])
 _KINDS = (
     "sum_pool",
     "average_pool",
@@ -134,9 +130,11 @@ def make_cases(config: Config) -> list[Case]:
         ),
         Case(
             name="ReLU, three points",
-            program=two_layer(_TALK_X, _TALK_Y, beta / 2),
+            program=two_layer(POINTS, LABELS, beta / 2),
             network=plain,
-            printed=lambda: _without_inactive(two_layer(_TALK_X, _TALK_Y, beta / 2)),
+            printed=lambda: _optimum(
+                active_rows_only(two_layer(POINTS, LABELS, beta / 2))
+            ),
         ),
     ]
     rng = np.random.default_rng(config.seed + 1)
@@ -218,25 +216,6 @@ def _measure(case: Case, config: Config) -> dict[str, Any]:
 
 def _optimum(program: Any) -> float:
     return cj.certify(program, cj.solve(program).check()).primal
-
-
-def _without_inactive(program: Any) -> float:
-    """The optimum with D_i X u >= 0 as the only constraints."""
-    X, masks = np.asarray(program.X), np.asarray(program.masks)
-    features = np.where(masks[..., None], X, 0)
-    cones, _ = make_row_cones(features, np.asarray(program.gates))
-    relaxed = BlockProgram(
-        X=program.X,
-        y=program.y,
-        beta=program.beta,
-        loss=program.loss,
-        regulariser=program.regulariser,
-        features=jnp.asarray(features),
-        cones=cones,
-        signs=program.signs,
-        scope=program.scope,
-    )
-    return _optimum(relaxed)
 
 
 def plot(arrays: dict[str, np.ndarray]) -> Figure:
