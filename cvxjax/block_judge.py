@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import minimize, nnls
 
 from cvxjax.judges import cone_distance
 
@@ -150,8 +150,8 @@ class BlockJudge:
 def _pair_distance(q: np.ndarray, signed: np.ndarray, known: float) -> float:
     """An upper bound of min_{mu >= 0} max_k ||(q + A^T mu)_pair k||, near the minimum.
 
-    In t and mu: minimise t where t^2 >= ||.||^2 for every pair, by SLSQP; whatever mu
-    it ends at gives a bound.
+    In t and mu: minimise t where t^2 >= ||.||^2 for every pair, by SLSQP from several
+    starts, since it may end early; whatever mu it ends at gives a bound.
     """
     size = np.linalg.norm(q)
     if size == 0:
@@ -168,16 +168,20 @@ def _pair_distance(q: np.ndarray, signed: np.ndarray, known: float) -> float:
         inner = -2 * np.einsum("mkj,kj->km", groups, pairs(x[1:]))
         return np.hstack([np.full((len(inner), 1), 2 * x[0]), inner])
 
-    start = np.zeros(1 + len(signed))
-    start[0] = worst(start[1:])
-    result = minimize(
-        lambda x: x[0],
-        start,
-        jac=lambda x: np.eye(len(x))[0],
-        bounds=[(0, None)] * len(start),
-        constraints={"type": "ineq", "fun": room, "jac": slope},
-        method="SLSQP",
-        options={"ftol": 1e-15, "maxiter": 500},
-    )
-    found = np.maximum(np.nan_to_num(result.x[1:]), 0)
-    return min(known, float(size) * min(worst(found), start[0]))
+    least = worst(np.zeros(len(signed)))
+    for first in (
+        nnls(signed.T, -q)[0],
+        np.full(len(signed), 0.1),
+        np.zeros(len(signed)),
+    ):
+        result = minimize(
+            lambda x: x[0],
+            np.append(worst(first), first),
+            jac=lambda x: np.eye(len(x))[0],
+            bounds=[(0, None)] * (1 + len(signed)),
+            constraints={"type": "ineq", "fun": room, "jac": slope},
+            method="SLSQP",
+            options={"ftol": 1e-15, "maxiter": 500},
+        )
+        least = min(least, worst(np.maximum(np.nan_to_num(result.x[1:]), 0)))
+    return min(known, float(size) * least)

@@ -94,9 +94,9 @@ def rank_two() -> np.ndarray:
     return draw_data(8, 2)[0] @ np.array([[1.0, 2.0, -1.0], [0.0, 1.0, 1.0]])
 
 
-def convolutional(kind: str) -> Any:
+def convolutional(kind: str, seed: int = 6) -> Any:
     """Gaussian patches [4, 3, 2], or signals [5, 4]; y Gaussian; every pattern."""
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(seed)
     shape = (5, 4) if kind.startswith("circular") else (4, 3, 2)
     inputs, y = rng.standard_normal(shape), rng.standard_normal(shape[0])
     return cj.programs.make_convolutional(inputs, y, beta=0.1, kind=kind)

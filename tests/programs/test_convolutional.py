@@ -79,6 +79,15 @@ def test_circular_networks_of_odd_and_even_length(kind, d):
         assert_allclose(lengths, 1, rtol=1e-12)
 
 
+def test_a_degenerate_instance_is_solved_by_default():
+    """Admm, by the last digit of y, takes 2,000 to more than 20,000 steps on it."""
+    program = instances.convolutional("sum_pool", seed=3)
+    certificate = cj.certify(program, cj.solve(program).check())
+    want = instances.REFERENCES["convolutional"].optimum(program)
+    assert_allclose(certificate.primal, want, rtol=1e-6)
+    assert certificate.gap <= 1e-7
+
+
 def test_patterns_of_max_pool_are_all_only_if_they_compare_patches():
     every = make("max_pool")
     assert every.scope is cj.Scope.EXHAUSTIVE
@@ -122,3 +131,11 @@ def test_no_bound_over_other_patterns():
     solution = cj.solve(program)
     with pytest.raises(ValueError, match="no bound over the networks of other"):
         cj.certify(program, solution, scope=cj.Scope.GLOBAL_BOUND)
+
+
+@pytest.mark.parametrize("seed", range(3, 8))
+def test_beta_max_of_circular_relu_is_the_maximum(seed):
+    """The norm of pairs over cones has no closed form: against CVXPY on five draws."""
+    program = instances.convolutional("circular_relu", seed=seed)
+    want = instances.REFERENCES["convolutional"].polar(program, np.asarray(program.y))
+    assert_allclose(program.beta_max(), want, rtol=1e-7)
