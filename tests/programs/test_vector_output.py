@@ -116,8 +116,8 @@ def test_cell_maxima_against_random_directions():
 
 def test_higher_rank_is_bounded_by_the_gated_network():
     """No exact maxima: the point is a network's, the bound rigorous, the gap honest."""
-    X, Y = draw(20, 5, 2, 7)
-    patterns = cj.arrangements.sample_patterns(jax.random.key(0), X, num=40)
+    X, Y = draw(10, 5, 2, 7)
+    patterns = cj.arrangements.sample_patterns(jax.random.key(0), X, num=15)
     program = make(X, Y, 0.5, patterns=patterns)
     solution = cj.solve(program)
     assert solution.status in (cj.Status.STALLED, cj.Status.CONVERGED)
