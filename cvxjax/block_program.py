@@ -67,7 +67,7 @@ class BlockProgram(RegularisedProgram, kw_only=True):
 
     features: Array  # [P, n, d], F_p
     cones: Any  # of `cvxjax.cones`; None: no constraints
-    signs: Array  # [S, 1]
+    signs: Array  # [S, 1]; of selected blocks [1, P], 0 for padding
     scope: Scope = struct.field(pytree_node=False)
 
     @property
@@ -107,6 +107,22 @@ class BlockProgram(RegularisedProgram, kw_only=True):
         n = self.features.shape[1]
         fit = jnp.swapaxes(linalg.dot(self.features, blocks), 0, 1).reshape(n, -1)
         return linalg.dot(fit, jnp.swapaxes(self.features, 0, 1).reshape(n, -1).T)
+
+    def select(self, blocks: Array, live: Array) -> BlockProgram:
+        """The program of some blocks alone, whose parameters are [1, B, d].
+
+        Args:
+          blocks: [B], positions among the S P, those of the first sign first.
+          live: [B], bool; the others are padding, zero at every optimum.
+        """
+        P = self.features.shape[0]
+        pattern, sign = blocks % P, self.signs[blocks // P, 0]
+        cones = None if self.cones is None else self.cones.select(pattern)
+        return self.replace(
+            features=self.features[pattern],
+            cones=cones,
+            signs=jnp.where(live, sign, 0)[None],
+        )
 
     def judge(self) -> BlockJudge:
         cones = self.cones

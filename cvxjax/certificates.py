@@ -49,10 +49,10 @@ def certify(
     Raises:
       ValueError: if the scope asked for cannot be had.
     """
-    at, listed, chosen = program, program.scope, solution.patterns
+    at: Any = program
+    listed, chosen = program.scope, solution.patterns
     if chosen is not None:
-        full: Any = program
-        at, listed = full.with_patterns(chosen.masks, chosen.gates), Scope.SAMPLED
+        at, listed = at.with_patterns(chosen.masks, chosen.gates), Scope.SAMPLED
     judge, loss, beta = at.judge(), program.loss, float(program.beta)
     covered = _scope(judge, listed, solution.scope, scope)
     y = np.asarray(program.y, np.float64)
@@ -77,8 +77,8 @@ def certify(
         -loss.clip_dual(-v, y) for v in candidates if np.all(np.isfinite(v)) and v.any()
     ]
     if covered is Scope.GLOBAL_BOUND and candidates:
-        X = np.asarray(program.X, np.float64)
-        turned = improve_dual(X, y, candidates[-1], loss=loss, beta=beta)
+        rows = np.asarray(at.rows, np.float64)
+        turned = improve_dual(rows, y, candidates[-1], loss=loss, beta=beta)
         candidates = [candidates[-1], -loss.clip_dual(-turned, y)]
     dual = -float(loss.conjugate(0 * y, y))
     for v in candidates:

@@ -60,11 +60,21 @@ class Cones(struct.PyTreeNode, kw_only=True):
         """A_b^T diag(weights_b) A_b, [S P, d, d], for weights [S P, m]."""
         ...
 
+    def select(self, pattern: Array) -> Any:
+        """The cones of some patterns, [B]."""
+        ...
+
     def unscaled(self, multipliers: Array) -> Array:
         """Multipliers [S, P, m] of the rows as they were before scaling."""
-        return multipliers / self.lengths.reshape(
-            [1] * (3 - self.lengths.ndim) + [*self.lengths.shape]
-        )
+        return multipliers / self._lengths()
+
+    def scaled(self, multipliers: Array) -> Array:
+        """Multipliers [S, P, m] of the unit rows, of those before scaling."""
+        return multipliers * self._lengths()
+
+    def _lengths(self) -> Array:
+        missing = [1] * (3 - self.lengths.ndim)
+        return self.lengths.reshape([*missing, *self.lengths.shape])
 
     def project(
         self, w: Array, multipliers: Array, steps: ArrayLike
@@ -149,6 +159,9 @@ class SignCones(Cones, kw_only=True):
     def weighted_grams(self, weights: Array) -> Array:
         return linalg.weighted_grams(weights, self.rows)
 
+    def select(self, pattern: Array) -> SignCones:
+        return self.replace(masks=self.masks[pattern], interior=self.interior[pattern])
+
 
 class RowCones(Cones, kw_only=True):
     """Every A_i has rows of its own, scaled to unit length; some may be zero."""
@@ -179,6 +192,13 @@ class RowCones(Cones, kw_only=True):
         heavy = weights[..., None] * self.rows[None]
         grams = linalg.dot(jnp.swapaxes(heavy, 2, 3), self.rows[None])
         return grams.reshape(-1, *grams.shape[2:])
+
+    def select(self, pattern: Array) -> RowCones:
+        return self.replace(
+            rows=self.rows[pattern],
+            lengths=self.lengths[pattern],
+            interior=self.interior[pattern],
+        )
 
 
 def make_sign_cones(

@@ -161,6 +161,28 @@ class LinearProgram(Program, Protocol):
 
 
 @runtime_checkable
+class NeuronProgram(LinearProgram, Protocol):
+    """A program whose blocks are ReLU neurons u, a pattern of theirs in each.
+
+    Neurons that are not listed can be priced, bounded, and join with their patterns.
+    """
+
+    masks: Any  # [P, n K], bool
+
+    @property
+    def rows(self) -> Any:
+        """[n K, d]: a neuron predicts sums of (rows u)_+ over K rows of each sample."""
+        ...
+
+    @property
+    def patterns(self) -> Any: ...
+
+    def with_patterns(self, masks: Any, gates: Any) -> Any:
+        """The program over other patterns; ValueError if it is gated."""
+        ...
+
+
+@runtime_checkable
 class Solver(Protocol):
     """A frozen record with three pure functions; `solvers.loop` owns the loop."""
 

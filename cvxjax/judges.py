@@ -127,7 +127,7 @@ class SignConeJudge:
         """
         if self.interior is None:
             raise ValueError("want ReLU for a bound over all networks; got gated ReLU")
-        return row_space(self.X).shape[1] <= MAX_RANK
+        return every_neuron_is_covered(self.X)
 
     def network_bound(self, v: np.ndarray) -> float:
         """A rigorous upper bound of max |v^T (X u)_+| over all neurons ||u|| <= 1.
@@ -140,10 +140,8 @@ class SignConeJudge:
         Raises:
           ValueError: as `covers_every_neuron`.
         """
-        if not self.covers_every_neuron():
-            return max(neuron_bound(self.X, s * v) for s in (1, -1))
-        thin = _THIN * float(np.abs(v) @ np.linalg.norm(self.X, axis=1))
-        return max(best_neuron(self.X, s * v)[0] for s in (1, -1)) + thin
+        self.covers_every_neuron()
+        return every_neuron_bound(self.X, v)
 
     def _solve_worst(self, norms: np.ndarray, blocks: np.ndarray) -> None:
         """Replaces the largest bounds by exact ones, in place."""
@@ -165,6 +163,19 @@ class SignConeJudge:
         P, n = self.masks.shape
         size = max(1, _CHUNK_ELEMENTS // n)
         return [slice(i, min(i + size, P)) for i in range(0, P, size)]
+
+
+def every_neuron_is_covered(X: np.ndarray) -> bool:
+    """Whether `every_neuron_bound` is exact for X [n, d]: rank X <= 3."""
+    return row_space(X).shape[1] <= MAX_RANK
+
+
+def every_neuron_bound(X: np.ndarray, v: np.ndarray) -> float:
+    """A rigorous upper bound of max |v^T (X u)_+| over ||u|| <= 1, for v [n]."""
+    if not every_neuron_is_covered(X):
+        return max(neuron_bound(X, s * v) for s in (1, -1))
+    thin = _THIN * float(np.abs(v) @ np.linalg.norm(X, axis=1))
+    return max(best_neuron(X, s * v)[0] for s in (1, -1)) + thin
 
 
 def cone_distance(q: np.ndarray, signed: np.ndarray) -> float:

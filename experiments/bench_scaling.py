@@ -19,7 +19,8 @@ it costs, not what more machines would gain.
 
 Kernels are timed against two measured peaks: a GEMM of 2048 x 2048 and reading and
 writing 2^25 numbers. The limit of a kernel is the smaller of the GEMM's rate and of
-what its least traffic allows at the copy's rate (the roofline).
+what its least traffic allows at the copy's rate (the roofline); a kernel whose arrays
+stay in the cache, as the cone maps' do, may pass it.
 
 Source: Williams, Waterman & Patterson, Roofline (2009).
 """
@@ -33,7 +34,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from experiments import _launch, _style
 from experiments._peers import kernels, suites
@@ -62,6 +63,7 @@ COLUMNS = (
 )
 """Kept of the rows of `measure`."""
 
+_NOISE = 0.1  # of the exponent over devices
 _FRACTION = 0.1  # of the beta from which on zero is optimal
 
 
@@ -252,7 +254,8 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
         axis.set_xticks(counts, [str(count) for count in counts])
         axis.xaxis.set_minor_locator(NullLocator())
         if name == "devices":
-            axis.set_ylim(bottom=0.1)
+            axis.set_ylim(0.1, 10)
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.yaxis.set_minor_formatter(NullFormatter())
         if axis.get_legend_handles_labels()[0]:
@@ -332,7 +335,7 @@ def _over_devices(arrays: dict[str, np.ndarray], slope: float) -> Claim:
         "ADMM with its patterns on more devices takes less time",
         f"{listed}; devices^{slope:.2f} (virtual devices of one CPU, which share its "
         "cores; nothing is said of more machines)",
-        Verdict.REPRODUCED if slope < 0 else Verdict.NOT_REPRODUCED,
+        Verdict.REPRODUCED if slope < -_NOISE else Verdict.NOT_REPRODUCED,
     )
 
 

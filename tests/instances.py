@@ -215,8 +215,9 @@ class SolverCase(NamedTuple):
 
 
 def _of_patterns(name: str) -> bool:
-    """Two-layer programs, and those that are one of other data."""
-    return name.startswith(("two_layer", "batch_norm/before"))
+    """Programs whose blocks are neurons, whatever rows these see."""
+    pools = ("convolutional/sum_pool", "convolutional/average_pool")
+    return name.startswith(("two_layer", "batch_norm/before", *pools))
 
 
 def _losses(name: str) -> list[str]:
@@ -247,6 +248,10 @@ def _without_constraints(name: str) -> bool:
     return _of_patterns(name) and not any(x in CONSTRAINTS for x in _losses(name))
 
 
+def _with_groups(name: str) -> bool:
+    return _squared_with_groups(name) or _without_constraints(name)
+
+
 def _relu_without_constraints(name: str) -> bool:
     return not _without_cones(name) and _without_constraints(name)
 
@@ -266,7 +271,7 @@ SOLVERS: dict[str, SolverCase] = {
         leaves=("two_layer/sampled", "two_layer/all inactive"),
     ),
     "SemismoothNewton": SolverCase(cj.solvers.SemismoothNewton(tol=1e-9), _smooth),
-    "WorkingSet": SolverCase(cj.solvers.WorkingSet(tol=1e-7), _without_constraints),
+    "WorkingSet": SolverCase(cj.solvers.WorkingSet(tol=1e-7), _with_groups),
 }
 
 PAIRS = [

@@ -149,7 +149,7 @@ def neuron_bound(X: Array, v: Array, *, steps: int = STEPS) -> float:
     X, v = np.asarray(X, np.float64), np.asarray(v, np.float64)
     if not np.all(np.isfinite(v)):
         return float("inf")
-    X, v, extra = significant(X, v)
+    X, v, _, extra = significant(X, v)
     if not np.any(v > 0):
         return extra
     relaxation, adam, best = Relaxation(X, v), Adam(), np.inf
@@ -161,8 +161,12 @@ def neuron_bound(X: Array, v: Array, *, steps: int = STEPS) -> float:
     return best + extra
 
 
-def significant(X: Array, v: Array) -> tuple[Array, Array, float]:
-    """Rows that matter, in at most n coordinates, and a bound of all the others."""
+def significant(X: Array, v: Array) -> tuple[Array, Array, Array, float]:
+    """Rows that matter, in at most n coordinates, and a bound of all the others.
+
+    Returns:
+      Rows [m, k], their v [m], which they are [n] bool, and what the others add.
+    """
     sizes = np.abs(v) * np.linalg.norm(X, axis=1)
     keep = sizes > _NEGLIGIBLE * np.max(sizes, initial=0.0)
     extra = float(np.sum(np.maximum(v, 0)[~keep] * np.linalg.norm(X[~keep], axis=1)))
@@ -172,7 +176,7 @@ def significant(X: Array, v: Array) -> tuple[Array, Array, float]:
         lengths = np.linalg.norm(X, axis=1)
         X = np.asarray(np.linalg.qr(X.T, mode="r")).T
         extra += 8 * d * np.finfo(float).eps * float(np.abs(v) @ lengths)
-    return X, v, extra
+    return X, v, keep, extra
 
 
 def _ball(p: Array, Q: Array, smoothing: float) -> tuple[float, Array, Array]:

@@ -3,9 +3,9 @@
     maximise  -L*(-v)   subject to  bound(v) <= beta and bound(-v) <= beta
 
 over v with the signs of a given one, where `bound` is that of `bounds`, an upper bound
-of the price. A solver's vector meets the prices; scaling it until it meets their upper
-bounds costs more than turning it a little. The result is only a candidate: whoever uses
-it bounds its price again.
+of the price; of K rows of a sample each has its entry of v. A solver's vector meets the
+prices; scaling it until it meets their upper bounds costs more than turning it a
+little. The result is only a candidate: whoever uses it bounds its price again.
 """
 
 from __future__ import annotations
@@ -33,20 +33,22 @@ def improve_dual(
     """Moves v [n], without changing signs, where the scaled dual value rises.
 
     Args:
-      X: [n, d].
+      X: [n K, d], K rows of each sample one after another.
       y: [n].
       v: [n], of the loss's dual domain, not zero.
 
     Returns:
       [n], not scaled to feasibility.
     """
-    sizes = np.abs(v) * np.linalg.norm(X, axis=1)
+    K = len(X) // len(v)
+    sizes = np.abs(v) * np.linalg.norm(X, axis=1).reshape(-1, K).sum(axis=1)
     keep = sizes > _NEGLIGIBLE * np.max(sizes)
     if not np.any(keep):
         return v
     v = np.where(keep, v, 0)
-    rows, start, _ = significant(X[keep], v[keep])
-    sides = [Relaxation(rows, s * start) for s in (1.0, -1.0)]
+    start, of_rows = v[keep], np.repeat(v[keep], K)
+    rows, weights, matter, _ = significant(X[np.repeat(keep, K)], of_rows)
+    sides = [Relaxation(rows, s * weights) for s in (1.0, -1.0)]
     adam, shift, z = Adam(), np.zeros(len(start)), np.asarray(y, float).copy()
     best, found = -np.inf, v
     for k in range(steps):
@@ -54,7 +56,7 @@ def improve_dual(
         now = np.exp(shift) * start
         values, slopes = zip(
             *(
-                side.bound(sign * now, smoothing_at(left))
+                side.bound(sign * np.repeat(now, K)[matter], smoothing_at(left))
                 for side, sign in zip(sides, (1.0, -1.0), strict=True)
             ),
             strict=True,
@@ -72,7 +74,8 @@ def improve_dual(
         if k >= _FIXED * steps:
             width = price * (0.02 * left + 0.001)
             share = 1 / (1 + np.exp(np.clip((values[1] - values[0]) / width, -50, 50)))
-            rise = share * slopes[0].v - (1 - share) * slopes[1].v
+            of_rows[matter] = share * slopes[0].v - (1 - share) * slopes[1].v
+            rise = np.where(matter, of_rows, 0).reshape(-1, K).sum(axis=1)
             scale = beta / price
             slope = scale * (z[keep] - (z[keep] @ now) / price * rise)
             shift += adam.move("v", -slope * now, _RATE * (left + 0.01))

@@ -43,7 +43,8 @@ from cvxjax.arrangements.exact import few_patterns
 from cvxjax.arrangements.patterns import Patterns, check_data
 from cvxjax.block_program import BlockProgram
 from cvxjax.cones import make_row_cones, make_sign_cones
-from cvxjax.networks.convolutional import POOLS, Convolutional, check_kind
+from cvxjax.networks.convolutional import Convolutional, check_kind
+from cvxjax.pooled_program import SUMS, PooledProgram, make_pooled
 from cvxjax.regularisers import GroupNorm, NuclearNorm, PairNorms
 from cvxjax.solution import Scope
 
@@ -51,9 +52,9 @@ Array = jax.Array
 
 
 class ConvolutionalProgram(BlockProgram, kw_only=True):
-    """One of the programs above.
+    """One of the programs above; `PooledProgram` for sums and averages.
 
-    Parameters are [2, P, h] for the pools, v first; [1, 1, K h] for linear, z_1 to z_K;
+    Parameters are [2, P, h] for max_pool, v first; [1, 1, K h] for linear, z_1 to z_K;
     [1, G, 2] for circular; [2, P, 2 G] for circular_relu. G = d // 2 + 1.
     """
 
@@ -66,7 +67,7 @@ class ConvolutionalProgram(BlockProgram, kw_only=True):
     def recover(self, w: Array) -> dict[str, Any]:
         """Variables of a network with the same predictions and the same objective.
 
-        Pools: every non-zero block is a filter. linear: one filter for each singular
+        max_pool: every non-zero block is a filter. linear: one filter for each singular
         value. circular: one filter. circular_relu: every non-zero block, its filter of
         unit length.
 
@@ -78,7 +79,7 @@ class ConvolutionalProgram(BlockProgram, kw_only=True):
             raise ValueError(
                 f"want params {list(self.shape)}; got {list(blocks.shape)}"
             )
-        if self.kind in POOLS:
+        if self.kind == "max_pool":
             return recovery.two_layer_variables(*recovery.neurons(blocks))
         if self.kind == "linear":
             return _linear(blocks[0, 0].reshape(self.regulariser.shape))
@@ -95,7 +96,7 @@ def make_convolutional(
     beta: float,
     kind: str,
     patterns: Patterns | None = None,
-) -> ConvolutionalProgram:
+) -> ConvolutionalProgram | PooledProgram:
     """Validates the data and builds the program; the loss is squared.
 
     Args:
@@ -122,9 +123,9 @@ def make_convolutional(
     beta = check_beta(beta)
     if kind in ("linear", "circular") and patterns is not None:
         raise ValueError(f"want no patterns for kind {kind!r}, which has no ReLU")
+    if kind in SUMS:
+        return make_pooled(rows.reshape(shape), labels, beta, kind, patterns)
     make = {
-        "sum_pool": _sum_pool,
-        "average_pool": _average_pool,
         "max_pool": _max_pool,
         "linear": _linear_parts,
         "circular": _circular_parts,
@@ -143,31 +144,6 @@ def make_convolutional(
         kind=kind,
         **parts,
     )
-
-
-def _sum_pool(
-    rows: np.ndarray, shape: tuple[int, ...], patterns: Patterns | None
-) -> dict[str, Any]:
-    patterns = few_patterns(rows, patterns)
-    masks, gates = check_patterns(patterns, rows)
-    cones, kept = make_sign_cones(rows, masks, gates)
-    check_interiors(kept)
-    active = masks[kept].reshape(-1, *shape[:2])
-    patches = rows.reshape(shape)
-    features = np.einsum("pnk,nkh->pnh", active.astype(rows.dtype), patches)
-    return {
-        "features": features,
-        "regulariser": GroupNorm(),
-        "cones": cones,
-        "scope": patterns.scope,
-    }
-
-
-def _average_pool(
-    rows: np.ndarray, shape: tuple[int, ...], patterns: Patterns | None
-) -> dict[str, Any]:
-    parts = _sum_pool(rows, shape, patterns)
-    return parts | {"features": parts["features"] / shape[1]}
 
 
 def _max_pool(

@@ -59,6 +59,11 @@ class TwoLayerProgram(RegularisedProgram, kw_only=True):
         return (self.signs.shape[0], self.masks.shape[0], self.X.shape[1])
 
     @property
+    def rows(self) -> Array:
+        """X: what neurons see, [n, d]."""
+        return self.X
+
+    @property
     def patterns(self) -> Patterns:
         return Patterns(masks=self.masks, gates=self.gates, scope=self.scope)
 
@@ -94,11 +99,7 @@ class TwoLayerProgram(RegularisedProgram, kw_only=True):
         """
         P = self.masks.shape[0]
         pattern, sign = blocks % P, jnp.where(blocks < P, 1, -1)
-        cones = self.cones
-        if cones is not None:
-            cones = cones.replace(
-                masks=cones.masks[pattern], interior=cones.interior[pattern]
-            )
+        cones = None if self.cones is None else self.cones.select(pattern)
         return self.replace(
             masks=self.masks[pattern],
             gates=self.gates[pattern],

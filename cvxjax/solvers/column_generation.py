@@ -2,10 +2,11 @@
 
 Solves the program over few patterns, prices single neurons with the dual vector v,
 
-    N(v) = max over ||u|| <= 1 of |v^T (X u)_+|,
+    N(v) = max over ||u|| <= 1 of |v^T f(u)|,   f(u)_s = sum_k (x_sk^T u)_+
 
-and adds the patterns of neurons above beta, until N(v) <= beta up to the tolerance.
-Where the price is exact (rank X <= 3, or every pattern listed) that proves a global
+over the rows x_sk of sample s, the one sample itself where layers are fully connected
+and its K patches where filters are pooled. It adds the patterns of neurons above beta,
+until N(v) <= beta up to the tolerance. Where the price is exact (rank <= 3, or every pattern listed) that proves a global
 optimum over networks; else the search finds no neuron that improves.
 
 Source: Bach, Breaking the Curse of Dimensionality with Convex Neural Networks (2017),
@@ -21,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from cvxjax.interfaces import NeuronProgram
 from cvxjax.pricing.oracle import Oracle, Price
 from cvxjax.solution import History, Scope, Solution, Status
 from cvxjax.solvers import loop
@@ -60,8 +62,8 @@ class ColumnGeneration(struct.PyTreeNode, kw_only=True):
     seed: int = struct.field(pytree_node=False, default=0)
 
     def refuse(self, program: Any) -> str | None:
-        if not hasattr(program, "with_patterns"):
-            return "the program has no with_patterns"
+        if not isinstance(program, NeuronProgram):
+            return "its blocks are no neurons (the program has no rows)"
         if program.cones is None:
             return "it is gated, and gates stay as they are given"
         if program.loss.constraint is not None:
@@ -73,8 +75,9 @@ class ColumnGeneration(struct.PyTreeNode, kw_only=True):
         tol = loop.default_tol(program.X.dtype) if self.tol is None else self.tol
         tol, beta = float(tol), float(program.beta)
         inner = _default_inner(program) if self.inner is None else self.inner
+        repeats = len(program.rows) // len(program.y)
         oracle = Oracle(
-            np.asarray(program.X),
+            np.asarray(program.rows),
             np.asarray(program.masks),
             complete=program.scope is Scope.EXHAUSTIVE,
             starts=self.starts,
@@ -92,10 +95,11 @@ class ColumnGeneration(struct.PyTreeNode, kw_only=True):
             pool.take(restricted, solution)
             v = np.asarray(solution.dual, np.float64)
             floor = beta * (1 + tol / 10)
-            price = oracle.price(v, floor, pool.points())
+            of_rows = np.repeat(v, repeats)
+            price = oracle.price(of_rows, floor, pool.points())
             near = rounds.gap_at(v, pool.objective, price.value)
             if near <= tol:  # the price once more: proven, or from other starts
-                price = oracle.price(v, floor, pool.points(), prove=True)
+                price = oracle.price(of_rows, floor, pool.points(), prove=True)
             gap = rounds.add(v, pool.objective, price, oracle.exact)
             if report is not None:
                 report(rounds.count, *rounds.last)

@@ -1,7 +1,7 @@
-"""Blocks of a two-layer program in NumPy: their maps, cones, and projections onto them.
+"""Blocks of a program over sign cones in NumPy: maps, cones, projections onto them.
 
-The block b has predictions F_b w_b, F_b = +-D X, and the cone A_b w_b >= 0 with unit
-rows. The projection onto the cone lies on a face {w : A_T w = 0}, and as long as the
+The block b has predictions F_b w_b, F_b = +-D X or a given matrix, and the cone
+A_b w_b >= 0 with unit rows. The projection onto the cone lies on a face {w : A_T w = 0}, and as long as the
 face T stays the same, the projection is the linear map N N^T onto it.
 """
 
@@ -30,14 +30,19 @@ class Face(NamedTuple):
     solve: np.ndarray  # [m, d]: mu_T = solve x
 
 
+def make_blocks(program: Any) -> Blocks:
+    """The blocks of a program that has them by X and masks, or by matrices."""
+    return GivenBlocks(program) if hasattr(program, "features") else Blocks(program)
+
+
 class Blocks:
-    """Every block of one program, numbered as its flattened [2 P]."""
+    """Every block of one two-layer program, numbered as its flattened [2 P]."""
 
     def __init__(self, program: Any) -> None:
         self.X, self.masks = np.asarray(program.X), np.asarray(program.masks)
         self.signs = np.broadcast_to(program.signs, program.shape[:2]).ravel()
         self.pattern = np.arange(len(self.signs)) % len(self.masks)
-        cones, d = program.cones, self.X.shape[1]
+        cones, d = program.cones, program.shape[-1]
         rows = np.zeros((0, d)) if cones is None else np.asarray(cones.rows)
         self.live = np.flatnonzero(np.any(rows != 0, axis=1))
         self.rows, self.sides = rows[self.live], self.masks[:, self.live]
@@ -101,6 +106,30 @@ class Blocks:
                 rows = rows[_support(signed, x / size)]
             face = _face(self.rows[rows] * sign[rows, None], rows)
         return 0 * x, np.zeros(len(sign))
+
+
+class GivenBlocks(Blocks):
+    """Every block of a program of matrices F_p, `BlockProgram`."""
+
+    def __init__(self, program: Any) -> None:
+        super().__init__(program)
+        self.matrices = np.asarray(program.features)
+
+    def features(self, blocks: np.ndarray, bases: list[np.ndarray]) -> np.ndarray:
+        pairs = zip(blocks, bases, strict=True)
+        return np.hstack(
+            [self.signs[b] * (self.matrices[self.pattern[b]] @ N) for b, N in pairs]
+        )
+
+    def predict(self, blocks: np.ndarray, w: np.ndarray) -> np.ndarray:
+        both = np.zeros((len(self.masks), w.shape[1]))
+        np.add.at(both, self.pattern[blocks], self.signs[blocks, None] * w)
+        (used,) = np.nonzero(np.any(both != 0, axis=1))
+        return np.einsum("knd,kd->n", self.matrices[used], both[used], optimize=True)
+
+    def adjoint(self, v: np.ndarray) -> np.ndarray:
+        moved = v @ self.matrices
+        return self.signs[:, None] * moved[self.pattern]
 
 
 def _support(rows: np.ndarray, x: np.ndarray) -> np.ndarray:

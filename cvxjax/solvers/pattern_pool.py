@@ -159,13 +159,15 @@ def _vertex(program: Any, params: np.ndarray) -> np.ndarray:
     Minimises sum a_b ||w_b|| over a >= 0 with sum a_b F_b w_b = F w: a vertex has at
     most n blocks. Returns `params` where there is nothing to gain or the solve fails.
     """
-    X, masks = np.asarray(program.X), np.asarray(program.masks)
+    rows, masks = np.asarray(program.rows), np.asarray(program.masks)
+    n = len(program.y)
     norms = np.linalg.norm(params, axis=-1)
     sign, index = np.nonzero(norms)
-    if len(sign) <= len(X) // 2:
+    if len(sign) <= n // 2:
         return params
     lengths = norms[sign, index]
-    fits = np.where(masks[index], params[sign, index] @ X.T, 0)
+    fits = np.where(masks[index], params[sign, index] @ rows.T, 0)
+    fits = fits.reshape(len(sign), n, -1).sum(axis=2)
     fits = (1 - 2 * sign)[:, None] * fits / lengths[:, None]
     size = np.max(lengths)
     result = linprog(

@@ -95,7 +95,7 @@ class Prices:
         count, size = len(chosen), padded(len(chosen))
         place = np.zeros(size, int)
         place[:count] = chosen
-        start = np.zeros((size, len(self.y)))
+        start = np.zeros((size, self.program.cones.num_rows))
         start[:count, self.blocks.live] = self.multipliers[chosen]
         norms, mu = _approached(
             self.program, jnp.asarray(place), jnp.asarray(v), jnp.asarray(start)

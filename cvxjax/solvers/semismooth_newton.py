@@ -35,7 +35,7 @@ from cvxjax.interfaces import HostSolver
 from cvxjax.solution import History, Solution, Status
 from cvxjax.solvers import loop
 from cvxjax.solvers.column_generation import ColumnGeneration
-from cvxjax.solvers.faces import Blocks
+from cvxjax.solvers.faces import make_blocks
 from cvxjax.solvers.prices import Prices
 
 Array = jax.Array
@@ -143,7 +143,7 @@ class _Rounds:
     def __init__(self, program: Any, tol: float) -> None:
         self.program, self.loss, self.tol = program, program.loss, tol
         self.y, self.beta = np.asarray(program.y), float(program.beta)
-        self.blocks = blocks = Blocks(program)
+        self.blocks = blocks = make_blocks(program)
         self.prices = Prices(program, blocks, tol)
         self.w = np.zeros((len(blocks.signs), program.shape[-1]))
         self.z = np.zeros_like(self.y)
@@ -292,7 +292,7 @@ class _Rounds:
         dual, given = self.prices.best
         multipliers = None
         if program.cones is not None:
-            full = np.zeros((len(self.w), len(self.y)))
+            full = np.zeros((len(self.w), program.cones.num_rows))
             full[:, self.blocks.live] = given
             full = full / np.asarray(program.cones.lengths)
             multipliers = jnp.asarray(full.reshape(*program.shape[:2], -1))

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from cvxjax.regularisers import group_norms
+from cvxjax.regularisers import GroupNorm, group_norms
 from cvxjax.solution import History, Solution, Status
 from cvxjax.solvers import loop
 from cvxjax.solvers.admm import Admm
@@ -57,6 +57,8 @@ class WorkingSet(struct.PyTreeNode, kw_only=True):
     def refuse(self, program: Any) -> str | None:
         if not hasattr(program, "select"):
             return "the program has no select"
+        if not isinstance(program.regulariser, GroupNorm):
+            return "its regulariser is no group norm"
         if program.loss.constraint is not None:
             return f"few blocks may not meet the constraint of {program.loss.name}"
         return None if self.inner is None else self.inner.refuse(program)
@@ -119,7 +121,7 @@ class _Rounds:
         self.params, self.objective = start, float(program.objective(start))
         self.multipliers = None
         if program.cones is not None:
-            shape = (*program.shape[:2], len(y))
+            shape = (*program.shape[:2], program.cones.num_rows)
             self.multipliers = jnp.zeros(shape, y.dtype)
         self.best = 0 * y, self.multipliers
         self.bound = -float(program.loss.conjugate(0 * y, y))
@@ -152,8 +154,8 @@ class _Rounds:
             self.objective = float(solution.objective)
         if self.multipliers is not None:
             flat = self.multipliers.reshape(self.size, -1)
-            scaled = solution.multipliers[0] * self.program.cones.lengths[None]
-            flat = flat.at[place[:count]].set(scaled[:count])
+            scaled = part.cones.scaled(solution.multipliers)
+            flat = flat.at[place[:count]].set(scaled[0, :count])
             self.multipliers = flat.reshape(self.multipliers.shape)
         return solution
 
@@ -188,7 +190,7 @@ class _Rounds:
         program, dtype = self.program, self.params.dtype
         dual, multipliers = self.best
         if multipliers is not None:
-            multipliers = multipliers / program.cones.lengths[None, None]
+            multipliers = program.cones.unscaled(multipliers)
         return Solution(
             params=self.params,
             dual=dual,

@@ -121,16 +121,66 @@ def test_refusals():
         make("sum_pool", large, np.ones(40))
 
 
-def test_no_bound_over_other_patterns():
-    program = make(
-        "sum_pool",
-        patterns=cj.arrangements.sample_patterns(
-            jax.random.key(0), cj.arrangements.stack_patches(PATCHES), num=5
-        ),
-    )
+def of_few_patterns(kind, patches=PATCHES, num=5):
+    """A program over some sampled patterns, and that over all of them."""
+    rows = cj.arrangements.stack_patches(patches)
+    y = np.random.default_rng(6).standard_normal(len(patches))
+    some = cj.arrangements.sample_patterns(jax.random.key(0), rows, num=num)
+    every = cj.arrangements.enumerate_patterns(rows)
+    return [make(kind, patches, y, patterns=p) for p in (some, every)]
+
+
+@pytest.mark.parametrize("kind", ["sum_pool", "average_pool"])
+@pytest.mark.parametrize("h", [2, 3, 4])
+def test_filters_of_other_patterns_are_found_and_bounded(kind, h):
+    """Exact prices of filters up to three weights, a search and a relaxation above."""
+    patches = np.random.default_rng(h).standard_normal((5, 2, h))
+    few, full = of_few_patterns(kind, patches)
+    optimum = instances.REFERENCES["convolutional"].optimum(full)
+    assert cj.solve(few).objective > optimum * (1 + 1e-3)
+    solution = cj.solve(few, cj.solvers.ColumnGeneration(tol=1e-7)).check()
+    assert_allclose(solution.objective, optimum, rtol=1e-6)
+    certificate = cj.certify(few, solution, scope=cj.Scope.GLOBAL_BOUND)
+    assert certificate.dual <= optimum * (1 + 1e-8)
+    exact = h <= 3
+    assert (certificate.scope is cj.Scope.EXHAUSTIVE) == exact
+    assert certificate.gap <= (1e-6 if exact else 0.1)
+    grown = few.with_patterns(solution.patterns.masks, solution.patterns.gates)
+    z = few.network().apply(few.recover(solution.params), patches)
+    assert_allclose(z, grown.forward(solution.params), atol=1e-12)
+
+
+def test_the_bound_over_filters_is_above_every_one():
+    few, _ = of_few_patterns("average_pool", PATCHES)
+    v = np.random.default_rng(1).standard_normal(len(LABELS))
+    angles = np.linspace(0, 2 * np.pi, 20_000)
+    filters = np.stack([np.cos(angles), np.sin(angles)])
+    values = np.maximum(PATCHES @ filters, 0).mean(axis=1).T @ v
+    bound = few.judge().network_bound(v)
+    assert_allclose(bound, np.max(np.abs(values)), rtol=1e-4)
+    assert bound >= np.max(np.abs(values))
+
+
+def test_no_bound_over_other_patterns_of_max_pool():
+    rows = cj.arrangements.max_pool_rows(PATCHES)
+    patterns = cj.arrangements.sample_patterns(jax.random.key(0), rows, num=5)
+    program = make("max_pool", patterns=patterns)
     solution = cj.solve(program)
     with pytest.raises(ValueError, match="no bound over the networks of other"):
         cj.certify(program, solution, scope=cj.Scope.GLOBAL_BOUND)
+    with pytest.raises(ValueError, match="its blocks are no neurons"):
+        cj.solve(program, cj.solvers.ColumnGeneration())
+
+
+def test_many_patterns_are_solved_by_default():
+    """Over a thousand blocks, which a working set takes on."""
+    patches = np.random.default_rng(2).standard_normal((6, 4, 4))
+    rows = cj.arrangements.stack_patches(patches)
+    gates = np.random.default_rng(3).standard_normal((2_500, 4))
+    patterns = cj.arrangements.from_gates(rows, gates)
+    program = make("sum_pool", patches, np.arange(6.0), 0.01, patterns=patterns)
+    assert np.prod(program.shape[:2]) > 1_000
+    assert cj.certify(program, cj.solve(program).check()).gap <= 1e-7
 
 
 @pytest.mark.parametrize("seed", range(3, 8))
