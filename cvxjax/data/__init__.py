@@ -1,8 +1,8 @@
 """Data sets: drawn here, bundled with a dependency, given as files or downloaded.
 
-Every loader returns float64 NumPy arrays.
+Every loader returns float64 NumPy arrays, but those of images return bytes.
 """
 
-from cvxjax.data import download, signals, synthetic, tables
+from cvxjax.data import download, images, signals, synthetic, tables
 
-__all__ = ["download", "signals", "synthetic", "tables"]
+__all__ = ["download", "images", "signals", "synthetic", "tables"]
