@@ -24,7 +24,7 @@ from cvxjax.arguments import check_interiors, check_patterns
 from cvxjax.arrangements.exact import few_patterns
 from cvxjax.arrangements.patterns import Patterns
 from cvxjax.block_program import BlockProgram
-from cvxjax.cones import SignCones, make_sign_cones
+from cvxjax.cones import make_sign_cones
 from cvxjax.networks.convolutional import Convolutional
 from cvxjax.pooled_judge import PooledJudge
 from cvxjax.regularisers import GroupNorm

@@ -6,8 +6,9 @@ Solves the program over few patterns, prices single neurons with the dual vector
 
 over the rows x_sk of sample s, the one sample itself where layers are fully connected
 and its K patches where filters are pooled. It adds the patterns of neurons above beta,
-until N(v) <= beta up to the tolerance. Where the price is exact (rank <= 3, or every pattern listed) that proves a global
-optimum over networks; else the search finds no neuron that improves.
+until N(v) <= beta up to the tolerance. Where the price is exact (rank <= 3, or every
+pattern listed) that proves a global optimum over networks; else the search finds no
+neuron that improves.
 
 Source: Bach, Breaking the Curse of Dimensionality with Convex Neural Networks (2017),
 for one neuron at a time; working sets of patterns and their prices are ours.

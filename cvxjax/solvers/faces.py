@@ -1,8 +1,9 @@
 """Blocks of a program over sign cones in NumPy: maps, cones, projections onto them.
 
 The block b has predictions F_b w_b, F_b = +-D X or a given matrix, and the cone
-A_b w_b >= 0 with unit rows. The projection onto the cone lies on a face {w : A_T w = 0}, and as long as the
-face T stays the same, the projection is the linear map N N^T onto it.
+A_b w_b >= 0 with unit rows. The projection onto the cone lies on a face
+{w : A_T w = 0}, and as long as the face T stays the same, the projection is the linear
+map N N^T onto it.
 """
 
 from __future__ import annotations
