@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import nnls
 
+_FEASIBLE = 1e-12  # A u of a unit vector above minus this counts as >= 0
+_ATTEMPTS = 100  # rounds of rows that join one projection
 _ON = 1e-9  # |x^T u| of unit vectors that counts as zero
 
 
@@ -54,17 +56,17 @@ def polish(
     """
     weights = v * rows.lengths
     mask, best = mask | ~rows.live, None
+    near = np.zeros(0, int)
     for _ in range(crossings + 1):
-        signed = np.where(mask[:, None], rows.unit, -rows.unit)
+        signs = np.where(mask, 1.0, -1.0)
         q = np.where(mask, weights, 0) @ rows.unit
         size = np.linalg.norm(q)
         if size == 0:
             return best
-        try:
-            mu, _ = nnls(signed.T, -q / size)
-        except RuntimeError:  # no convergence
+        found = _project(rows.unit, signs, q / size, near)
+        if found is None:
             return best
-        point = q / size + signed.T @ mu
+        point, mu, near = found
         value = size * np.linalg.norm(point)
         if value <= _ON * size or (best is not None and value <= best.value):
             return best
@@ -78,6 +80,33 @@ def polish(
         mask = mask.copy()
         mask[i] = ~mask[i]
     return best
+
+
+def _project(
+    unit: np.ndarray, signs: np.ndarray, q: np.ndarray, near: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """The point nearest to q [d] of {u : signs (unit u) >= 0}, mu [n], and rows used.
+
+    NNLS on the rows `near`, to which violated ones are added until none is left; None
+    without convergence.
+    """
+    n, d = unit.shape
+    mu, used = np.zeros(n), near
+    for _ in range(_ATTEMPTS):
+        part = signs[used, None] * unit[used]
+        try:
+            mu[used] = nnls(part.T, -q)[0] if len(used) else 0
+        except RuntimeError:
+            return None
+        point = q + mu[used] @ part
+        slacks = signs * (unit @ point)
+        slacks[used] = 0
+        short = np.flatnonzero(slacks < -_FEASIBLE)
+        if len(short) == 0:
+            return point, mu, used[mu[used] > 0]
+        worst = short[np.argsort(slacks[short])[: 2 * d]]
+        used = np.concatenate([used, worst])
+    return None
 
 
 def cells_at(rows: Rows, neuron: Neuron) -> tuple[np.ndarray, np.ndarray]:

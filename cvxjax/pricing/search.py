@@ -17,6 +17,7 @@ Array = jax.Array
 
 _STEPS = 80
 _WIDTH = 0.5  # of the first smoothing, in units of a row's typical product
+_CHUNK_ELEMENTS = 1 << 19
 _TINY = 1e-30
 
 
@@ -37,6 +38,17 @@ def climb(rows: Array, weights: Array, starts: Array) -> tuple[Array, Array]:
       The best point met on each way [S, d], unit, and its value [S].
     """
     n, d = rows.shape
+    size = max(1, min(len(starts), _CHUNK_ELEMENTS // n))  # of a chunk, in the cache
+    chunks = -(-len(starts) // size)
+    padded = jnp.pad(starts, ((0, chunks * size - len(starts)), (0, 0)), mode="edge")
+    parts = padded.reshape(chunks, size, d)
+    points, values = jax.lax.map(lambda part: _climb(rows, weights, part), parts)
+    return points.reshape(-1, d)[: len(starts)], values.ravel()[: len(starts)]
+
+
+def _climb(rows: Array, weights: Array, starts: Array) -> tuple[Array, Array]:
+    """`climb` from a few starts."""
+    d = rows.shape[1]
     falls = weights < 0
     typical = 1 / jnp.sqrt(jnp.asarray(d, rows.dtype))
 

@@ -17,19 +17,20 @@ for one neuron at a time; working sets of patterns and their prices are ours.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from cvxjax.interfaces import NeuronProgram
+from cvxjax.interfaces import HostSolver, NeuronProgram
 from cvxjax.pricing.oracle import Oracle, Price
 from cvxjax.solution import History, Scope, Solution, Status
 from cvxjax.solvers import loop
 from cvxjax.solvers.admm import Admm
 from cvxjax.solvers.interior_point import InteriorPoint
 from cvxjax.solvers.pattern_pool import PatternPool
+from cvxjax.solvers.semismooth_newton import SemismoothNewton
 
 Report = Callable[[int, float, float, float], None]
 
@@ -51,7 +52,8 @@ class ColumnGeneration(struct.PyTreeNode, kw_only=True):
       tol: relative duality gap; default 1e-8 in float64, 1e-4 in float32.
       max_iters: rounds, static.
       inner: solver of the restricted programs, whose tolerance is set here; default
-        InteriorPoint where it fits, else Admm.
+        SemismoothNewton where it fits, which starts warm, else Admm. Where it does not
+        converge, InteriorPoint or Admm of a smaller penalty takes a second try.
       starts: points from which each search climbs, static.
       seed: of the starts, static.
     """
@@ -61,6 +63,7 @@ class ColumnGeneration(struct.PyTreeNode, kw_only=True):
     inner: Any = None
     starts: int = struct.field(pytree_node=False, default=512)
     seed: int = struct.field(pytree_node=False, default=0)
+    leaves_patterns: ClassVar[bool] = True  # of the program, for better ones
 
     def refuse(self, program: Any) -> str | None:
         if not isinstance(program, NeuronProgram):
@@ -118,19 +121,24 @@ class ColumnGeneration(struct.PyTreeNode, kw_only=True):
 
 
 def _default_inner(program: Any) -> Any:
-    """InteriorPoint where it fits, else Admm."""
-    precise = InteriorPoint()
-    return precise if precise.refuse(program) is None else Admm()
+    """SemismoothNewton where it fits, else Admm."""
+    newton = SemismoothNewton()
+    return newton if newton.refuse(program) is None else Admm()
 
 
 def _solve(inner: Any, program: Any, first: Any) -> Solution:
-    """The inner solver's solution; ADMM may take a second try, of smaller penalty."""
-    solution = loop.run_on_host(inner, program, first)
-    if int(solution.status) != Status.CONVERGED and isinstance(inner, Admm):
+    """The inner solver's solution, or that of a second try where it is better."""
+    if isinstance(inner, HostSolver):
+        solution = inner.run(program, first, None)
+    else:
+        solution = loop.run_on_host(inner, program, first)
+    other = InteriorPoint(tol=inner.tol)
+    if isinstance(inner, Admm):
         other = inner.replace(rho=0.2 * inner.rho)
-        second = loop.run_on_host(other, program)
-        solution = min(solution, second, key=lambda s: float(s.gap))
-    return solution
+    if int(solution.status) == Status.CONVERGED or other.refuse(program) is not None:
+        return solution
+    second = loop.run_on_host(other, program)
+    return min(solution, second, key=lambda s: float(s.gap))
 
 
 class _Rounds:

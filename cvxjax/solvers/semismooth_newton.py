@@ -34,7 +34,6 @@ from scipy.linalg import cho_factor, cho_solve
 from cvxjax.interfaces import HostSolver
 from cvxjax.solution import History, Solution, Status
 from cvxjax.solvers import loop
-from cvxjax.solvers.column_generation import ColumnGeneration
 from cvxjax.solvers.faces import make_blocks
 from cvxjax.solvers.prices import Prices
 
@@ -83,8 +82,8 @@ class SemismoothNewton(struct.PyTreeNode, kw_only=True):
             return f"the loss is {loss.name} ({name} takes smooth ones)"
         if program.X.dtype != jnp.float64:
             return f"the data are {program.X.dtype} ({name} takes float64)"
-        if isinstance(self.inner, ColumnGeneration):
-            return "ColumnGeneration, its inner solver, leaves the program's patterns"
+        if getattr(self.inner, "leaves_patterns", False):
+            return "its inner solver leaves the program's patterns"
         return None if self.inner is None else self.inner.refuse(program)
 
     def run(self, program: Any, start: Any, report: Report | None) -> Solution:
