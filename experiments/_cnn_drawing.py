@@ -28,8 +28,8 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
         figure,
         f"{_images.source(str(arrays['data']))}, {names}, {n} training and "
         f"{arrays['num_test']} test images, {K} patches of {h} numbers, average "
-        f"pooling, squared loss, beta = {arrays['beta']:g}. Column generation: certified gap "
-        f"{arrays['grown_gap']:.0e} over the patterns that it ends with (scope: "
+        f"pooling, squared loss, beta = {arrays['beta']:g}. Column generation: "
+        f"certified gap {arrays['grown_gap']:.0e} over the patterns at its end (scope: "
         f"sampled; no search finds a filter that improves); lower bound "
         f"{arrays['grown'] * (1 - arrays['grown_gap']):.3f}{bound}. SGD: "
         f"{arrays['num_neurons']} filters, momentum, {len(arrays['sgd'])} starts that "
@@ -83,7 +83,7 @@ def _plot_objectives(axis: Any, arrays: dict[str, np.ndarray]) -> None:
     )
     axis.set(xscale="log", yscale="log", xlabel="seconds", ylabel="objective")
     axis.set_title("(a) Training objective")
-    axis.set_ylim(top=6 * arrays["zero"])  # room for the legend
+    axis.set_ylim(top=3 * arrays["zero"])  # room for the legend
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.yaxis.set_minor_formatter(NullFormatter())
@@ -100,7 +100,7 @@ def _plot_accuracies(axis: Any, arrays: dict[str, np.ndarray]) -> None:
         value = arrays[f"{name}_accuracy"][1]
         axis.plot(seconds, value, marker, ms=8, color=_style.COLORS[role])
         axis.axhline(value, color=_style.COLORS[role], ls="--", lw=1)
-    lowest = np.floor(10 * arrays["sgd_accuracy"][:, -1].min() - 0.5) / 10
+    lowest = np.floor(20 * arrays["sgd_accuracy"][:, -1].min() - 0.5) / 20
     axis.set(xscale="log", xlabel="seconds", ylabel="test accuracy", ylim=(lowest, 1.0))
     axis.set_title("(b) Test accuracy")
 

@@ -1,0 +1,64 @@
+"""The convolutional experiment: its data, numbers of the certificate, verdicts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from experiments import _images
+from experiments import cifar_cnn_binary as experiment
+from experiments._record import Verdict
+
+CONFIG = experiment.Config.smoke()
+
+
+@pytest.fixture(scope="module")
+def arrays() -> dict[str, np.ndarray]:
+    return experiment.run(CONFIG)
+
+
+def test_images_of_two_classes_are_split_and_normalised():
+    split = _images.load("digits", "", 50, (3, 8))
+    assert split.train.shape == (50, 8, 8, 1) and split.names == ("3", "8")
+    assert len(split.test) + 50 == 183 + 174  # all of scikit-learn's threes and eights
+    assert set(split.train_labels) == set(split.test_labels) == {0, 1}
+    np.testing.assert_allclose(split.train.mean(), 0, atol=1e-12)
+    np.testing.assert_allclose(split.train.std(), 1, rtol=1e-12)
+    with pytest.raises(ValueError, match="training images; got 0"):
+        _images.load("digits", "", 0, (3, 8))
+
+
+def test_tiles_are_apart_and_scaled():
+    pictures = np.asarray([1.0, -2.0, 0.0])[:, None, None, None] * np.ones((1, 2, 2, 1))
+    canvas = _images.tiles(pictures, columns=2)
+    assert canvas.shape == (5, 5, 3)
+    assert canvas[0, 0, 0] == 1 and canvas[0, 3, 0] == 0 and canvas[3, 0, 0] == 0.5
+    assert np.all(canvas[2] == 1) and np.all(canvas[:, 2] == 1)
+
+
+def test_column_generation_is_certified_and_below_random_filters(arrays):
+    assert arrays["grown_gap"] <= CONFIG.tol and arrays["sampled_gap"] <= CONFIG.tol
+    assert arrays["grown"] < arrays["sampled"] < arrays["zero"]
+    np.testing.assert_allclose(arrays["grown_network"], arrays["grown"], rtol=1e-9)
+    np.testing.assert_allclose(arrays["cvxpy"], arrays["sampled"], rtol=1e-3)
+
+
+def test_verdicts_follow_the_numbers(arrays):
+    grown = float(arrays["grown"])
+    above = arrays | {"sgd": grown * np.asarray([[9.0, 1.1], [9.0, 1.2]])}
+    below = arrays | {"sgd": grown * np.asarray([[9.0, 0.9], [9.0, 1.2]])}
+    far = arrays | {"sgd": 10 * grown * np.ones((2, 2))}
+    verdicts = [experiment.claims(x)[0].verdict for x in (above, below, far)]
+    lost = bool(np.any(1.1 * grown < arrays["sampled"]))
+    assert verdicts[0] is (Verdict.CORRECTED if lost else Verdict.REPRODUCED)
+    assert verdicts[1:] == [Verdict.NOT_REPRODUCED, Verdict.REPRODUCED]
+    assert len(experiment.claims(arrays | {"cvxpy_seconds": np.asarray(np.nan)})) == 4
+    bounded = experiment.claims(arrays | {"every_bound": np.asarray(grown / 2)})[-1]
+    assert bounded.verdict is Verdict.UNCHECKABLE and "50% below" in bounded.measured
+
+
+def test_figure(arrays):
+    figure = experiment.plot(arrays)
+    titles = [axis.get_title() for axis in figure.axes]
+    assert [title[:3] for title in titles] == ["(a)", "(b)", "(c)"]
+    assert "sampled" in figure.get_supxlabel()
