@@ -1,4 +1,4 @@
-"""Two-layer networks with normalisation before or after the ReLU, scalar output.
+"""Two-layer networks with normalisation before or after the ReLU.
 
 With C v = v - mean(v) if `centre`, else v, and
 
@@ -24,10 +24,11 @@ ORDERS = ("before", "after")
 
 
 class BatchNorm(nn.Module):
-    """The network above, from [n, d] to [n].
+    """The network above, from [n, d] to [n], or to [n, c] with `num_outputs`.
 
     Parameters: `first/kernel` [d, m], columns u_j, whose lengths do not matter; `scale`
-    [m], g; with `shift`, `shift` [m], a; `second/kernel` [m, 1], b.
+    [m], g; with `shift`, `shift` [m], a; `second/kernel` [m, 1] or [m, c],
+    b.
 
     Statistics of the samples of training are in the collection `batch_stats`: `mean`
     [m], zero unless `centre`, `norm` [m] and `root` [], sqrt(n). With `batch=True`
@@ -41,6 +42,7 @@ class BatchNorm(nn.Module):
     num_neurons: int | None = None
     batch: bool = False
     init_scale: float = 1.0
+    num_outputs: int | None = None
 
     @nn.compact
     def __call__(self, X: Array) -> Array:
@@ -51,7 +53,9 @@ class BatchNorm(nn.Module):
             hidden = nn.relu(self._normalised(hidden))
         else:
             hidden = self._normalised(nn.relu(hidden))
-        return dense(hidden, 1, "second", self.init_scale * root(1, m))[..., 0]
+        std, several = self.init_scale * root(1, m), self.num_outputs is not None
+        result = dense(hidden, self.num_outputs or 1, "second", std)
+        return result if several else result[..., 0]
 
     def _normalised(self, hidden: Array) -> Array:
         m, dtype = hidden.shape[1], hidden.dtype

@@ -3,6 +3,7 @@
 from cvxjax.programs.batch_norm import (
     NormAfterProgram,
     NormBeforeProgram,
+    NormBeforeVectorProgram,
     make_batch_norm,
     orthogonal_optimum,
     whitened,
@@ -30,6 +31,7 @@ __all__ = [
     "GatedVectorProgram",
     "NormAfterProgram",
     "NormBeforeProgram",
+    "NormBeforeVectorProgram",
     "TwoLayerProgram",
     "VectorOutputProgram",
     "make_batch_norm",

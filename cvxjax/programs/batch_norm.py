@@ -1,4 +1,4 @@
-"""Two-layer networks with normalisation, before or after the ReLU, scalar output.
+"""Two-layer networks with normalisation, before or after the ReLU.
 
 The networks are `networks.BatchNorm`; their penalty is half the squares of scales,
 shifts and output weights (first-layer weights have no scale of their own).
@@ -7,9 +7,11 @@ Before the ReLU, with C X = U S V^T (compact) and U' = [U, 1 / sqrt(n)], the pro
 the two-layer one of `programs.two_layer` for the data U', over the patterns of U':
 
     minimise  1/2 ||sum_i D_i U' (v_i - w_i) - y||^2 + beta sum_i (||v_i|| + ||w_i||)
-    subject to  (2 D_i - I) U' v_i >= 0,  (2 D_i - I) U' w_i >= 0.
+    subject to  (2 D_i - I) U' v_i >= 0,  (2 D_i - I) U' w_i >= 0,
 
-After it, over the patterns of X, with C D_i X = U_i S_i V_i^T and U_i' likewise,
+and for several outputs that of `programs.vector_output`. Leading columns of U alone are
+networks whose first layer sees only these directions ("truncated"). After it, over the
+patterns of X, with C D_i X = U_i S_i V_i^T and U_i' likewise,
 
     minimise  1/2 ||sum_i U_i' (v_i - w_i) - y||^2 + beta sum_i (||v_i|| + ||w_i||)
     subject to  v_i and w_i, without the coordinate of the shift, in
@@ -25,14 +27,12 @@ order after without the cones.
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from scipy.optimize import nnls
 
 from cvxjax import linalg, losses, recovery
 from cvxjax.arguments import check_beta, check_interiors, check_labels, check_patterns
@@ -40,18 +40,18 @@ from cvxjax.arrangements.exact import few_patterns
 from cvxjax.arrangements.patterns import Patterns, check_data
 from cvxjax.block_program import BlockProgram
 from cvxjax.cones import make_row_cones
+from cvxjax.elimination import completed, eliminated
 from cvxjax.networks.batch_norm import BatchNorm, check_order, statistics_of
 from cvxjax.programs.two_layer import TwoLayerProgram, make_two_layer
+from cvxjax.programs.vector_output import VectorOutputProgram, make_vector_output
 from cvxjax.regularisers import GroupNorm
+from cvxjax.whitening import centred, factors, with_shift
 
 Array = jax.Array
 
-_RANK = 1e-10  # singular values below this, relative to the largest, count as zero
-_MOST_ROWS = 20_000  # of a cone after elimination
 
-
-class NormBeforeProgram(TwoLayerProgram, kw_only=True):
-    """Normalisation before the ReLU; X is U'."""
+class Whitened(struct.PyTreeNode, kw_only=True):
+    """What programs with normalisation before the ReLU add; their X is U'."""
 
     raw: Array  # [n, d], what the network takes
     unmix: Array  # [d, r], V S^{-1}
@@ -61,6 +61,10 @@ class NormBeforeProgram(TwoLayerProgram, kw_only=True):
     @property
     def inputs(self) -> Array:
         return self.raw
+
+
+class NormBeforeProgram(Whitened, TwoLayerProgram, kw_only=True):
+    """Normalisation before the ReLU, scalar output."""
 
     def network(self) -> BatchNorm:
         """The Flax network of `recover`'s variables, whatever their width."""
@@ -82,7 +86,47 @@ class NormBeforeProgram(TwoLayerProgram, kw_only=True):
         directions, second = recovery.neurons(blocks)
         r = self.unmix.shape[1]
         first = np.asarray(self.unmix) @ directions[:, :r].T
+        return _variables(self, first, directions, second[:, None])
+
+
+class NormBeforeVectorProgram(Whitened, VectorOutputProgram, kw_only=True):
+    """Normalisation before the ReLU, several outputs."""
+
+    def network(self) -> BatchNorm:
+        """The Flax network of `recover`'s variables, whatever their width."""
+        outputs = self.y.shape[1]
+        return BatchNorm("before", self.centre, self.shift, num_outputs=outputs)
+
+    def recover(self, w: Array) -> dict[str, Any]:
+        """Variables of a network with the same predictions and the same objective.
+
+        Args:
+          w: [1, m, r + 1 + c] (r + c without `shift`), of any width.
+        """
+        params = super().recover(w)["params"]
+        directions = np.asarray(params["first"]["kernel"]).T
+        r = self.unmix.shape[1]
+        first = np.asarray(self.unmix) @ directions[:, :r].T
+        second = np.asarray(params["second"]["kernel"])
         return _variables(self, first, directions, second)
+
+    def embed(self, variables: Any) -> Array:
+        """Parameters [1, m, r + 1 + c] of a network's variables, to certify them.
+
+        Args:
+          variables: of `networks.BatchNorm`, however it was trained; its statistics are
+            those of the training data.
+        """
+        params = variables["params"]
+        hidden = np.asarray(self.raw @ params["first"]["kernel"], np.float64)
+        columns = np.asarray(self.X)[:, : self.unmix.shape[1]]
+        inner = columns.T @ centred(hidden, self.centre)  # [r, m]
+        lengths = np.linalg.norm(inner, axis=0)
+        inner = inner / np.where(lengths > 0, lengths, 1) * np.asarray(params["scale"])
+        parts = [inner.T]
+        if self.shift:
+            parts.append(np.asarray(params["shift"])[:, None])
+        return jnp.asarray(np.hstack([*parts, params["second"]["kernel"]])[None])
 
 
 class NormAfterProgram(BlockProgram, kw_only=True):
@@ -120,8 +164,8 @@ class NormAfterProgram(BlockProgram, kw_only=True):
         first = np.zeros((d, len(second)))
         for j, (i, q) in enumerate(zip(pattern, directions, strict=True)):
             u = np.asarray(self.unmix)[i] @ q[:d]
-            first[:, j] = _completed(X, np.asarray(self.active)[i], u, self.centre)
-        return _variables(self, first, directions, second)
+            first[:, j] = completed(X, np.asarray(self.active)[i], u, self.centre)
+        return _variables(self, first, directions, second[:, None])
 
 
 def make_batch_norm(
@@ -133,12 +177,13 @@ def make_batch_norm(
     centre: bool = True,
     shift: bool = True,
     patterns: Patterns | None = None,
-) -> NormBeforeProgram | NormAfterProgram:
+    rank: int | None = None,
+) -> NormBeforeProgram | NormBeforeVectorProgram | NormAfterProgram:
     """Validates the data and builds the program; the loss is squared.
 
     Args:
       X: [n, d], real; integers are cast to float.
-      y: [n].
+      y: [n]; for "before" also [n, c].
       beta: > 0; the network's objective has beta/2 times the squares of scales, shifts
         and output weights.
       order: of normalisation and ReLU: "before" or "after" it.
@@ -146,6 +191,8 @@ def make_batch_norm(
       shift: whether a constant is added, a / sqrt(n) with a trained.
       patterns: of `whitened(X, centre=centre, shift=shift)` for "before", of X for
         "after". None: all, if there are few.
+      rank: of "before", how many leading singular directions of C X the first layer may
+        use; None for all of them.
 
     Raises:
       ValueError: saying what arrived and what is wanted.
@@ -153,16 +200,22 @@ def make_batch_norm(
     check_order(order)
     data = check_data(X)
     check_beta(beta)
-    check_labels(y, data, losses.squared())
     if order == "after":
+        if rank is not None:
+            raise ValueError("want no rank for order 'after'")
+        check_labels(y, data, losses.squared())
         return _after(data, y, beta, centre, shift, patterns)
-    columns, unmix = _whitened(data, centre, shift)
+    if rank is not None and rank < 1:
+        raise ValueError(f"want rank >= 1; got {rank}")
+    columns, unmix = _whitened(data, centre, shift, rank)
     if columns.shape[1] == 0:
         raise ValueError("want X that is not constant, or shift; normalised X is zero")
     patterns = few_patterns(columns, patterns)
-    plain = make_two_layer(columns, y, patterns, beta=beta)
+    several = np.ndim(y) == 2
+    make: Any = make_vector_output if several else make_two_layer
+    plain = make(columns, y, patterns, beta=beta)
     fields = {name: getattr(plain, name) for name in plain.__dataclass_fields__}
-    return NormBeforeProgram(
+    return (NormBeforeVectorProgram if several else NormBeforeProgram)(
         **fields,
         raw=jnp.asarray(data),
         unmix=jnp.asarray(unmix),
@@ -171,14 +224,16 @@ def make_batch_norm(
     )
 
 
-def whitened(X: Any, *, centre: bool = True, shift: bool = True) -> np.ndarray:
+def whitened(
+    X: Any, *, centre: bool = True, shift: bool = True, rank: int | None = None
+) -> np.ndarray:
     """U' = [U, 1 / sqrt(n)], [n, r + 1], whose patterns order "before" takes.
 
     Args:
       X: [n, d].
-      centre, shift: as in `make_batch_norm`; without `shift` U alone, [n, r].
+      centre, shift, rank: as in `make_batch_norm`; without `shift` U alone, [n, r].
     """
-    return _whitened(check_data(X), centre, shift)[0]
+    return _whitened(check_data(X), centre, shift, rank)[0]
 
 
 def orthogonal_optimum(y: Any, *, beta: float) -> float:
@@ -186,6 +241,7 @@ def orthogonal_optimum(y: Any, *, beta: float) -> float:
 
     The sum over y_+ = max(y, 0) and y_- = max(-y, 0) of
     1/2 ||y_s||^2 - 1/2 max(||y_s|| - beta, 0)^2: each is the fit of one neuron at most.
+    For several one-hot outputs the optimum is `whitened_optimum`'s.
 
     Args:
       y: [n].
@@ -197,29 +253,11 @@ def orthogonal_optimum(y: Any, *, beta: float) -> float:
 
 
 def _whitened(
-    X: np.ndarray, centre: bool, shift: bool
+    X: np.ndarray, centre: bool, shift: bool, rank: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """U' and V S^{-1}."""
-    columns, unmix, _ = _factors(_centred(X, centre))
-    return _with_shift(columns, shift), unmix
-
-
-def _centred(X: np.ndarray, centre: bool) -> np.ndarray:
-    return X - X.mean(axis=0) if centre else X
-
-
-def _factors(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """U [n, r], V S^{-1} [d, r], and a basis [d, d - r] of the null space."""
-    left, values, right = np.linalg.svd(matrix)
-    rank = int(np.sum(values > _RANK * max(values[0], np.finfo(float).tiny)))
-    return left[:, :rank], right[:rank].T / values[:rank], right[rank:].T
-
-
-def _with_shift(columns: np.ndarray, shift: bool) -> np.ndarray:
-    if not shift:
-        return columns
-    constant = np.full((len(columns), 1), len(columns) ** -0.5)
-    return np.hstack([columns, constant]).astype(columns.dtype)
+    """U' and V S^{-1}, of leading directions."""
+    columns, unmix, _ = factors(centred(X, centre))
+    return with_shift(columns[:, :rank], shift), unmix[:, :rank]
 
 
 def _after(
@@ -239,13 +277,13 @@ def _after(
     points = np.zeros((len(masks), width), X.dtype)
     rows = []
     for i, (mask, gate) in enumerate(zip(masks, gates, strict=True)):
-        columns, mix, free = _factors(_centred(np.where(mask[:, None], X, 0), centre))
+        columns, mix, free = factors(centred(np.where(mask[:, None], X, 0), centre))
         r = columns.shape[1]
         features[i, :, :r], unmix[i, :, :r] = columns, mix
         signed = np.where(mask[:, None], X, -X)
-        block = _eliminated(signed @ mix, signed @ free)
+        block = eliminated(signed @ mix, signed @ free)
         rows.append(np.pad(block, ((0, 0), (0, width - r))))
-        points[i, :r] = columns.T @ _centred(np.where(mask, X @ gate, 0), centre)
+        points[i, :r] = columns.T @ centred(np.where(mask, X @ gate, 0), centre)
         if shift:
             features[i, :, d] = n**-0.5
     used = np.any(features != 0, axis=(1, 2))
@@ -273,80 +311,6 @@ def _after(
     )
 
 
-def _eliminated(kept: np.ndarray, free: np.ndarray) -> np.ndarray:
-    """Rows R with R q >= 0 exactly if kept q + free z >= 0 for some z.
-
-    By Farkas' lemma they are mu^T kept for the extreme rays of {mu >= 0, free^T mu =
-    0}, whose supports are the minimally dependent sets of rows of `free`.
-
-    Args:
-      kept: [m, r].
-      free: [m, k].
-
-    Raises:
-      ValueError: if there may be too many rays.
-    """
-    sizes = np.linalg.norm(free, axis=1)
-    scale = np.max(np.linalg.norm(kept, axis=1), initial=0) + np.max(sizes, initial=0)
-    bound = sizes > 1e-12 * scale
-    rows = [kept[~bound]]
-    inner = free[bound] / sizes[bound, None]
-    m, k = inner.shape
-    total = 0
-    found: list[tuple[int, ...]] = []
-    for count in range(2, k + 2):
-        for chosen in itertools.combinations(range(m), count):
-            total += 1
-            if total > _MOST_ROWS:
-                raise ValueError(
-                    f"want patterns with more active samples; got one with {k} free "
-                    f"directions and {m} inequalities on them, too many to eliminate"
-                )
-            if any(set(smaller) <= set(chosen) for smaller in found):
-                continue
-            ray = _positive_ray(inner[list(chosen)])
-            if ray is None:
-                continue
-            found.append(chosen)
-            weights = ray / sizes[bound][list(chosen)]
-            rows.append((weights @ kept[bound][list(chosen)])[None])
-    return np.vstack(rows)
-
-
-def _positive_ray(rows: np.ndarray) -> np.ndarray | None:
-    """mu > 0 with rows^T mu = 0, unique up to scale; None if there is none."""
-    _, values, right = np.linalg.svd(rows.T)
-    rank = int(np.sum(values > 1e-10 * values[0]))
-    if rank != len(rows) - 1:
-        return None
-    ray = right[-1]
-    ray = ray if ray.sum() > 0 else -ray
-    return ray if np.all(ray > 1e-10) else None
-
-
-def _completed(
-    X: np.ndarray, mask: np.ndarray, u: np.ndarray, centre: bool
-) -> np.ndarray:
-    """u + z with C D X z = 0 and (2 D - I) X (u + z) >= 0, and ||z|| least.
-
-    Source: Lawson & Hanson, Solving Least Squares Problems (1974), chapter 23 (LDP).
-    """
-    active = np.where(mask[:, None], X, 0)
-    free = _factors(_centred(active, centre))[2]
-    signed = np.where(mask[:, None], X, -X)
-    short, moves = -signed @ u, signed @ free
-    if free.shape[1] == 0 or np.all(short <= 0):
-        return u
-    size = np.max(np.abs(short))
-    stack = np.vstack([moves.T, short / size])
-    target = np.append(np.zeros(len(stack) - 1), 1.0)
-    mu, _ = nnls(stack, target)
-    residual = stack @ mu - target
-    if abs(residual[-1]) < 1e-12:  # no z: u is outside the cone
-        return u
-    return u - size * (free @ (residual[:-1] / residual[-1]))
-
-
 def _variables(
     program: Any, first: np.ndarray, directions: np.ndarray, second: np.ndarray
 ) -> dict[str, Any]:
@@ -355,7 +319,7 @@ def _variables(
     Args:
       first: [d, m].
       directions: [m, r + 1], blocks over the root of their norms.
-      second: [m].
+      second: [m, c].
     """
     network: BatchNorm = program.network()
     inputs = program.inputs
@@ -367,7 +331,7 @@ def _variables(
     params = {
         "first": {"kernel": jnp.asarray(first, dtype)},
         "scale": jnp.asarray(np.linalg.norm(inner, axis=1), dtype),
-        "second": {"kernel": jnp.asarray(second[:, None], dtype)},
+        "second": {"kernel": jnp.asarray(second, dtype)},
     }
     if network.shift:
         params["shift"] = jnp.asarray(directions[:, -1], dtype)

@@ -7,7 +7,8 @@ from numpy.testing import assert_allclose
 from scipy.optimize import linprog
 
 import cvxjax as cj
-from cvxjax.programs import batch_norm
+from cvxjax import elimination
+from tests import vector_references as vectors
 
 X, Y = np.random.default_rng(8).standard_normal((2, 7, 2))
 Y = Y[:, 0]
@@ -90,7 +91,7 @@ def test_elimination_is_exact(k):
     rng = np.random.default_rng(k)
     kept, free = rng.standard_normal((6, 3)), rng.standard_normal((6, k))
     free[0] = 0
-    rows = batch_norm._eliminated(kept, free)
+    rows = elimination.eliminated(kept, free)
     inside = 0
     for q in rng.standard_normal((300, 3)):
         margin = np.min(rows @ q)
@@ -101,6 +102,62 @@ def test_elimination_is_exact(k):
         assert (margin >= 0) == (best >= 0)
         inside += margin >= 0
     assert 0 < inside < 300
+
+
+def one_hot(classes):
+    return np.eye(max(classes) + 1)[list(classes)]
+
+
+@pytest.mark.parametrize("centre, shift", [(True, True), (False, False)])
+def test_several_outputs(centre, shift):
+    """Against CVXPY; the recovered network's objective and predictions; embedding."""
+    outputs = one_hot([0, 1, 1, 0, 2, 2, 1])
+    program = make(X, outputs, beta=0.15, centre=centre, shift=shift)
+    solution = cj.solve(program).check()
+    if not shift:
+        assert_allclose(solution.objective, vectors.optimum(program), rtol=1e-5)
+    assert cj.certify(program, solution).gap <= 1e-5
+    network, variables = program.network(), program.recover(solution.params)
+    z = np.asarray(network.apply(variables, X))
+    assert_allclose(z, program.forward(solution.params), atol=1e-9)
+    decay = float(network.penalty(variables["params"]))
+    value = np.sum((z - outputs) ** 2) / 2 + 0.15 * decay
+    assert_allclose(value, solution.objective, rtol=1e-9)
+    again = program.embed(variables)
+    assert_allclose(program.forward(again), z, atol=1e-9)
+    assert_allclose(program.penalty(again), decay, rtol=1e-9)
+    new = np.random.default_rng(9).standard_normal((5, 2))
+    assert network.apply(variables, new).shape == (5, 3)
+    fresh = network.clone(num_neurons=4, batch=True)
+    shapes = jax.tree.map(np.shape, fresh.init(jax.random.key(0), X))["params"]
+    assert shapes["second"]["kernel"] == (4, 3)
+
+
+def test_several_outputs_in_high_dimensions():
+    data = np.random.default_rng(10).standard_normal((5, 6))
+    outputs = one_hot([0, 1, 1, 0, 1])
+    solution = cj.solve(make(data, outputs, beta=0.4)).check()
+    want = cj.programs.whitened_optimum(outputs, beta=0.4)
+    assert_allclose(solution.objective, want, rtol=1e-5)
+
+
+def test_leading_directions_alone():
+    """Truncated to rank 1: the optimum of that column, no lower than that of both."""
+    program = make(rank=1)
+    columns = cj.programs.whitened(X, rank=1)
+    assert columns.shape == (7, 2)
+    assert_allclose(columns, cj.programs.whitened(X)[:, [0, 2]])
+    patterns = cj.arrangements.enumerate_patterns(columns)
+    plain = cj.solve(cj.programs.make_two_layer(columns, Y, patterns, beta=0.1))
+    solution = cj.solve(program).check()
+    assert_allclose(solution.objective, plain.objective, rtol=1e-7)
+    assert solution.objective >= cj.solve(make()).objective
+    variables = program.recover(solution.params)
+    z = program.network().apply(variables, X)
+    assert_allclose(z, program.forward(solution.params), atol=1e-9)
+    for options in ({"order": "after", "rank": 1}, {"rank": 0}):
+        with pytest.raises(ValueError, match="rank"):
+            make(**options)
 
 
 def test_refusals():
