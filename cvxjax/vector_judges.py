@@ -100,10 +100,11 @@ class NeuronJudge:
     def polar_bound(self, v: np.ndarray, multipliers: np.ndarray | None) -> float:
         """A bound of max ||v^T (X u)_+|| over the listed cells, ||u|| <= 1, v [n, c].
 
-        Exact for rank X <= 3; otherwise the largest singular value of v^T D_i X.
+        Exact for rank X <= 3; otherwise that of the copositive relaxation with these
+        multipliers, [P, k, 3], or else the largest singular value of v^T D_i X.
         """
         rounding = _ROUNDING * np.linalg.norm(v) * np.linalg.norm(self.X)
-        return vector_bound(self.X, self.masks, v) + rounding
+        return vector_bound(self.X, self.masks, v, multipliers) + rounding
 
     def covers_every_neuron(self) -> bool:
         """Raises ValueError: there is no bound over neurons of other patterns yet."""

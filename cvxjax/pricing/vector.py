@@ -6,7 +6,8 @@ is the largest eigenvalue problem of M_i = X^T D_i R R^T D_i X over a cone. Insi
 cone, or inside one of its faces, a maximiser is an eigenvector of the largest
 eigenvalue of M_i on that face's span, so that all faces give all candidates: exact,
 with O(n^(r-1)) faces for X of rank r. Where r is larger than three, the largest
-singular value of R^T D_i X bounds it.
+singular value of R^T D_i X bounds it, and so does, for any N >= 0, the largest
+eigenvalue of M_i + K_i^T N K_i, K_i = (2 D_i - I) X, which is the copositive relaxation.
 
 Source: Sahiner, Ergen, Pauly & Pilanci, Vector-output ReLU Neural Network Problems are
 Copositive Programs (ICLR 2021), for the recursion over faces.
@@ -22,6 +23,7 @@ from cvxjax.pricing.exact import MAX_RANK, row_space
 
 _OUTSIDE = 1e-11  # a unit vector's A u above minus this counts as >= 0
 _PARALLEL = 1e-10  # singular values of unit rows below this count as zero
+_ROUNDING = 64 * np.finfo(np.float64).eps
 
 
 def is_exact(X: np.ndarray) -> bool:
@@ -68,11 +70,65 @@ def cell_maxima(
     return best, argument @ basis.T, basis @ faces @ basis.T
 
 
-def vector_bound(X: np.ndarray, masks: np.ndarray, R: np.ndarray) -> float:
-    """An upper bound of all maxima: exact to rounding for rank X <= 3."""
+def vector_bound(
+    X: np.ndarray,
+    masks: np.ndarray,
+    R: np.ndarray,
+    multipliers: np.ndarray | None = None,
+) -> float:
+    """An upper bound of all maxima: exact to rounding for rank X <= 3.
+
+    Args:
+      X: [n, d].
+      masks: [P, n], bool.
+      R: [n, c].
+      multipliers: as in `relaxed_maxima`; used if they are that.
+    """
     if is_exact(X):
         return float(np.max(cell_maxima(X, masks, R)[0]))
+    if multipliers is not None and _are_products(multipliers, *masks.shape):
+        return float(np.max(relaxed_maxima(X, masks, R, multipliers)))
     return float(np.max(gated_maxima(X, masks, R)))
+
+
+def relaxed_maxima(
+    X: np.ndarray, masks: np.ndarray, R: np.ndarray, multipliers: np.ndarray
+) -> np.ndarray:
+    """Upper bounds of the maxima, [P], from multipliers of products of rows.
+
+    Args:
+      X: [n, d].
+      masks: [P, n], bool.
+      R: [n, c].
+      multipliers: [P, k, 3], of each (j, l, N_jl): rows of X, and the weight of
+        u^T a_j a_l^T u >= 0, a_j = +-x_j; weights below zero count as zero.
+    """
+    (P, d), c = (len(masks), X.shape[1]), R.shape[1]
+    outer = (X[:, :, None] * R[:, None]).reshape(len(X), d * c)
+    pulled = (masks.astype(float) @ outer).reshape(P, d, c)
+    M = pulled @ np.swapaxes(pulled, 1, 2)
+    rows, weights = multipliers[..., :2].astype(int), np.maximum(multipliers[..., 2], 0)
+    signs = np.where(masks, 1.0, -1.0)
+    a, b = (
+        X[at] * np.take_along_axis(signs, at, axis=1)[..., None]
+        for at in np.moveaxis(rows, 2, 0)
+    )
+    half = np.swapaxes(a * weights[..., None], 1, 2) @ b
+    sizes = np.linalg.norm(a, axis=2) * np.linalg.norm(b, axis=2)
+    rounding = _ROUNDING * np.trace(M, axis1=1, axis2=2)
+    plain = np.linalg.eigvalsh(M)[:, -1] + rounding
+    moved = np.linalg.eigvalsh(M + half + np.swapaxes(half, 1, 2))[:, -1] + rounding
+    moved = moved + _ROUNDING * np.sum(weights * sizes, axis=1)
+    return np.sqrt(np.maximum(np.minimum(plain, moved), 0))
+
+
+def _are_products(multipliers: np.ndarray, P: int, n: int) -> bool:
+    """Whether these are multipliers as `relaxed_maxima` takes them."""
+    if multipliers.ndim != 3 or multipliers.shape[::2] != (P, 3):
+        return False
+    rows = multipliers[..., :2]
+    listed = np.all((rows >= 0) & (rows < n))
+    return bool(listed and np.all(np.isfinite(multipliers)))
 
 
 def gated_maxima(X: np.ndarray, masks: np.ndarray, R: np.ndarray) -> np.ndarray:

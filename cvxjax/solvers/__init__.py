@@ -2,6 +2,7 @@
 
 from cvxjax.solvers.admm import Admm
 from cvxjax.solvers.column_generation import ColumnGeneration
+from cvxjax.solvers.copositive import CopositiveRelaxation
 from cvxjax.solvers.fista import Fista
 from cvxjax.solvers.frank_wolfe import FrankWolfe
 from cvxjax.solvers.interior_point import InteriorPoint
@@ -11,6 +12,7 @@ from cvxjax.solvers.working_set import WorkingSet
 __all__ = [
     "Admm",
     "ColumnGeneration",
+    "CopositiveRelaxation",
     "Fista",
     "FrankWolfe",
     "InteriorPoint",

@@ -1,0 +1,186 @@
+"""The copositive relaxation of networks with several outputs.
+
+    minimise  1/2 tr Y^T (I + 2 sum_i D_i X U_i X^T D_i)^{-1} Y + beta^2 sum_i tr U_i
+
+over U_i in conv {u u^T : K_i u >= 0}, K_i = (2 D_i - I) X, has the network's optimum:
+U_i is the sum of u_j u_j^T / (2 beta) over the neurons in cell i, and the output layer
+is eliminated. Here U_i is PSD with K_i U_i K_i^T >= 0 instead, which is the same for X
+of rank two, and in cells of up to four facets, no more than their dimension. Only
+facets of the cells matter, since other rows are non-negative combinations of them.
+
+The dual is a residual R and N_i >= 0 between facets, with
+
+    X^T D_i R R^T D_i X + K_i^T N_i K_i <= beta^2 I   for every i, in the PSD order.
+
+Scaled down, any R is there, so that every step has a rigorous bound. The network is
+taken from U_i, for K_i U_i a >= 0 says that U_i a is in the cell for every facet a: in
+two dimensions two such neurons are all of U_i. The gap is between that network and the
+bound, and so covers what the relaxation lost.
+
+Source: Sahiner, Ergen, Pauly & Pilanci, Vector-output ReLU Neural Network Problems are
+Copositive Programs (ICLR 2021).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from cvxjax.pricing.exact import row_space
+from cvxjax.pricing.vector import relaxed_maxima
+from cvxjax.solution import Solution, Status
+from cvxjax.solvers.doubly_nonnegative import (
+    Iterate,
+    Relaxation,
+    make_relaxation,
+    newton_step,
+)
+from cvxjax.solvers.neurons import Neurons, Record
+
+Array = jax.Array
+Report = Callable[[int, float, float, float], None]
+
+_TOLERANCE = 1e-6
+_MAX_RANK = 6
+_MAX_ELEMENTS = 1 << 27  # of products of rows, or of the Newton system
+_SETTLED = 0.1  # of the tolerance: the relaxation is solved
+_INSIDE = 1e-9  # of the largest a^T u: neurons outside by less are inside
+_DEAD = 1e-4  # of the largest neuron: left out of the correction
+
+
+class CopositiveRelaxation(struct.PyTreeNode, kw_only=True):
+    """Interior-point steps for the relaxation, and a network from each, in float64.
+
+    Exact for X of rank two; else the gap says how far. It starts in the interior of
+    the cells, whatever parameters it is given.
+
+    Args:
+      tol: relative duality gap of the network; default 1e-6.
+      max_iters: Newton steps, static.
+    """
+
+    tol: Any = None
+    max_iters: int = struct.field(pytree_node=False, default=100)
+
+    def refuse(self, program: Any) -> str | None:
+        if not hasattr(program, "neurons"):
+            return (
+                "its parameters are not neurons (CopositiveRelaxation takes vector "
+                "outputs with cones)"
+            )
+        if program.X.dtype != jnp.float64:
+            return f"the data are {program.X.dtype} (it takes float64)"
+        (n, _), (P, _) = program.X.shape, program.masks.shape
+        r, c = row_space(np.asarray(program.X)).shape[1], program.y.shape[1]
+        if r > _MAX_RANK:
+            return f"X has rank {r}, more than {_MAX_RANK}: facets are too many"
+        products = P * r * (r + 1) // 2 * (n * (n - 1) // 2 if r > 2 else 1)
+        if max(products, P * r * (r + 1) // 2 * n * c, (n * c) ** 2) > _MAX_ELEMENTS:
+            return f"n = {n}, c = {c} and {P} patterns of rank {r} are too many"
+        return None
+
+    def run(self, program: Any, start: Any, report: Report | None) -> Solution:
+        """Steps, on the host."""
+        tol = float(_TOLERANCE if self.tol is None else self.tol)
+        relaxation, point = make_relaxation(program)
+        neurons = Neurons(program)
+        record = Record(neurons)
+        status, stuck = Status.RUNNING, False
+        while status is Status.RUNNING:
+            value, R = relaxation.evaluate(point.U)
+            finite = bool(jnp.isfinite(value))
+            if finite:
+                _judge(relaxation, point, np.asarray(R), neurons, record)
+            rest = (float(value) - record.bound) / max(1.0, abs(record.objective))
+            settled = rest <= _SETTLED * tol
+            last = len(record.lines) >= self.max_iters
+            if finite and (record.gap <= tol or settled or stuck or last):
+                _correct(relaxation, point, neurons)
+                record.offer_point(neurons)
+            record.end_line()
+            if report is not None:
+                report(*record.lines[-1])
+            if not finite:
+                status = Status.NONFINITE
+            elif record.gap <= tol:
+                status = Status.CONVERGED
+            elif settled or stuck:
+                status = Status.STALLED
+            elif last:
+                status = Status.MAX_ITERATIONS
+            else:
+                ahead = newton_step(relaxation, point)
+                stuck = not all(bool(jnp.all(jnp.isfinite(x))) for x in _leaves(ahead))
+                point = point if stuck else ahead
+        return record.finish(program, status)
+
+
+def _leaves(point: Iterate) -> list[Array]:
+    return jax.tree.leaves(point)
+
+
+def _judge(
+    relaxation: Relaxation,
+    point: Iterate,
+    R: np.ndarray,
+    neurons: Neurons,
+    record: Record,
+) -> None:
+    """Offers the network and the bound of one point."""
+    X, Y, beta = neurons.X, neurons.Y, neurons.beta
+    u, cells = _peel(relaxation, np.asarray(point.U))
+    features = np.maximum(X @ u.T, 0)
+    ridge = features @ features.T + beta * np.eye(len(X))
+    neurons.place(u, features.T @ np.linalg.solve(ridge, Y), cells)
+    record.offer_point(neurons)
+    weights = beta * np.asarray(point.N / relaxation.scales)[..., None]
+    multipliers = np.concatenate([np.asarray(relaxation.ends), weights], axis=2)
+    highest = float(np.max(relaxed_maxima(X, neurons.masks, R, multipliers)))
+    record.offer_residual(R, highest, multipliers)
+
+
+def _peel(relaxation: Relaxation, U: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Neurons u [m, d] with sum u u^T near U_i, and their cells [m].
+
+    U a / sqrt(a^T U a) for the facet a of the largest a^T U a, of U_i and then of what
+    is left, up to r times; those outside the cell are left out. In two dimensions none
+    are, and the sum is U_i.
+    """
+    facets, turns = np.asarray(relaxation.facets), np.asarray(relaxation.turns)
+    every, found, cells = np.arange(len(U)), [], []
+    for _ in range(U.shape[1]):
+        image = facets @ U  # [P, f, r], U a
+        pivots = np.sum(image * facets, axis=2)
+        best = np.argmax(pivots, axis=1)
+        root = np.sqrt(np.maximum(pivots[every, best], 0))[:, None]
+        x = image[every, best] / np.where(root > 0, root, 1)
+        U = U - x[:, :, None] * x[:, None]
+        reach = np.einsum("pfa,pa->pf", facets, x)
+        inside = np.min(reach, axis=1) >= -_INSIDE * np.max(reach, axis=1)
+        found.append(np.einsum("pda,pa->pd", turns, x)[inside])
+        cells.append(every[inside])
+    return np.concatenate(found), np.concatenate(cells)
+
+
+def _correct(relaxation: Relaxation, point: Iterate, neurons: Neurons) -> None:
+    """Solves for the network anew, from its neurons and all U_i a of their cells."""
+    sizes = np.linalg.norm(neurons.v, axis=1)
+    live = sizes > _DEAD * np.max(sizes, initial=0)
+    cells = neurons.cells[live]
+    neurons.place(neurons.u[live], neurons.v[live], cells)
+    if point.U.shape[1] > 2:
+        image = np.asarray(relaxation.facets) @ np.asarray(point.U)
+        u = np.einsum("pda,pfa->pfd", np.asarray(relaxation.turns), image)
+        chosen = np.unique(cells)
+        u = u[chosen].reshape(-1, u.shape[2])
+        cells = np.repeat(chosen, image.shape[1])
+        size = np.linalg.norm(u, axis=1)
+        u, cells = u[size > 0] / size[size > 0, None], cells[size > 0]
+        eye = np.eye(u.shape[1])
+        neurons.add(u, cells, np.tile(eye, (len(u), 1, 1)))
+    neurons.correct()
