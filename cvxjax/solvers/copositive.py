@@ -26,7 +26,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
@@ -42,7 +41,6 @@ from cvxjax.solvers.doubly_nonnegative import (
 )
 from cvxjax.solvers.neurons import Neurons, Record
 
-Array = jax.Array
 Report = Callable[[int, float, float, float], None]
 
 _TOLERANCE = 1e-6
@@ -100,8 +98,7 @@ class CopositiveRelaxation(struct.PyTreeNode, kw_only=True):
             settled = rest <= _SETTLED * tol
             last = len(record.lines) >= self.max_iters
             if finite and (record.gap <= tol or settled or stuck or last):
-                _correct(relaxation, point, neurons)
-                record.offer_point(neurons)
+                _finish(relaxation, point, neurons, record, tol)
             record.end_line()
             if report is not None:
                 report(*record.lines[-1])
@@ -115,13 +112,10 @@ class CopositiveRelaxation(struct.PyTreeNode, kw_only=True):
                 status = Status.MAX_ITERATIONS
             else:
                 ahead = newton_step(relaxation, point)
-                stuck = not all(bool(jnp.all(jnp.isfinite(x))) for x in _leaves(ahead))
+                sizes = [jnp.max(jnp.abs(x)) for x in (ahead.U, ahead.Z)]
+                stuck = not bool(jnp.isfinite(sum(sizes)))
                 point = point if stuck else ahead
         return record.finish(program, status)
-
-
-def _leaves(point: Iterate) -> list[Array]:
-    return jax.tree.leaves(point)
 
 
 def _judge(
@@ -133,7 +127,7 @@ def _judge(
 ) -> None:
     """Offers the network and the bound of one point."""
     X, Y, beta = neurons.X, neurons.Y, neurons.beta
-    u, cells = _peel(relaxation, np.asarray(point.U))
+    u, cells = _split(relaxation, np.asarray(point.U))
     features = np.maximum(X @ u.T, 0)
     ridge = features @ features.T + beta * np.eye(len(X))
     neurons.place(u, features.T @ np.linalg.solve(ridge, Y), cells)
@@ -144,43 +138,54 @@ def _judge(
     record.offer_residual(R, highest, multipliers)
 
 
-def _peel(relaxation: Relaxation, U: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Neurons u [m, d] with sum u u^T near U_i, and their cells [m].
+def _split(relaxation: Relaxation, U: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two neurons a cell with sum u u^T near U_i: u [m, d], and their cells [m].
 
-    U a / sqrt(a^T U a) for the facet a of the largest a^T U a, of U_i and then of what
-    is left, up to r times; those outside the cell are left out. In two dimensions none
-    are, and the sum is U_i.
+    The first is U a / sqrt(a^T U a) for a facet a, the second the first principal part
+    of what is left, if it is in the cell. Of all facets the one whose second neuron is
+    deepest inside is taken: where U_i has rank two, as always in two dimensions, it is
+    on the cell's boundary, and both are all of U_i.
     """
     facets, turns = np.asarray(relaxation.facets), np.asarray(relaxation.turns)
-    every, found, cells = np.arange(len(U)), [], []
-    for _ in range(U.shape[1]):
-        image = facets @ U  # [P, f, r], U a
-        pivots = np.sum(image * facets, axis=2)
-        best = np.argmax(pivots, axis=1)
-        root = np.sqrt(np.maximum(pivots[every, best], 0))[:, None]
-        x = image[every, best] / np.where(root > 0, root, 1)
-        U = U - x[:, :, None] * x[:, None]
-        reach = np.einsum("pfa,pa->pf", facets, x)
-        inside = np.min(reach, axis=1) >= -_INSIDE * np.max(reach, axis=1)
-        found.append(np.einsum("pda,pa->pd", turns, x)[inside])
-        cells.append(every[inside])
-    return np.concatenate(found), np.concatenate(cells)
+    every = np.arange(len(U))
+    image = facets @ U  # [P, f, r], U a
+    pivots = np.sum(image * facets, axis=2)
+    first = image / np.sqrt(np.where(pivots > 0, pivots, 1))[..., None]
+    left = U[:, None] - first[..., None] * first[..., None, :]
+    values, vectors = np.linalg.eigh(left)
+    second = vectors[..., -1] * np.sqrt(np.maximum(values[..., -1:], 0))
+    reach = np.einsum("pfa,pga->pgf", facets, second)
+    turned = np.where(np.sum(reach, axis=2) < 0, -1, 1)[..., None]
+    second, reach = turned * second, turned * reach
+    depth = np.min(reach, axis=2) / np.maximum(np.max(reach, axis=2), 1e-300)
+    depth = np.where(pivots > 0, depth, -np.inf)
+    best = np.argmax(depth, axis=1)
+    inside = depth[every, best] >= -_INSIDE
+    x = np.concatenate([first[every, best], second[every, best][inside]])
+    cells = np.concatenate([every, every[inside]])
+    return np.einsum("mda,ma->md", turns[cells], x), cells
 
 
-def _correct(relaxation: Relaxation, point: Iterate, neurons: Neurons) -> None:
-    """Solves for the network anew, from its neurons and all U_i a of their cells."""
+def _finish(
+    relaxation: Relaxation, point: Iterate, neurons: Neurons, record: Record, tol: float
+) -> None:
+    """Offers the network of the last point's neurons, with the best output weights.
+
+    If that is not good enough, all U_i a of its cells join it, and all are moved.
+    """
     sizes = np.linalg.norm(neurons.v, axis=1)
     live = sizes > _DEAD * np.max(sizes, initial=0)
-    cells = neurons.cells[live]
-    neurons.place(neurons.u[live], neurons.v[live], cells)
-    if point.U.shape[1] > 2:
-        image = np.asarray(relaxation.facets) @ np.asarray(point.U)
-        u = np.einsum("pda,pfa->pfd", np.asarray(relaxation.turns), image)
-        chosen = np.unique(cells)
-        u = u[chosen].reshape(-1, u.shape[2])
-        cells = np.repeat(chosen, image.shape[1])
-        size = np.linalg.norm(u, axis=1)
-        u, cells = u[size > 0] / size[size > 0, None], cells[size > 0]
-        eye = np.eye(u.shape[1])
-        neurons.add(u, cells, np.tile(eye, (len(u), 1, 1)))
+    neurons.place(neurons.u[live], neurons.v[live], neurons.cells[live])
+    cells = np.unique(neurons.cells)
+    neurons.reweigh()
+    record.offer_point(neurons)
+    if record.gap <= tol or point.U.shape[1] <= 2:
+        return
+    image = np.asarray(relaxation.facets)[cells] @ np.asarray(point.U)[cells]
+    u = np.einsum("pda,pfa->pfd", np.asarray(relaxation.turns)[cells], image)
+    cells, u = np.repeat(cells, image.shape[1]), u.reshape(-1, u.shape[2])
+    sizes = np.linalg.norm(u, axis=1)
+    u, cells = u[sizes > 0] / sizes[sizes > 0, None], cells[sizes > 0]
+    neurons.add(u, cells, np.tile(np.eye(u.shape[1]), (len(u), 1, 1)))
     neurons.correct()
+    record.offer_point(neurons)

@@ -77,12 +77,16 @@ class Neurons:
 
     def correct(self) -> None:
         """Solves for all v, joins neurons that are nearly one, and moves the rest."""
-        features = np.maximum(self.X @ self.u.T, 0)
-        self._take(self.u, _descend(features, self.Y, self.v, self.beta))
-        self._join()
+        self.reweigh()
         for _ in range(_FACES):
             if not self._move():
                 break
+
+    def reweigh(self) -> None:
+        """Solves for all v, and joins neurons that are nearly one."""
+        features = np.maximum(self.X @ self.u.T, 0)
+        self._take(self.u, _descend(features, self.Y, self.v, self.beta))
+        self._join()
 
     def _move(self) -> bool:
         """Slides to a local minimum, or until a neuron meets a row of its cell.
