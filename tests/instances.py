@@ -258,6 +258,9 @@ def _relu_without_constraints(name: str) -> bool:
 
 SOLVERS: dict[str, SolverCase] = {
     "Admm": SolverCase(cj.solvers.Admm(tol=1e-7), lambda name: name in LINEAR),
+    "CopositiveRelaxation": SolverCase(
+        cj.solvers.CopositiveRelaxation(tol=1e-7), lambda name: name not in LINEAR
+    ),
     "Fista": SolverCase(cj.solvers.Fista(tol=1e-7), _smooth_without_cones),
     "FrankWolfe": SolverCase(
         cj.solvers.FrankWolfe(tol=1e-7), lambda name: name not in LINEAR

@@ -15,13 +15,14 @@ def copositive_optimum(program: Any) -> float:
     """The ReLU program in U_i = sum_j u_j u_j^T / (2 beta), exact for d = 2.
 
     minimise 1/2 tr Y^T (I + 2 sum_i D_i X U_i X^T D_i)^{-1} Y + beta^2 sum_i tr U_i
-    with U_i PSD and (2 D_i - I) X U_i X^T (2 D_i - I) >= 0 entry by entry.
+    with U_i PSD and (2 D_i - I) X U_i X^T (2 D_i - I) >= 0 entry by entry; a lower
+    bound for larger d.
     """
     X, Y = np.asarray(program.X, np.float64), np.asarray(program.y, np.float64)
-    assert X.shape[1] == 2
+    d = X.shape[1]
     total, trace, constraints = np.eye(len(X)), 0, []
     for mask in np.asarray(program.masks):
-        U = cp.Variable((2, 2), PSD=True)
+        U = cp.Variable((d, d), PSD=True)
         features = np.where(mask[:, None], X, 0)
         rows = np.where(mask[:, None], X, -X)
         total = total + 2 * features @ U @ features.T
@@ -44,9 +45,10 @@ def gated_optimum(program: Any) -> float:
 
 
 def optimum(program: Any) -> float:
-    return (
-        gated_optimum(program) if program.cones is None else copositive_optimum(program)
-    )
+    if program.cones is None:
+        return gated_optimum(program)
+    assert program.X.shape[1] == 2
+    return copositive_optimum(program)
 
 
 def polar(program: Any, v: np.ndarray) -> float:

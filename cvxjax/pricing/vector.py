@@ -6,8 +6,8 @@ is the largest eigenvalue problem of M_i = X^T D_i R R^T D_i X over a cone. Insi
 cone, or inside one of its faces, a maximiser is an eigenvector of the largest
 eigenvalue of M_i on that face's span, so that all faces give all candidates: exact,
 with O(n^(r-1)) faces for X of rank r. Where r is larger than three, the largest
-singular value of R^T D_i X bounds it, and so does, for any N >= 0, the largest
-eigenvalue of M_i + K_i^T N K_i, K_i = (2 D_i - I) X, which is the copositive relaxation.
+singular value of R^T D_i X bounds it; so does, for every N >= 0, the root of the
+largest eigenvalue of M_i + K_i^T N K_i, K_i = (2 D_i - I) X: the copositive relaxation.
 
 Source: Sahiner, Ergen, Pauly & Pilanci, Vector-output ReLU Neural Network Problems are
 Copositive Programs (ICLR 2021), for the recursion over faces.

@@ -5,17 +5,17 @@
 over U_i in conv {u u^T : K_i u >= 0}, K_i = (2 D_i - I) X, has the network's optimum:
 U_i is the sum of u_j u_j^T / (2 beta) over the neurons in cell i, and the output layer
 is eliminated. Here U_i is PSD with K_i U_i K_i^T >= 0 instead, which is the same for X
-of rank two, and in cells of up to four facets, no more than their dimension. Only
-facets of the cells matter, since other rows are non-negative combinations of them.
+of rank two, and in any cell of as many facets as dimensions, up to four. Only facets of
+the cells matter, since other rows are non-negative combinations of them.
 
 The dual is a residual R and N_i >= 0 between facets, with
 
     X^T D_i R R^T D_i X + K_i^T N_i K_i <= beta^2 I   for every i, in the PSD order.
 
 Scaled down, any R is there, so that every step has a rigorous bound. The network is
-taken from U_i, for K_i U_i a >= 0 says that U_i a is in the cell for every facet a: in
-two dimensions two such neurons are all of U_i. The gap is between that network and the
-bound, and so covers what the relaxation lost.
+taken from U_i, for K_i U_i a >= 0 says that U_i a is in the cell for every facet a. Two
+neurons are all of U_i where it has rank two, as always in two dimensions. The gap is
+between that network and the bound, and so covers what the relaxation lost.
 
 Source: Sahiner, Ergen, Pauly & Pilanci, Vector-output ReLU Neural Network Problems are
 Copositive Programs (ICLR 2021).
@@ -44,18 +44,19 @@ from cvxjax.solvers.neurons import Neurons, Record
 Report = Callable[[int, float, float, float], None]
 
 _TOLERANCE = 1e-6
-_MAX_RANK = 6
+_MAX_RANK = 6  # beyond which cells have too many facets
 _MAX_ELEMENTS = 1 << 27  # of products of rows, or of the Newton system
 _SETTLED = 0.1  # of the tolerance: the relaxation is solved
 _INSIDE = 1e-9  # of the largest a^T u: neurons outside by less are inside
+_MAX_MOVED = 150  # numbers that neurons are, to be moved in seconds
 _DEAD = 1e-4  # of the largest neuron: left out of the correction
 
 
 class CopositiveRelaxation(struct.PyTreeNode, kw_only=True):
     """Interior-point steps for the relaxation, and a network from each, in float64.
 
-    Exact for X of rank two; else the gap says how far. It starts in the interior of
-    the cells, whatever parameters it is given.
+    For X of rank one to six; exact for rank two, else the gap says how far. It starts
+    in the interior of the cells, whatever parameters it is given.
 
     Args:
       tol: relative duality gap of the network; default 1e-6.
@@ -171,7 +172,7 @@ def _finish(
 ) -> None:
     """Offers the network of the last point's neurons, with the best output weights.
 
-    If that is not good enough, all U_i a of its cells join it, and all are moved.
+    If that is not good enough, all U_i a of its cells join it, and few are moved.
     """
     sizes = np.linalg.norm(neurons.v, axis=1)
     live = sizes > _DEAD * np.max(sizes, initial=0)
@@ -187,5 +188,7 @@ def _finish(
     sizes = np.linalg.norm(u, axis=1)
     u, cells = u[sizes > 0] / sizes[sizes > 0, None], cells[sizes > 0]
     neurons.add(u, cells, np.tile(np.eye(u.shape[1]), (len(u), 1, 1)))
-    neurons.correct()
+    neurons.reweigh()
+    if neurons.u.size + neurons.v.size <= _MAX_MOVED:
+        neurons.correct()
     record.offer_point(neurons)

@@ -77,8 +77,8 @@ class Relaxation(struct.PyTreeNode, kw_only=True):
     @jax.jit
     def evaluate(self, U: Array) -> tuple[Array, Array]:
         """The objective and R [n, c]."""
-        factor = jax.scipy.linalg.cho_factor(self.inverse(U), lower=True)
-        R = jax.scipy.linalg.cho_solve(factor, self.y)
+        factor = jnp.linalg.cholesky(self.inverse(U))
+        R = jax.scipy.linalg.cho_solve((factor, True), self.y)
         penalty = self.beta * jnp.sum(self.weights * U) / 2
         return jnp.sum(R * self.y) / 2 + penalty, R
 
@@ -154,26 +154,25 @@ def newton_step(at: Relaxation, point: Iterate) -> Iterate:
     U, Z, N = point.U, point.Z, point.N
     c, slacks = at.y.shape[1], at.slacks(U)
     inverse = at.inverse(U)
-    R = jnp.linalg.solve(inverse, at.y)
+    R = jax.scipy.linalg.cho_solve((jnp.linalg.cholesky(inverse), True), at.y)
     pulled = _einsum("pna,nc->pac", at.features, R)
     slope = beta / 2 * at.weights - linalg.dot(pulled, _t(pulled)) / (2 * beta)
     slope = _einsum("qab,pab->pq", at.basis, slope)
 
-    low, high = _inverse_cholesky(U), _inverse_cholesky(Z)
-    inner = jnp.linalg.cholesky(U)
-    values, turn = jnp.linalg.eigh(linalg.dot(linalg.dot(_t(inner), Z), inner))
-    half = linalg.dot(_t(low), turn)
+    inner, outer = _cholesky(jnp.stack([U, Z]))  # [2, P, r, r], L and L^{-1}
+    values, turn = jnp.linalg.eigh(linalg.dot(linalg.dot(_t(inner[0]), Z), inner[0]))
+    half = linalg.dot(_t(outer[0]), turn)
     scaling = linalg.dot(half * jnp.sqrt(values)[:, None], _t(half))  # W^{-1}
-    U_inverse = linalg.dot(_t(low), low)
+    U_inverse = linalg.dot(_t(outer[0]), outer[0])
 
     ratio = N / slacks
     blocks = _einsum("kab,pbc,lcd,pda->pkl", at.basis, scaling, at.basis, scaling)
     blocks = blocks + _einsum("pmk,pm,pml->pkl", at.pairs, ratio, at.pairs)
-    factors = _inverse_cholesky(blocks)
+    factors = _cholesky(blocks)[1]
     J = _einsum("pna,qab,pbc->pqnc", at.features, at.basis, pulled)
     J = linalg.dot(factors, J.reshape(P, q, n * c)).reshape(P * q, n * c)
     system = beta**2 * jnp.kron(inverse, jnp.eye(c, dtype=U.dtype))
-    system = jax.scipy.linalg.cho_factor(system + linalg.dot(J.T, J), lower=True)
+    system = (jnp.linalg.cholesky(system + linalg.dot(J.T, J)), True)
 
     def move_to(target: Array) -> Iterate:
         """The direction to the point of the central path with this complementarity."""
@@ -189,9 +188,9 @@ def newton_step(at: Relaxation, point: Iterate) -> Iterate:
 
     def longest(move: Iterate) -> Array:
         """The step at which some cone's boundary is met."""
+        change = linalg.dot(linalg.dot(outer, jnp.stack([move.U, move.Z])), _t(outer))
         falls = [
-            jnp.linalg.eigvalsh(linalg.dot(linalg.dot(low, move.U), _t(low))),
-            jnp.linalg.eigvalsh(linalg.dot(linalg.dot(high, move.Z), _t(high))),
+            jnp.linalg.eigvalsh(change),
             at.products(move.U) / slacks,
             move.N / jnp.where(at.paired, N, 1),
         ]
@@ -219,11 +218,11 @@ def _t(x: Array) -> Array:
     return jnp.swapaxes(x, -1, -2)
 
 
-def _inverse_cholesky(matrices: Array) -> Array:
-    """L^{-1} of M = L L^T, for a batch."""
-    eye = jnp.broadcast_to(jnp.eye(matrices.shape[-1]), matrices.shape)
+def _cholesky(matrices: Array) -> tuple[Array, Array]:
+    """L with L L^T the matrices, and L^{-1}, for a batch."""
     factor = jnp.linalg.cholesky(matrices)
-    return jax.scipy.linalg.solve_triangular(factor, eye, lower=True)
+    eye = jnp.broadcast_to(jnp.eye(matrices.shape[-1]), matrices.shape)
+    return factor, jax.scipy.linalg.solve_triangular(factor, eye, lower=True)
 
 
 def _symmetric_basis(r: int) -> np.ndarray:
