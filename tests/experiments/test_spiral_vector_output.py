@@ -27,27 +27,38 @@ def test_optimum_is_certified_and_no_run_is_below(arrays):
     assert arrays["gap"].max() <= CONFIG.tol
     assert np.all(arrays["found"] >= arrays["bound"][:, None, None] * (1 - 1e-9))
     assert np.all(arrays["optimum"] < 0.5 * 12)  # that of the zero network
-    assert arrays["rounds"].shape[1] == 5
+    assert arrays["rounds"].shape[1] == arrays["steps"].shape[1] == 5
+
+
+def test_the_relaxation_has_the_same_optimum(arrays):
+    assert arrays["relaxed_gap"].max() <= CONFIG.tol
+    np.testing.assert_allclose(arrays["relaxed"], arrays["optimum"], rtol=2e-6)
 
 
 def test_verdicts_follow_the_numbers(arrays):
     optimum = arrays["optimum"][:, None, None]
     near = arrays | {"found": np.ones((1, 1, 2)) * optimum * 1.001}
     verdicts = [claim.verdict for claim in experiment.claims(near)]
-    assert verdicts == [Verdict.REPRODUCED] * 3
+    assert verdicts == [Verdict.REPRODUCED] * 4
     below = arrays | {"found": 0.9 * optimum * np.ones((1, 1, 2))}
-    assert experiment.claims(below)[1].verdict is Verdict.NOT_REPRODUCED
+    assert experiment.claims(below)[2].verdict is Verdict.NOT_REPRODUCED
     far = arrays | {"found": 1.1 * optimum * np.ones((1, 1, 2))}
-    assert experiment.claims(far)[2].verdict is Verdict.NOT_REPRODUCED
+    assert experiment.claims(far)[3].verdict is Verdict.NOT_REPRODUCED
     loose = near | {"gap": np.asarray([0.1])}
     assert experiment.claims(loose)[0].verdict is Verdict.NOT_REPRODUCED
+    for name, value in {"relaxed_gap": 0.1, "relaxed": 1.0}.items():
+        inexact = near | {name: np.asarray([value])}
+        assert experiment.claims(inexact)[1].verdict is Verdict.NOT_REPRODUCED
 
 
 def test_figure(arrays):
     figure = experiment.plot(arrays)
+    legend = figure.axes[0].get_legend()
+    labels = [text.get_text() for text in legend.get_texts()]
+    assert labels == ["Frank-Wolfe", "copositive relaxation"]
     count, right = arrays["neurons"][0], arrays["accuracy"][0]
     assert [axis.get_title() for axis in figure.axes] == [
-        "(a) Frank-Wolfe",
+        "(a) Two solvers",
         "(b) Gradient descent",
         f"(c) Optimum: {count} neurons, {right:.0%} right",
     ]
