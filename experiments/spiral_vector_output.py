@@ -28,7 +28,7 @@ import numpy as np
 import optax
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import NullFormatter, NullLocator
 
 import cvxjax as cj
 from experiments import _launch, _style
@@ -176,7 +176,7 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
         _plot_regions(axes[k, 2], arrays, k)
         axes[k, 0].set_ylabel(f"beta = {beta:g}\n\nrelative gap, certified")
     axes[0, 0].set_title("(a) Two solvers")
-    axes[0, 0].legend()
+    axes[-1, 0].legend()
     axes[0, 1].set_title("(b) Gradient descent")
     axes[0, 2].set_title(f"(c) Optimum: {axes[0, 2].get_title()}")
     _style.caption(
@@ -203,7 +203,14 @@ def _plot_rounds(axis: Any, arrays: dict[str, np.ndarray], k: int) -> None:
         color = _style.COLORS[role]
         gap = np.maximum(lines[:, 3], 1e-10)
         axis.plot(lines[:, 4], gap, "o-", ms=3, color=color, label=label)
-    axis.set(xscale="log", yscale="log", xlabel="seconds, compilation included")
+    times = np.concatenate([arrays["rounds"][:, 4], arrays["steps"][:, 4]])
+    axis.set(
+        xscale="log",
+        yscale="log",
+        xlim=(times.min() / 2, times.max() * 2),
+        xlabel="seconds, compilation included",
+    )
+    axis.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _plot_widths(axis: Any, arrays: dict[str, np.ndarray], k: int) -> None:

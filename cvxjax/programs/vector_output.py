@@ -14,7 +14,7 @@ and m >= n c neurons. There is no pair of V_i: signs are in v. Without cones (ga
 ReLU) the gauge is the nuclear norm. The talk prints nuclear norms with cones, which is
 another value. The gauge is NP-hard in general, so that the ReLU program is written in
 its neurons, sum_j (X u_j)_+ v_j^T with sum_j ||u_j|| ||v_j||, u_j in listed cells, and
-has a solver of its own, FrankWolfe.
+has solvers of its own: FrankWolfe, and CopositiveRelaxation for data of small rank.
 
 Source: Sahiner, Ergen, Pauly & Pilanci, Vector-output ReLU Neural Network Problems are
 Copositive Programs (ICLR 2021).
