@@ -98,8 +98,11 @@ def load(config: Config) -> Patches:
     )
 
     def side(pictures: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, Any]:
-        size, strides = (config.size,) * 2, (config.stride,) * 2
-        patches = cj.arrangements.extract_patches(pictures, size, strides=strides)
+        patches = cj.arrangements.extract_patches(
+            pictures,
+            (config.size, config.size),
+            strides=(config.stride, config.stride),
+        )
         return np.asarray(patches), 2.0 * labels - 1
 
     train = side(split.train, split.train_labels)
@@ -196,7 +199,7 @@ def _grown(config: Config, data: Patches) -> dict[str, Any]:
     variables = program.recover(solution.params)
     kernel = np.asarray(variables["params"]["first"]["kernel"])
     value = cj.networks.weight_decay_objective(
-        program.network(), variables, *data.train, beta=config.beta
+        program.network(), variables, program.X, program.y, beta=config.beta
     )
     return {
         "grown": certificate.primal,
@@ -226,9 +229,8 @@ def _train(config: Config, data: Patches, rate: float) -> dict[str, Any]:
     patches, labels = jax.tree.map(jax.numpy.asarray, data.test)
 
     def accuracy(variables: Any) -> Any:
-        return jax.numpy.mean(
-            jax.numpy.sign(network.apply(variables, patches)) == labels
-        )
+        fit: Any = network.apply(variables, patches)
+        return jax.numpy.mean(jax.numpy.sign(fit) == labels)
 
     step = rate / (config.num_train / 100)
     result = cj.networks.train(

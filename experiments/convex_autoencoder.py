@@ -87,7 +87,7 @@ def run(config: Config) -> dict[str, np.ndarray]:
             f"adam-{k}",
             lambda k=k: _train(config, (Z, X), (Z_test, T), float(betas[k])),
         )
-        for k in _launch.progress(shown, "training")
+        for k in _launch.progress(shown.tolist(), "training")
     ]
     drawn = arrays.pop("fits")[:, : config.num_drawn]
     return (

@@ -37,7 +37,7 @@ def solve_by_cvxpy(program: Any, limit: float) -> Answer | None:
     blocks = [cp.Variable((h, P)) for _ in range(2)]
     fit = flat @ cp.vec(blocks[0] - blocks[1], order="F")
     penalty = cp.sum([cp.sum(cp.norm(block, 2, axis=0)) for block in blocks])
-    cones = [cp.multiply(sides, rows @ block) >= 0 for block in blocks]
+    cones: list[Any] = [cp.multiply(sides, rows @ block) >= 0 for block in blocks]
     loss = 0.5 * cp.sum_squares(fit - np.asarray(program.y))
     problem = cp.Problem(cp.Minimize(loss + float(program.beta) * penalty), cones)
     options = {f"tol_{name}": TOL for name in ("gap_abs", "gap_rel", "feas")}
@@ -47,9 +47,6 @@ def solve_by_cvxpy(program: Any, limit: float) -> Answer | None:
             problem.solve(solver="CLARABEL", time_limit=limit, **options)
         except cp.SolverError:
             return Answer(float("nan"), time.perf_counter() - start)
-    value = (
-        problem.value if problem.status in ("optimal", "optimal_inaccurate") else None
-    )
-    return Answer(
-        float("nan") if value is None else float(value), time.perf_counter() - start
-    )
+    solved = problem.status in ("optimal", "optimal_inaccurate")
+    value: Any = problem.value if solved else float("nan")
+    return Answer(float(value), time.perf_counter() - start)
