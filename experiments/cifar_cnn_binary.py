@@ -186,6 +186,7 @@ def _grown(config: Config, data: Patches) -> dict[str, Any]:
 
     def report(*line: float) -> None:
         lines.append((time.perf_counter() - start, *line))
+        _launch.say(f"  round {line[0]}: objective {line[1]:.4f}, gap {line[3]:.1e}")
 
     solution = cj.solve(program, solver, report=report)
     seconds = time.perf_counter() - start

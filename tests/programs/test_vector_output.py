@@ -130,6 +130,24 @@ def test_higher_rank_is_bounded_by_the_gated_network():
     assert float(solution.objective) < 0.5 * np.sum(Y**2)
 
 
+@pytest.mark.parametrize("d, c, least", [(2, 1, 1 - 1e-6), (2, 2, 0.6), (4, 2, 0.6)])
+def test_a_bound_over_all_networks(d, c, least):
+    """From few patterns, and from every pattern said to be few: below the optimum."""
+    X, Y = draw(8, d, c, d)
+    full = make(X, Y, 0.3)
+    best = cj.solve(full, cj.solvers.CopositiveRelaxation())
+    few = cj.arrangements.sample_patterns(jax.random.key(0), X, num=5)
+    some = make(X, Y, 0.3, patterns=few)
+    rough = cj.solve(some, cj.solvers.CopositiveRelaxation())
+    scope = cj.Scope.GLOBAL_BOUND
+    first = cj.certify(some, rough, scope=scope)
+    assert first.scope is scope
+    assert first.dual <= float(best.objective)
+    claim = full.replace(scope=cj.Scope.SAMPLED)
+    second = cj.certify(claim, best, scope=scope).dual
+    assert least * float(best.objective) <= second <= float(best.objective)
+
+
 def test_a_trained_network_is_certified():
     """Burer-Monteiro factors are networks: their distance to the optimum is known."""
     X, Y = draw(6, 2, 2, 0)
