@@ -39,7 +39,8 @@ from cvxjax.solvers.doubly_nonnegative import (
     make_relaxation,
     newton_step,
 )
-from cvxjax.solvers.neurons import Neurons, Record
+from cvxjax.solvers.frank_wolfe import FrankWolfe, Rounds
+from cvxjax.solvers.neurons import Record
 
 Report = Callable[[int, float, float, float], None]
 
@@ -48,8 +49,9 @@ _MAX_RANK = 6  # beyond which cells have too many facets
 _MAX_ELEMENTS = 1 << 27  # of products of rows, or of the Newton system
 _SETTLED = 0.1  # of the tolerance: the relaxation is solved
 _INSIDE = 1e-9  # of the largest a^T u: neurons outside by less are inside
-_MAX_MOVED = 150  # numbers that neurons are, to be moved in seconds
-_DEAD = 1e-4  # of the largest neuron: left out of the correction
+_DEAD = 1e-4  # of the largest neuron: left out at the end
+_SWEEPS = 100  # of block coordinate descent
+_ROUNDS = 30  # of Frank-Wolfe at the end
 
 
 class CopositiveRelaxation(struct.PyTreeNode, kw_only=True):
@@ -87,19 +89,19 @@ class CopositiveRelaxation(struct.PyTreeNode, kw_only=True):
         """Steps, on the host."""
         tol = float(_TOLERANCE if self.tol is None else self.tol)
         relaxation, point = make_relaxation(program)
-        neurons = Neurons(program)
-        record = Record(neurons)
+        record = Record(program)
         status, stuck = Status.RUNNING, False
         while status is Status.RUNNING:
             value, R = relaxation.evaluate(point.U)
             finite = bool(jnp.isfinite(value))
+            found = None
             if finite:
-                _judge(relaxation, point, np.asarray(R), neurons, record)
+                found = _judge(program, relaxation, point, np.asarray(R), record)
             rest = (float(value) - record.bound) / max(1.0, abs(record.objective))
             settled = rest <= _SETTLED * tol
             last = len(record.lines) >= self.max_iters
-            if finite and (record.gap <= tol or settled or stuck or last):
-                _finish(relaxation, point, neurons, record, tol)
+            if found is not None and (record.gap <= tol or settled or stuck or last):
+                _finish(program, found, record, tol)
             record.end_line()
             if report is not None:
                 report(*record.lines[-1])
@@ -120,27 +122,24 @@ class CopositiveRelaxation(struct.PyTreeNode, kw_only=True):
 
 
 def _judge(
-    relaxation: Relaxation,
-    point: Iterate,
-    R: np.ndarray,
-    neurons: Neurons,
-    record: Record,
-) -> None:
-    """Offers the network and the bound of one point."""
-    X, Y, beta = neurons.X, neurons.Y, neurons.beta
-    u, cells = _split(relaxation, np.asarray(point.U))
+    program: Any, relaxation: Relaxation, point: Iterate, R: np.ndarray, record: Record
+) -> tuple[np.ndarray, np.ndarray]:
+    """Offers the network and the bound of one point; returns the network's u and v."""
+    X, Y, beta, masks = record.X, record.Y, record.beta, np.asarray(program.masks)
+    u = _split(relaxation, np.asarray(point.U))
     features = np.maximum(X @ u.T, 0)
     ridge = features @ features.T + beta * np.eye(len(X))
-    neurons.place(u, features.T @ np.linalg.solve(ridge, Y), cells)
-    record.offer_point(neurons)
+    v = features.T @ np.linalg.solve(ridge, Y)
+    record.offer_point(u, v)
     weights = beta * np.asarray(point.N / relaxation.scales)[..., None]
     multipliers = np.concatenate([np.asarray(relaxation.ends), weights], axis=2)
-    highest = float(np.max(relaxed_maxima(X, neurons.masks, R, multipliers)))
+    highest = float(np.max(relaxed_maxima(X, masks, R, multipliers)))
     record.offer_residual(R, highest, multipliers)
+    return u, v
 
 
-def _split(relaxation: Relaxation, U: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Two neurons a cell with sum u u^T near U_i: u [m, d], and their cells [m].
+def _split(relaxation: Relaxation, U: np.ndarray) -> np.ndarray:
+    """Two neurons a cell with sum u u^T near U_i, u [m, d].
 
     The first is U a / sqrt(a^T U a) for a facet a, the second the first principal part
     of what is left, if it is in the cell. Of all facets the one whose second neuron is
@@ -164,31 +163,40 @@ def _split(relaxation: Relaxation, U: np.ndarray) -> tuple[np.ndarray, np.ndarra
     inside = depth[every, best] >= -_INSIDE
     x = np.concatenate([first[every, best], second[every, best][inside]])
     cells = np.concatenate([every, every[inside]])
-    return np.einsum("mda,ma->md", turns[cells], x), cells
+    return np.einsum("mda,ma->md", turns[cells], x)
 
 
 def _finish(
-    relaxation: Relaxation, point: Iterate, neurons: Neurons, record: Record, tol: float
+    program: Any, found: tuple[np.ndarray, np.ndarray], record: Record, tol: float
 ) -> None:
-    """Offers the network of the last point's neurons, with the best output weights.
+    """Offers better networks from the last one's larger neurons.
 
-    If that is not good enough, all U_i a of its cells join it, and few are moved.
+    First the best output weights; if that is not enough, rounds of Frank-Wolfe, which
+    move all neurons in their cells and add others.
     """
-    sizes = np.linalg.norm(neurons.v, axis=1)
+    u, v = found
+    sizes = np.linalg.norm(u, axis=1) * np.linalg.norm(v, axis=1)
     live = sizes > _DEAD * np.max(sizes, initial=0)
-    neurons.place(neurons.u[live], neurons.v[live], neurons.cells[live])
-    cells = np.unique(neurons.cells)
-    neurons.reweigh()
-    record.offer_point(neurons)
-    if record.gap <= tol or point.U.shape[1] <= 2:
+    u = u[live] / np.linalg.norm(u[live], axis=1, keepdims=True)
+    v = _reweighed(np.maximum(record.X @ u.T, 0), record.Y, record.beta)
+    record.offer_point(u, v)
+    if record.gap <= tol:
         return
-    image = np.asarray(relaxation.facets)[cells] @ np.asarray(point.U)[cells]
-    u = np.einsum("pda,pfa->pfd", np.asarray(relaxation.turns)[cells], image)
-    cells, u = np.repeat(cells, image.shape[1]), u.reshape(-1, u.shape[2])
-    sizes = np.linalg.norm(u, axis=1)
-    u, cells = u[sizes > 0] / sizes[sizes > 0, None], cells[sizes > 0]
-    neurons.add(u, cells, np.tile(np.eye(u.shape[1]), (len(u), 1, 1)))
-    neurons.reweigh()
-    if neurons.u.size + neurons.v.size <= _MAX_MOVED:
-        neurons.correct()
-    record.offer_point(neurons)
+    rounds = Rounds(program, FrankWolfe(), np.hstack([u, v])[None])
+    for _ in range(_ROUNDS):
+        rounds.price()
+        record.offer_point(rounds.neurons.u, rounds.neurons.v)
+        if record.gap <= tol or not rounds.finite or not rounds.advance():
+            return
+
+
+def _reweighed(features: np.ndarray, Y: np.ndarray, beta: float) -> np.ndarray:
+    """argmin_v 1/2 ||features v - Y||^2 + beta sum_j ||v_j||, by block descent."""
+    gram, pull = features.T @ features, features.T @ Y
+    v = np.zeros((len(gram), Y.shape[1]))
+    for _ in range(_SWEEPS):
+        for j in np.flatnonzero(np.diagonal(gram) > 0):
+            rest = pull[j] - gram[j] @ v + gram[j, j] * v[j]
+            size = np.linalg.norm(rest)
+            v[j] = max(1 - beta / size, 0) * rest / gram[j, j] if size > 0 else 0
+    return v

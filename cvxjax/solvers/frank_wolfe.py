@@ -8,11 +8,11 @@ over neurons of any number. Each round finds the best new neuron of every cell,
     maximise  ||R^T D_i X u||  over  ||u|| <= 1, (2 D_i - I) X u >= 0,  R = Y - F,
 
 exactly where X has rank three or less (`pricing.vector`), else by projected power
-iterations from several starts. Then all v_j are solved for anew by block coordinate
-descent, neurons that nearly agree are joined, and all are moved on their faces to a
-local minimum, which the next round's maxima judge. beta over the best maximum scales R
-to a dual point, so each round has a bound; without exact maxima it is that of the gated
-network, and the gap says how far.
+iterations from several starts. Then all u_j and v_j are corrected at once, inside their
+cells (`correction`), by an interior point whose barrier falls with the gap; neurons
+that nearly agree are joined first. beta over the best maximum scales R to a dual point,
+so each round has a bound; without exact maxima it is that of the gated network, and the
+gap says how far.
 
 It is not one of the house's general solvers because the gauge of this program has no
 proximal map in closed form: only its linear maximisation is tractable.
@@ -36,13 +36,23 @@ from cvxjax import linalg
 from cvxjax.pricing.vector import cell_maxima, is_exact, vector_bound
 from cvxjax.solution import Solution, Status
 from cvxjax.solvers import loop
-from cvxjax.solvers.neurons import Neurons, Record
+from cvxjax.solvers.correction import Neurons, correct, join_alike, walls
+from cvxjax.solvers.neurons import Record
 
 Array = jax.Array
 Report = Callable[[int, float, float, float], None]
 
-_TOLERANCE = 1e-6  # the least that is asked for by default
+_TOLERANCE = 1e-7  # the least that is asked for by default
 _BATCH = 16  # neurons that a round adds at most
+_BETTER = 1e-10  # relative gain over beta that a new neuron needs
+_SAME = 1e-9  # 1 - cosine of new neurons of which one is enough
+_OFF = np.geomspace(0.1, 1e-10, 10)[:, None]  # steps from a maximiser to the centre
+_NEAR = 1e-6  # the same, of neurons to start from
+_SHARE = 0.1  # of the gap, that the barrier may cost
+_EXPLAINED = 5.0  # gaps below this many costs of the barrier are due to it
+_FALL = 0.5  # of the barrier, in every round
+_LEAST = 1e-14  # barrier, of the objective
+_STEPS = 100  # of Newton in a round
 _PATIENCE = 30  # rounds without a gain of 1 %
 _PROJECTION_STEPS = 30
 
@@ -51,7 +61,7 @@ class FrankWolfe(struct.PyTreeNode, kw_only=True):
     """Rounds of new neurons and full corrections, on the host.
 
     Args:
-      tol: relative duality gap; default 1e-6 in float64, 1e-4 in float32.
+      tol: relative duality gap; default 1e-7 in float64, 1e-4 in float32.
       max_iters: rounds, static.
       starts: of the power iterations in every cell where maxima are not exact, static.
       power_steps: of each, static.
@@ -72,7 +82,7 @@ class FrankWolfe(struct.PyTreeNode, kw_only=True):
         dtype = program.X.dtype
         usual = max(loop.default_tol(dtype), _TOLERANCE)
         tol = float(usual if self.tol is None else self.tol)
-        rounds = _Rounds(program, self, start)
+        rounds = Rounds(program, self, start)
         status, mark, since = Status.RUNNING, np.inf, 0
         while status is Status.RUNNING:
             rounds.price()
@@ -86,42 +96,61 @@ class FrankWolfe(struct.PyTreeNode, kw_only=True):
                 status = Status.CONVERGED
             elif len(rounds.record.lines) > self.max_iters:
                 status = Status.MAX_ITERATIONS
-            elif since >= _PATIENCE or not rounds.grow():
+            elif since >= _PATIENCE or not rounds.advance():
                 status = Status.STALLED
-            else:
-                rounds.neurons.correct()
         return rounds.record.finish(program, status)
 
 
-class _Rounds:
-    """The neurons so far, and the best point and bound."""
+class Rounds:
+    """The neurons so far, their prices, and the barrier."""
 
     def __init__(self, program: Any, solver: FrankWolfe, start: Any) -> None:
         self.program, self.solver = program, solver
-        self.neurons = Neurons(program)
-        self.record = Record(self.neurons)
-        self.exact = is_exact(self.neurons.X)
+        self.record = record = Record(program)
+        self.X, self.Y, self.beta = record.X, record.Y, record.beta
+        self.masks = np.asarray(program.masks)
+        self.interior = np.asarray(program.cones.interior, np.float64)
+        self.exact = is_exact(self.X)
+        self.rows = int(np.sum(np.any(self.X != 0, axis=1)))
+        self.slack, self.mu = np.inf, np.inf
         self.finite = True
-        if start is not None:
-            u, v = (np.asarray(x, np.float64) for x in program.neurons(start))
-            self.neurons.place(u, v, self.neurons.nearest_cells(u))
+        self.neurons = self._enter(start)
+
+    def _enter(self, start: Any) -> Neurons:
+        """The neurons of parameters, moved into their nearest cells where outside."""
+        d, c = self.X.shape[1], self.Y.shape[1]
+        given = np.zeros((0, d + c)) if start is None else np.asarray(start[0], float)
+        live = np.any(given[:, :d] != 0, axis=1) & np.any(given[:, d:] != 0, axis=1)
+        u, v = given[live, :d], given[live, d:]
+        sides = np.where(self.masks, 1.0, -1.0)
+        cells = np.asarray([np.argmax(np.min(sides * s, axis=1)) for s in u @ self.X.T])
+        cells = cells.astype(int)
+        A, centres = walls(self.X, self.masks[cells]), self.interior[cells]
+        values, margins = (np.einsum("mkd,md->mk", A, x) for x in (u, centres))
+        least = _NEAR * np.linalg.norm(u, axis=1, keepdims=True)
+        wide = margins > 0
+        short = np.where(wide, least - values / np.where(wide, margins, 1), 0)
+        u = u + np.max(short, axis=1, initial=0)[:, None] * centres
+        inside = np.all(np.einsum("mkd,md->mk", A, u) > 0, axis=1)
+        return Neurons(u=u, v=v, z=np.zeros(values.shape), cells=cells).take(inside)
 
     def price(self) -> None:
         """Judges the point, and finds the best new neuron of every cell."""
-        X, masks, R = self.neurons.X, self.neurons.masks, self.neurons.residual()
+        u, v = self.neurons.u, self.neurons.v
+        R = self.record.residual(u, v)
         self.finite = bool(np.all(np.isfinite(R)))
         if self.finite:
-            self.record.offer_point(self.neurons)
+            value = self.record.offer_point(u, v)
             if self.exact:
-                found = cell_maxima(X, masks, R)
-                self.values, self.directions, self.faces = found
+                self.values, self.directions, _ = cell_maxima(self.X, self.masks, R)
                 highest = float(np.max(self.values))
             else:
                 self.values, self.directions = self._search(R)
-                eye = np.eye(X.shape[1])
-                self.faces = np.broadcast_to(eye, (len(masks), *eye.shape))
-                highest = vector_bound(X, masks, R)
+                highest = vector_bound(self.X, self.masks, R)
             self.record.offer_residual(R, highest)
+            near, _ = self.record.bound_of(R, float(np.max(self.values)))
+            self.slack = value - near
+            self.residual = R
         self.record.end_line()
 
     def _search(self, R: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -137,14 +166,54 @@ class _Rounds:
         values, directions = (np.asarray(x, np.float64) for x in found)
         return values, directions
 
-    def grow(self) -> bool:
-        """Adds the best neurons found; False if no cell has a better one than beta."""
-        order = np.argsort(-self.values)[:_BATCH]
-        order = order[self.values[order] > self.neurons.beta]
-        if not len(order):
+    def advance(self) -> bool:
+        """Joined neurons, new ones, a lower barrier; False if nothing is left to do.
+
+        A barrier of mu costs k mu for each neuron. Where that explains the gap, no
+        neuron is added: new ones would only disturb the path to mu = 0.
+        """
+        k, count = self.rows, len(self.neurons.cells)
+        explained = count > 0 and self.slack <= _EXPLAINED * k * count * self.mu
+        mu = min(_SHARE * self.slack / (k * count + 1), _FALL * self.mu)
+        if explained:
+            mu = min(mu, _SHARE * self.mu)
+        mu = max(mu, _LEAST * max(1.0, self.record.objective))
+        neurons = join_alike(self.X, self.Y, self.neurons, self.beta, k * mu)
+        entrants = self._entrants(0 if explained else _BATCH)
+        if len(entrants.cells) == 0 and (mu == self.mu or count == 0):
             return False
-        self.neurons.add(self.directions[order], order, self.faces[order])
+        self.mu, self.neurons = mu, neurons.and_also(entrants)
+        self.neurons = correct(
+            self.X,
+            self.masks,
+            self.Y,
+            self.neurons,
+            beta=self.beta,
+            mu=mu,
+            max_steps=_STEPS,
+        )
         return True
+
+    def _entrants(self, most: int) -> Neurons:
+        """The best neurons found, if better than beta: off their walls, and small."""
+        cells = np.argsort(-self.values)[:most]
+        cells = cells[self.values[cells] > self.beta * (1 + _BETTER)]
+        tops = self.directions[cells]
+        cells = cells[~np.any(np.tril(tops @ tops.T, -1) > 1 - _SAME, axis=1)]
+        u = self.directions[cells][:, None] + _OFF * self.interior[cells][:, None]
+        u /= np.linalg.norm(u, axis=2, keepdims=True)
+        fits = np.maximum(u @ self.X.T, 0)  # [m, offsets, n]
+        v = fits @ self.residual
+        prices = np.linalg.norm(v, axis=2)
+        reach = np.einsum("mkd,mod->mok", walls(self.X, self.masks[cells]), u)
+        good = prices > (self.values[cells] + self.beta)[:, None] / 2
+        good &= np.all(reach > 0, axis=2)
+        chosen = np.flatnonzero(np.any(good, axis=1))
+        at = (chosen, np.argmax(good[chosen], axis=1))
+        gains, squares = prices[at] - self.beta, np.sum(fits[at] ** 2, axis=1)
+        root = np.sqrt(gains / squares / max(len(chosen), 1))[:, None]
+        u, v, cells = root * u[at], root * v[at] / prices[at][:, None], cells[chosen]
+        return Neurons(u=u, v=v, z=np.zeros((len(u), self.rows)), cells=cells)
 
 
 @partial(jax.jit, static_argnames=("starts", "steps"))
