@@ -10,10 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from cvxjax.interfaces import HostSolver, LinearProgram, Program, Solver
+from cvxjax.pricing.vector import is_exact
 from cvxjax.runtime import share_cores
 from cvxjax.solution import History, Solution, Status
 from cvxjax.solvers import (
     Admm,
+    CopositiveRelaxation,
     Fista,
     FrankWolfe,
     InteriorPoint,
@@ -117,11 +119,15 @@ def default_solver(program: Program) -> Any:
     Over sign cones in float64, for the squared loss, SemismoothNewton at a beta so
     large that few blocks are active, else InteriorPoint, with WorkingSet around it if
     there are many blocks; for other smooth losses, Admm polished by SemismoothNewton.
-    Otherwise Admm, or Fista where there is no room for a matrix [n, n]. FrankWolfe for
-    several outputs with cones.
+    Otherwise Admm, or Fista where there is no room for a matrix [n, n]. For several
+    outputs with cones FrankWolfe, whose certificate is exact for rank three or less;
+    for rank four to six CopositiveRelaxation.
     """
     if FrankWolfe().refuse(program) is None:
-        return FrankWolfe()
+        relaxed = CopositiveRelaxation()
+        exact = is_exact(np.asarray(program.X))
+        fits = not exact and relaxed.refuse(program) is None
+        return relaxed if fits else FrankWolfe()
     fista, precise, newton = Fista(), InteriorPoint(), SemismoothNewton()
     if len(program.y) > _LARGE and fista.refuse(program) is None:
         return fista
