@@ -262,6 +262,9 @@ SOLVERS: dict[str, SolverCase] = {
         cj.solvers.CopositiveRelaxation(tol=1e-7), lambda name: name not in LINEAR
     ),
     "Fista": SolverCase(cj.solvers.Fista(tol=1e-7), _smooth_without_cones),
+    "BurerMonteiro": SolverCase(
+        cj.solvers.BurerMonteiro(tol=1e-7), lambda name: name not in LINEAR
+    ),
     "FrankWolfe": SolverCase(
         cj.solvers.FrankWolfe(tol=1e-7), lambda name: name not in LINEAR
     ),

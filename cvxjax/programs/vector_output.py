@@ -122,6 +122,29 @@ class VectorOutputProgram(RegularisedProgram, kw_only=True):
         (n, d), c = self.X.shape, self.y.shape[1]
         return (1, n * c, d + c)
 
+    @property
+    def patterns(self) -> Patterns:
+        interior = self.cones.interior
+        return Patterns(masks=self.masks, gates=interior, scope=self.scope)
+
+    def with_patterns(self, masks: Any, gates: Any) -> VectorOutputProgram:
+        """The program of the same data over other patterns; scope SAMPLED.
+
+        Args:
+          masks: [P, n], bool; those whose cones have no interior are left out.
+          gates: [P, d], points of the closed cells.
+
+        Raises:
+          ValueError: if no cone has an interior.
+        """
+        masks, gates = np.asarray(masks, bool), np.asarray(gates, self.X.dtype)
+        cones, kept = make_sign_cones(np.asarray(self.X), masks, gates)
+        if not kept.any():
+            raise ValueError(f"want a cone with an interior; got {len(kept)} without")
+        return self.replace(
+            masks=jnp.asarray(masks[kept]), cones=cones, scope=Scope.SAMPLED
+        )
+
     def neurons(self, w: Array) -> tuple[Array, Array]:
         """u [m, d] and v [m, c]."""
         d = self.X.shape[1]

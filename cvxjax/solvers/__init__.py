@@ -1,6 +1,7 @@
 """One algorithm per file; `loop` drives them all."""
 
 from cvxjax.solvers.admm import Admm
+from cvxjax.solvers.burer_monteiro import BurerMonteiro
 from cvxjax.solvers.column_generation import ColumnGeneration
 from cvxjax.solvers.copositive import CopositiveRelaxation
 from cvxjax.solvers.fista import Fista
@@ -11,6 +12,7 @@ from cvxjax.solvers.working_set import WorkingSet
 
 __all__ = [
     "Admm",
+    "BurerMonteiro",
     "ColumnGeneration",
     "CopositiveRelaxation",
     "Fista",

@@ -72,9 +72,10 @@ class Record:
             if multipliers is not None:
                 self.multipliers = multipliers * np.asarray([1, 1, t * t])
 
-    def end_line(self) -> None:
-        """Ends a line of the history."""
-        self.lines.append((len(self.lines), self.objective, self.bound, self.gap))
+    def end_line(self, iteration: int | None = None) -> None:
+        """Ends a line of the history, numbered unless an iteration is given."""
+        number = len(self.lines) if iteration is None else iteration
+        self.lines.append((number, self.objective, self.bound, self.gap))
 
     def finish(self, program: Any, status: Status) -> Solution:
         dtype = program.X.dtype
@@ -96,7 +97,7 @@ class Record:
             objective=jnp.asarray(self.objective, dtype),
             dual_bound=jnp.asarray(self.bound, dtype),
             gap=jnp.asarray(self.gap, dtype),
-            iterations=jnp.asarray(len(self.lines) - 1, jnp.int32),
+            iterations=jnp.asarray(self.lines[-1][0], jnp.int32),
             history=History.of_lines(self.lines, dtype),
             scope=program.scope,
         )

@@ -1,0 +1,143 @@
+"""Both factors of every neuron by L-BFGS, and a global certificate of where it ends.
+
+    minimise  1/2 ||sum_j (X u_j)_+ v_j^T - Y||_F^2
+              + beta/2 sum_j (||u_j||^2 + ||v_j||^2)
+
+is the training of a network with several outputs, the Burer-Monteiro form of its convex
+program: no pattern is listed, so that it scales as training does. A stationary point
+has ||u_j|| = ||v_j||, and its residual R, scaled until ||R^T (X u)_+|| <= beta for
+every u in the cells that count, bounds the optimum: whether the point is a global
+optimum is decided by the price of neurons, not by how it was found.
+
+Source: Sahiner, Ergen, Ozturkler, Pauly, Mardani & Pilanci, Scaling Convex Neural
+Networks with Burer-Monteiro Factorization (2022); Liu & Nocedal (1989), L-BFGS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from scipy.optimize import minimize
+
+from cvxjax import linalg
+from cvxjax.pricing.vector import vector_bound
+from cvxjax.solution import Scope, Solution, Status
+from cvxjax.solvers.neurons import Record
+
+Array = jax.Array
+Report = Callable[[int, float, float, float], None]
+
+_TOLERANCE = 1e-4
+_MOST = 100  # neurons by default
+_MEMORY = 20  # pairs of L-BFGS
+_DEAD = 1e-6  # of the largest neuron: left out
+
+
+class BurerMonteiro(struct.PyTreeNode, kw_only=True):
+    """L-BFGS from several starts, on the host, until one is certified.
+
+    For several outputs with cones, at sizes where cells are too many to list: neurons
+    go where they like. The solution carries their patterns beside the program's, which
+    its certificate covers; `certify(program, solution, scope=Scope.GLOBAL_BOUND)` is
+    over all networks. The bound is exact for data of rank three or less, else that of
+    the gated network, which is loose: STALLED then says no more than that. Kinks of the
+    ReLU may stop L-BFGS at gaps of 1e-4 to 1e-2; where cells can be listed, FrankWolfe
+    goes on from its parameters.
+
+    Args:
+      tol: relative duality gap at which no other start is tried; default 1e-4.
+      max_iters: of L-BFGS from each start, static.
+      num_neurons: static; default the n c that suffice, at most 100.
+      starts: at most, static; the first is that of `solve`, if it has one.
+      seed: of the others, static.
+    """
+
+    tol: Any = None
+    max_iters: int = struct.field(pytree_node=False, default=3000)
+    num_neurons: int | None = struct.field(pytree_node=False, default=None)
+    starts: int = struct.field(pytree_node=False, default=5)
+    seed: int = struct.field(pytree_node=False, default=0)
+    leaves_patterns: ClassVar[bool] = True  # of the program, for its neurons' own
+
+    def refuse(self, program: Any) -> str | None:
+        if not hasattr(program, "neurons"):
+            return "its parameters are not neurons (BurerMonteiro takes vector outputs)"
+        return None
+
+    def run(self, program: Any, start: Any, report: Report | None) -> Solution:
+        """Starts in turn, on the host."""
+        tol = float(_TOLERANCE if self.tol is None else self.tol)
+        record, found = Record(program), program
+        _, most, width = program.shape
+        m = min(most, _MOST) if self.num_neurons is None else self.num_neurons
+        rng, d = np.random.default_rng(self.seed), program.X.shape[1]
+        finite, steps = True, 0
+        for k in range(self.starts):
+            first = rng.standard_normal((m, width)) / np.sqrt(width)
+            if k == 0 and start is not None and np.any(np.asarray(start)):
+                first = np.asarray(start[0], np.float64)
+            w, taken = _descend(program, first, self.max_iters)
+            steps += taken
+            finite = bool(np.all(np.isfinite(w)))
+            if finite:
+                sizes = np.linalg.norm(w, axis=1)
+                w = w[sizes > _DEAD * np.max(sizes, initial=0)]
+                value = record.offer_point(w[:, :d], w[:, d:])
+                if value == record.objective:
+                    found = _with_own(program, w[:, :d])
+                    if found is not program:
+                        record.bound = -np.inf  # of other cells
+                    R = record.residual(*record.best)
+                    highest = vector_bound(record.X, np.asarray(found.masks), R)
+                    record.offer_residual(R, highest)
+            record.end_line(steps)
+            if report is not None:
+                report(*record.lines[-1])
+            if not finite or record.gap <= tol:
+                break
+        status = Status.CONVERGED if record.gap <= tol else Status.STALLED
+        status = status if finite else Status.NONFINITE
+        solution = record.finish(program, status)
+        return (
+            solution if found is program else solution.replace(patterns=found.patterns)
+        )
+
+
+def _with_own(program: Any, u: np.ndarray) -> Any:
+    """The program with the cells of u [m, d] beside its own, if they are not all."""
+    if program.scope is Scope.EXHAUSTIVE:
+        return program
+    own = u @ np.asarray(program.X).T > 0
+    masks = np.concatenate([np.asarray(program.masks), own])
+    gates = np.concatenate([np.asarray(program.cones.interior), u])
+    first = np.sort(np.unique(masks, axis=0, return_index=True)[1])
+    return program.with_patterns(masks[first], gates[first])
+
+
+def _descend(program: Any, first: np.ndarray, max_iters: int) -> tuple[np.ndarray, int]:
+    """A local minimum [m, d + c] by L-BFGS, and its iterations."""
+    dtype = program.X.dtype
+
+    def value(x: np.ndarray) -> tuple[float, np.ndarray]:
+        total, slope = _objective(program, jnp.asarray(x.reshape(first.shape), dtype))
+        return float(total), np.asarray(slope, np.float64).ravel()
+
+    options = {"maxiter": max_iters, "maxcor": _MEMORY, "ftol": 1e-15, "gtol": 1e-10}
+    options["maxfun"] = 2 * max_iters
+    found = minimize(value, first.ravel(), jac=True, method="L-BFGS-B", options=options)
+    return found.x.reshape(first.shape), int(found.nit)
+
+
+@jax.jit
+@partial(jax.value_and_grad, argnums=1)
+def _objective(program: Any, w: Array) -> Array:
+    d = program.X.shape[1]
+    fit = linalg.dot(jnp.maximum(linalg.dot(program.X, w[:, :d].T), 0), w[:, d:])
+    loss = jnp.sum((fit - program.y) ** 2) / 2
+    return loss + program.beta / 2 * jnp.sum(w**2)
