@@ -73,9 +73,7 @@ LINES = {
         Line(
             name="adelie",
             peer="adelie",
-            relu=_tolerances(
-                1e-6, 1e-7, 3e-8, 1e-8, 3e-9, 1e-9, 1e-10, 1e-11, path=10, threads=2
-            ),
+            relu=_tolerances(1e-6, 1e-7, 3e-8, 1e-8, 3e-9, 1e-9, path=10, threads=2),
             gated=_tolerances(1e-8, 1e-10, 1e-11, 1e-12, 1e-13, path=10, threads=2),
         ),
         Line(
