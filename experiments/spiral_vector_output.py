@@ -2,7 +2,7 @@
 
     python -m experiments.spiral_vector_output
 
-About 1 minute on two CPU cores.
+About half a minute on two CPU cores.
 
 Sixty points of three classes on spiral arms, one-hot labels, squared loss with weight
 decay. Frank-Wolfe over neurons, whose linear maximisation over every activation pattern
@@ -34,7 +34,7 @@ import cvxjax as cj
 from experiments import _launch, _style
 from experiments._record import Claim, Verdict, resumable
 
-MINUTES = 1
+MINUTES = 0.5
 
 _CLASSES = [_style.COLORS[role] for role in ("convex", "sgd", "network")]
 _FLOOR = 1e-5  # an excess below it is drawn there
@@ -176,7 +176,7 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
         _plot_regions(axes[k, 2], arrays, k)
         axes[k, 0].set_ylabel(f"beta = {beta:g}\n\nrelative gap, certified")
     axes[0, 0].set_title("(a) Two solvers")
-    axes[-1, 0].legend()
+    axes[0, 0].legend(loc="lower left")
     axes[0, 1].set_title("(b) Gradient descent")
     axes[0, 2].set_title(f"(c) Optimum: {axes[0, 2].get_title()}")
     _style.caption(
