@@ -44,7 +44,7 @@ from cvxjax.solvers.neurons import Record
 
 Report = Callable[[int, float, float, float], None]
 
-_TOLERANCE = 1e-6
+_TOLERANCE = 1e-7
 _MAX_RANK = 6  # beyond which cells have too many facets
 _MAX_ELEMENTS = 1 << 27  # of products of rows, or of the Newton system
 _SETTLED = 0.1  # of the tolerance: the relaxation is solved
@@ -61,7 +61,7 @@ class CopositiveRelaxation(struct.PyTreeNode, kw_only=True):
     in the interior of the cells, whatever parameters it is given.
 
     Args:
-      tol: relative duality gap of the network; default 1e-6.
+      tol: relative duality gap of the network; default 1e-7.
       max_iters: Newton steps, static.
     """
 
