@@ -43,6 +43,13 @@ class Verdict(enum.Enum):
     NOT_REPRODUCED = "not reproduced"
     UNCHECKABLE = "cannot be checked"
 
+    @classmethod
+    def of(cls, holds: Any, *, corrected: bool = False) -> Verdict:
+        """Of a claim that holds, if need be with a correction, or does not."""
+        if not holds:
+            return cls.NOT_REPRODUCED
+        return cls.CORRECTED if corrected else cls.REPRODUCED
+
 
 @dataclasses.dataclass(frozen=True)
 class Claim:

@@ -268,20 +268,20 @@ def claims(arrays: dict[str, np.ndarray]) -> list[Claim]:
             f"{arrays['grown_gap']:.0e} over its patterns, against {np.min(last):.4f} "
             f"to {np.max(last):.4f} of {len(last)} runs; over {arrays['num_patterns']} "
             f"patterns of random filters {sampled:.4f}, and {lost} runs are below that",
-            _verdict(lower, corrected=lost > 0),
+            Verdict.of(lower, corrected=lost > 0),
         ),
         Claim(
             "the recovered network has the convex program's objective",
             f"{arrays['filters'].shape[1]} filters, objective "
             f"{arrays['grown_network']:.6f} against {grown:.6f}",
-            _verdict(abs(arrays["grown_network"] - grown) <= 1e-6 * grown),
+            Verdict.of(abs(arrays["grown_network"] - grown) <= 1e-6 * grown),
         ),
         Claim(
             "its test accuracy is at least that of SGD (median)",
             f"{right[1]:.3f} (training {right[0]:.3f}) against {np.min(test):.3f} to "
             f"{np.max(test):.3f}, median {np.median(test):.3f}; random filters alone "
             f"{arrays['sampled_accuracy'][1]:.3f}",
-            _verdict(right[1] >= np.median(test)),
+            Verdict.of(right[1] >= np.median(test)),
         ),
         _time_to_sgd(arrays),
     ]
@@ -300,12 +300,6 @@ def claims(arrays: dict[str, np.ndarray]) -> list[Claim]:
     return made
 
 
-def _verdict(holds: Any, *, corrected: bool = False) -> Verdict:
-    if not holds:
-        return Verdict.NOT_REPRODUCED
-    return Verdict.CORRECTED if corrected else Verdict.REPRODUCED
-
-
 def _time_to_sgd(arrays: dict[str, np.ndarray]) -> Claim:
     """Seconds until column generation is as low as the best run of SGD."""
     best = np.min(arrays["sgd"][:, -1])
@@ -317,7 +311,7 @@ def _time_to_sgd(arrays: dict[str, np.ndarray]) -> Claim:
         "it takes less time to the objective where the best run of SGD ends",
         f"{there}, compilation included; SGD {total:.1f} s (a share of "
         f"{len(arrays['sgd'])} runs together, without compilation)",
-        _verdict(ours <= total),
+        Verdict.of(ours <= total),
     )
 
 
@@ -330,7 +324,7 @@ def _against_cvxpy(arrays: dict[str, np.ndarray]) -> Claim:
         f"{ours[1]:.2f} s warm, {ours[0]:.1f} s cold, {arrays['sampled']:.6f} with "
         f"certified gap {arrays['sampled_gap']:.0e}, against {theirs:.0f} s, {value} "
         f"({'' if reached else '> '}{theirs / ours[1]:.0f}x)",
-        _verdict(ours[0] < theirs),
+        Verdict.of(ours[0] < theirs),
     )
 
 

@@ -301,32 +301,28 @@ def claims(arrays: dict[str, np.ndarray]) -> list[Claim]:
             "the program with Y = X trains autoencoders to certified optimality",
             f"{len(betas)} betas, certified gaps at most {arrays['gap'].max():.0e}; "
             f"the recovered networks' objectives differ by at most {miss:.0e}",
-            _verdict(arrays["gap"].max() <= 1e-3 and miss <= 1e-6),
+            Verdict.of(arrays["gap"].max() <= 1e-3 and miss <= 1e-6),
         ),
-        Claim("the rank falls as beta grows", f"neurons: {ranks}", _verdict(fewer)),
+        Claim("the rank falls as beta grows", f"neurons: {ranks}", Verdict.of(fewer)),
         Claim(
             "random gates lower the linear autoencoder's objective",
             f"by {gain[shown[0]]:.1%} to {gain[-1]:.1%} at the betas drawn, at no beta "
             f"by less than {gain.min():.0e}; training error at {lower[:, 0].sum()} of "
             f"{len(lower)} betas",
-            _verdict(bool(np.all(gain >= -1e-4))),
+            Verdict.of(bool(np.all(gain >= -1e-4))),
         ),
         Claim(
             "they lower its test error",
             f"at {lower[:, 1].sum()} of {len(lower)} betas",
-            _verdict(bool(np.all(lower[:, 1]))),
+            Verdict.of(bool(np.all(lower[:, 1]))),
         ),
         Claim(
             "the certified optimum of random gates is below what Adam finds for ReLU",
             f"objectives at the betas drawn: {against}; the networks differ, so that "
             "neither bounds the other",
-            _verdict(bool(np.all(arrays["objective"][shown] < best))),
+            Verdict.of(bool(np.all(arrays["objective"][shown] < best))),
         ),
     ]
-
-
-def _verdict(holds: bool) -> Verdict:
-    return Verdict.REPRODUCED if holds else Verdict.NOT_REPRODUCED
 
 
 if __name__ == "__main__":

@@ -117,7 +117,7 @@ def search(
     d = X.shape[1]
     theta = rng.standard_normal((starts, width, d + Y.shape[1]))
     mean, square = np.zeros_like(theta), np.zeros_like(theta)
-    best, steps = np.full(starts, np.inf), 8000
+    best = np.full(starts, np.inf)
     for t in range(1, steps + 1):
         u, v = theta[..., :d], theta[..., d:]
         hidden = np.maximum(u @ X.T, 0)  # [starts, width, n]

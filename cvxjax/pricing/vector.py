@@ -33,7 +33,7 @@ def is_exact(X: np.ndarray) -> bool:
 
 def cell_maxima(
     X: np.ndarray, masks: np.ndarray, R: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray]:
     """The maximum over every cell and a maximiser, for rank X <= 3.
 
     Args:
@@ -42,8 +42,7 @@ def cell_maxima(
       R: [n, c].
 
     Returns:
-      Maxima [P], >= 0; unit vectors u [P, d], zero where nothing is gained; and
-      projections [P, d, d] onto the spans of the faces that u lie inside.
+      Maxima [P], >= 0, and unit vectors u [P, d], zero where nothing is gained.
     """
     basis = row_space(X)
     rows = X @ basis
@@ -51,7 +50,6 @@ def cell_maxima(
     maps = np.einsum("nc,pn,nr->pcr", R, masks.astype(float), rows)
     r = basis.shape[1]
     best, argument = np.zeros(len(masks)), np.zeros((len(masks), r))
-    faces = np.zeros((len(masks), r, r))
     live = lengths > 0
     units = rows[live] / lengths[live, None]
     sides = np.where(masks[:, live], 1.0, -1.0)
@@ -66,8 +64,7 @@ def cell_maxima(
             better = inside & (value > best)
             best[better] = value[better]
             argument[better] = sign * u[better]
-            faces[better] = span @ span.T
-    return best, argument @ basis.T, basis @ faces @ basis.T
+    return best, argument @ basis.T
 
 
 def vector_bound(

@@ -88,8 +88,8 @@ class BurerMonteiro(struct.PyTreeNode, kw_only=True):
             if finite:
                 sizes = np.linalg.norm(w, axis=1)
                 w = w[sizes > _DEAD * np.max(sizes, initial=0)]
-                value = record.offer_point(w[:, :d], w[:, d:])
-                if value == record.objective:
+                best = record.objective
+                if record.offer_point(w[:, :d], w[:, d:]) < best:
                     found = _with_own(program, w[:, :d])
                     if found is not program:
                         record.bound = -np.inf  # of other cells
@@ -103,10 +103,8 @@ class BurerMonteiro(struct.PyTreeNode, kw_only=True):
                 break
         status = Status.CONVERGED if record.gap <= tol else Status.STALLED
         status = status if finite else Status.NONFINITE
-        solution = record.finish(program, status)
-        return (
-            solution if found is program else solution.replace(patterns=found.patterns)
-        )
+        patterns = None if found is program else found.patterns
+        return record.finish(program, status).replace(patterns=patterns)
 
 
 def _with_own(program: Any, u: np.ndarray) -> Any:

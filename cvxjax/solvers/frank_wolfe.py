@@ -142,7 +142,7 @@ class Rounds:
         if self.finite:
             value = self.record.offer_point(u, v)
             if self.exact:
-                self.values, self.directions, _ = cell_maxima(self.X, self.masks, R)
+                self.values, self.directions = cell_maxima(self.X, self.masks, R)
                 highest = float(np.max(self.values))
             else:
                 self.values, self.directions = self._search(R)

@@ -40,7 +40,6 @@ class PatternPool:
             self.names.setdefault(mask.tobytes(), i)
         self.objective = np.inf
         self.params: Blocks = {}
-        self.multipliers: Blocks = {}
         if start is not None:
             self.params = self._gather(program.masks, start)
         self.working = list(self.names.values())

@@ -90,12 +90,11 @@ def test_closed_form_for_whitened_data_and_classes(beta):
 def test_cell_maxima_against_random_directions():
     X, R = draw(6, 3, 2, 5)
     masks = np.asarray(cj.arrangements.enumerate_patterns(X).masks)
-    values, directions, spans = cell_maxima(X, masks, R)
+    values, directions = cell_maxima(X, masks, R)
     sides = np.where(masks, 1, -1)
     assert np.all(sides * (directions @ X.T) >= -1e-9)
     attained = np.linalg.norm(np.maximum(directions @ X.T, 0) @ R, axis=1)
     assert_allclose(attained, values, atol=1e-9)
-    assert_allclose(np.einsum("pde,pe->pd", spans, directions), directions, atol=1e-9)
     u = np.random.default_rng(6).standard_normal((200_000, 3))
     u /= np.linalg.norm(u, axis=1, keepdims=True)
     best = np.zeros(len(masks))
