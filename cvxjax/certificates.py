@@ -76,7 +76,8 @@ def certify(
     candidates = [
         -loss.clip_dual(-v, y) for v in candidates if np.all(np.isfinite(v)) and v.any()
     ]
-    if covered is Scope.GLOBAL_BOUND and candidates and y.ndim == 1:
+    turns = covered is Scope.GLOBAL_BOUND and covered is not listed
+    if turns and candidates and y.ndim == 1:
         rows = np.asarray(at.rows, np.float64)
         turned = improve_dual(rows, y, candidates[-1], loss=loss, beta=beta)
         candidates = [candidates[-1], -loss.clip_dual(-turned, y)]

@@ -19,6 +19,8 @@ from cvxjax.solvers import (
     Fista,
     FrankWolfe,
     InteriorPoint,
+    Semidefinite,
+    SemidefiniteInteriorPoint,
     SemismoothNewton,
     WorkingSet,
     loop,
@@ -121,8 +123,13 @@ def default_solver(program: Program) -> Any:
     there are many blocks; for other smooth losses, Admm polished by SemismoothNewton.
     Otherwise Admm, or Fista where there is no room for a matrix [n, n]. For several
     outputs with cones FrankWolfe, whose certificate is exact for rank three or less;
-    for rank four to six CopositiveRelaxation.
+    for rank four to six CopositiveRelaxation. Over pairs of PSD matrices
+    SemidefiniteInteriorPoint for smooth losses in float64 where they are small, else
+    Semidefinite.
     """
+    if Semidefinite().refuse(program) is None:
+        inner = SemidefiniteInteriorPoint()
+        return Semidefinite() if inner.refuse(program) is not None else inner
     if FrankWolfe().refuse(program) is None:
         relaxed = CopositiveRelaxation()
         exact = is_exact(np.asarray(program.X))

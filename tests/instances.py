@@ -18,6 +18,7 @@ import numpy as np
 import cvxjax as cj
 from tests import block_references as blocks
 from tests import references
+from tests import spectral_references as spectra
 from tests import vector_references as vectors
 
 REAL_LABELS = ("squared", "huber", "interpolation")
@@ -117,6 +118,37 @@ def vector_output(gated: bool) -> Any:
     return cj.programs.make_vector_output(X, Y, beta=0.15, gated=gated)
 
 
+def polynomial(
+    loss: str = "squared",
+    *,
+    coefficients: tuple[float, float, float] = (0.09, 0.5, 0.47),
+    outputs: int | None = None,
+    pool: int | None = None,
+) -> Any:
+    """Gaussian X [8, 3] or patches [8, 4, 2]; y Gaussian, or its signs."""
+    rng = np.random.default_rng(3)
+    X, y = rng.standard_normal((8, 3)), rng.standard_normal((8, outputs or 1))
+    y = y if loss in REAL_LABELS else np.sign(y)
+    shape = {} if pool is None else {"patches": rng.standard_normal((8, 4, 2))}
+    return cj.programs.make_polynomial(
+        X,
+        y[:, 0] if outputs is None else y,
+        beta=0.1,
+        coefficients=coefficients,
+        loss=getattr(cj.losses, loss)(),
+        pool=pool,
+        **shape,
+    )
+
+
+def quantized(loss: str = "squared") -> Any:
+    """Gaussian X [8, 3]; y Gaussian, or its signs."""
+    rng = np.random.default_rng(3)
+    X, y = rng.standard_normal((8, 3)), rng.standard_normal(8)
+    y = y if loss in REAL_LABELS else np.sign(y)
+    return cj.programs.make_quantized(X, y, beta=0.1, loss=getattr(cj.losses, loss)())
+
+
 PROGRAMS: dict[str, Callable[..., Any]] = {
     **{
         f"two_layer/{loss}": functools.partial(two_layer, loss=loss)
@@ -162,10 +194,32 @@ PROGRAMS: dict[str, Callable[..., Any]] = {
     },
     "vector_output/relu": functools.partial(vector_output, False),
     "vector_output/gated": functools.partial(vector_output, True),
+    **{
+        f"polynomial/{loss}": functools.partial(polynomial, loss)
+        for loss in ("squared", "huber", "logistic", "hinge", "squared_hinge")
+    },
+    "polynomial/quadratic": functools.partial(polynomial, coefficients=(1, 0, 0)),
+    "polynomial/even": functools.partial(polynomial, coefficients=(-1, 0, 0.3)),
+    "polynomial/linear": functools.partial(polynomial, coefficients=(0, 1, 0.5)),
+    "polynomial/two outputs": functools.partial(polynomial, outputs=2),
+    "polynomial/pooled": functools.partial(polynomial, pool=2),
+    **{
+        f"quantized/{loss}": functools.partial(quantized, loss)
+        for loss in ("squared", "logistic", "hinge")
+    },
 }
+
+SPECTRAL = [name for name in PROGRAMS if name.startswith(("polynomial", "quantized"))]
+"""Programs over pairs of PSD matrices."""
 
 LINEAR = [name for name in PROGRAMS if name != "vector_output/relu"]
 """Programs whose predictions are linear in their parameters; others have neurons."""
+
+BLOCKS = [name for name in LINEAR if name not in SPECTRAL]
+"""Programs of blocks with norms, between cones or free."""
+
+EXACT = [name for name in PROGRAMS if not name.startswith("quantized")]
+"""Programs that have the networks' optimum; the others relax them."""
 
 
 class Reference(NamedTuple):
@@ -177,6 +231,14 @@ class Reference(NamedTuple):
     violation: Callable[[Any, np.ndarray], float]
     penalty: Callable[[Any, np.ndarray], float] = blocks.group_penalty
 
+
+_SPECTRAL = Reference(
+    optimum=spectra.optimum,
+    polar=spectra.polar,
+    matrix=spectra.matrix,
+    violation=spectra.violation,
+    penalty=spectra.penalty,
+)
 
 REFERENCES: dict[str, Reference] = {
     "two_layer": Reference(
@@ -205,6 +267,8 @@ REFERENCES: dict[str, Reference] = {
         violation=vectors.violation,
         penalty=vectors.penalty,
     ),
+    "polynomial": _SPECTRAL,
+    "quantized": _SPECTRAL,
 }
 
 
@@ -235,13 +299,18 @@ def _smooth_without_cones(name: str) -> bool:
 
 def _squared_with_groups(name: str) -> bool:
     other = ("convolutional/linear", "convolutional/circular_relu")
-    if name.startswith("vector_output"):
+    if name.startswith("vector_output") or name in SPECTRAL:
         return False
     return _losses(name) in ([], ["squared"]) and name not in other
 
 
 def _smooth(name: str) -> bool:
     return _of_patterns(name) and all(loss in SMOOTH for loss in _losses(name))
+
+
+def _smooth_spectral(name: str) -> bool:
+    curved = ("squared", "logistic", "squared_hinge")
+    return name in SPECTRAL and all(loss in curved for loss in _losses(name))
 
 
 def _without_constraints(name: str) -> bool:
@@ -257,7 +326,7 @@ def _relu_without_constraints(name: str) -> bool:
 
 
 SOLVERS: dict[str, SolverCase] = {
-    "Admm": SolverCase(cj.solvers.Admm(tol=1e-7), lambda name: name in LINEAR),
+    "Admm": SolverCase(cj.solvers.Admm(tol=1e-7), lambda name: name in BLOCKS),
     "CopositiveRelaxation": SolverCase(
         cj.solvers.CopositiveRelaxation(tol=1e-7), lambda name: name not in LINEAR
     ),
@@ -275,6 +344,12 @@ SOLVERS: dict[str, SolverCase] = {
         cj.solvers.ColumnGeneration(tol=1e-7),
         _relu_without_constraints,
         leaves=("two_layer/sampled", "two_layer/all inactive"),
+    ),
+    "Semidefinite": SolverCase(
+        cj.solvers.Semidefinite(tol=1e-7), lambda name: name in SPECTRAL
+    ),
+    "SemidefiniteInteriorPoint": SolverCase(
+        cj.solvers.SemidefiniteInteriorPoint(tol=1e-9), _smooth_spectral
     ),
     "SemismoothNewton": SolverCase(cj.solvers.SemismoothNewton(tol=1e-9), _smooth),
     "WorkingSet": SolverCase(cj.solvers.WorkingSet(tol=1e-7), _with_groups),

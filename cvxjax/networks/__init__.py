@@ -6,6 +6,7 @@ from cvxjax.networks.convolutional import (
     ImageConvolutional,
     image_variables,
 )
+from cvxjax.networks.polynomial import Polynomial
 from cvxjax.networks.training import (
     TrainingResult,
     half_squared_norm,
@@ -21,6 +22,7 @@ __all__ = [
     "GatedTwoLayer",
     "GatedVectorOutput",
     "ImageConvolutional",
+    "Polynomial",
     "TrainingResult",
     "TwoLayer",
     "VectorOutput",

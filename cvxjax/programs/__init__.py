@@ -9,6 +9,8 @@ from cvxjax.programs.batch_norm import (
     whitened,
 )
 from cvxjax.programs.convolutional import ConvolutionalProgram, make_convolutional
+from cvxjax.programs.polynomial import PolynomialProgram, make_polynomial
+from cvxjax.programs.quantized import QuantizedProgram, make_quantized
 from cvxjax.programs.two_layer import TwoLayerProgram, make_two_layer
 from cvxjax.programs.vector_output import (
     GatedVectorProgram,
@@ -20,6 +22,8 @@ from cvxjax.programs.vector_output import (
 REGISTRY = {
     "batch_norm": make_batch_norm,
     "convolutional": make_convolutional,
+    "polynomial": make_polynomial,
+    "quantized": make_quantized,
     "two_layer": make_two_layer,
     "vector_output": make_vector_output,
 }
@@ -32,10 +36,14 @@ __all__ = [
     "NormAfterProgram",
     "NormBeforeProgram",
     "NormBeforeVectorProgram",
+    "PolynomialProgram",
+    "QuantizedProgram",
     "TwoLayerProgram",
     "VectorOutputProgram",
     "make_batch_norm",
     "make_convolutional",
+    "make_polynomial",
+    "make_quantized",
     "make_two_layer",
     "make_vector_output",
     "orthogonal_optimum",

@@ -7,6 +7,8 @@ from cvxjax.solvers.copositive import CopositiveRelaxation
 from cvxjax.solvers.fista import Fista
 from cvxjax.solvers.frank_wolfe import FrankWolfe
 from cvxjax.solvers.interior_point import InteriorPoint
+from cvxjax.solvers.semidefinite import Semidefinite
+from cvxjax.solvers.semidefinite_interior_point import SemidefiniteInteriorPoint
 from cvxjax.solvers.semismooth_newton import SemismoothNewton
 from cvxjax.solvers.working_set import WorkingSet
 
@@ -18,6 +20,8 @@ __all__ = [
     "Fista",
     "FrankWolfe",
     "InteriorPoint",
+    "Semidefinite",
+    "SemidefiniteInteriorPoint",
     "SemismoothNewton",
     "WorkingSet",
 ]

@@ -220,7 +220,7 @@ class Admm(struct.PyTreeNode, kw_only=True):
         progress, done = state.progress, state.progress.iteration >= self.max_iters
         for v in candidates:
             progress = progress.offer(program, v, multipliers)
-        due = _due(progress.iteration // self.check_every)
+        due = loop.balancing_is_due(progress.iteration // self.check_every)
         steps = jnp.where(done, 10, 1) * self.projection_steps
         make = lambda: feasible_point(program, state.v, state.repair, steps=steps)  # noqa: E731
         if loss.constraint is None:
@@ -285,7 +285,7 @@ class Admm(struct.PyTreeNode, kw_only=True):
         dual = norm(after.v - state.v, minus(after.s, state.s)) / _positive(
             norm(after.u_v, after.u_s)
         )
-        factor = _balance_factor(primal, dual)
+        factor = loop.balance_factor(primal, dual)
         state = state.replace(
             rho=state.rho * factor,
             u_v=state.u_v / factor,
@@ -297,23 +297,9 @@ class Admm(struct.PyTreeNode, kw_only=True):
         size = lambda x: jnp.sqrt(jnp.sum(x**2))  # noqa: E731
         primal = size(fit - after.z) / _positive(jnp.maximum(size(fit), size(after.z)))
         dual = size(after.z - state.z) / _positive(size(after.u_z))
-        factor = _balance_factor(primal, dual)
+        factor = loop.balance_factor(primal, dual)
         return state.replace(rho_z=state.rho_z * factor, u_z=state.u_z / factor)
-
-
-def _due(check: Array) -> Array:
-    """Whether the penalties may move: ever more rarely, so that they settle."""
-    nearest = jnp.round(jnp.log(jnp.maximum(check, 1)) / jnp.log(1.3))
-    return (check <= 4) | (check == jnp.round(1.3**nearest).astype(check.dtype))
 
 
 def _positive(x: Array) -> Array:
     return jnp.where(x > 0, x, 1)
-
-
-def _balance_factor(primal: Array, dual: Array) -> Array:
-    """sqrt(primal / dual) within [1/5, 5]; 1 while that is within [1/2, 2]."""
-    known = (primal > 0) & (dual > 0)
-    ratio = jnp.sqrt(jnp.where(known, primal, 1) / jnp.where(known, dual, 1))
-    ratio = jnp.clip(ratio, 0.2, 5)
-    return jnp.where((ratio > 2) | (ratio < 0.5), ratio, 1)

@@ -45,6 +45,8 @@ class Fista(struct.PyTreeNode, kw_only=True):
     def refuse(self, program: Any) -> str | None:
         if getattr(program, "cones", None) is not None:
             return "the program has cone constraints (Fista takes gated programs)"
+        if not hasattr(program, "response"):
+            return "the program has no response"
         if program.loss.smoothness is None:
             return f"the {program.loss.name} loss is not smooth"
         return None

@@ -244,6 +244,20 @@ def _first_status(program: Any) -> Array:
     return jnp.where(out, Status.INFEASIBLE, Status.RUNNING).astype(jnp.int32)
 
 
+def balancing_is_due(check: Array) -> Array:
+    """Whether the penalties may move: ever more rarely, so that they settle."""
+    nearest = jnp.round(jnp.log(jnp.maximum(check, 1)) / jnp.log(1.3))
+    return (check <= 4) | (check == jnp.round(1.3**nearest).astype(check.dtype))
+
+
+def balance_factor(primal: Array, dual: Array) -> Array:
+    """sqrt(primal / dual) within [1/5, 5]; 1 while that is within [1/2, 2]."""
+    known = (primal > 0) & (dual > 0)
+    ratio = jnp.sqrt(jnp.where(known, primal, 1) / jnp.where(known, dual, 1))
+    ratio = jnp.clip(ratio, 0.2, 5)
+    return jnp.where((ratio > 2) | (ratio < 0.5), ratio, 1)
+
+
 def advance(solver: Any, program: Any, state: Any, until: ArrayLike) -> Any:
     """Runs whole checks until the status is final or `until` iterations are done."""
 

@@ -42,6 +42,7 @@ def test_adjoint_is_the_transpose(program, reference):
     assert_allclose(left, jnp.vdot(w, got), rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.parametrize("program", instances.BLOCKS, indirect=True)
 def test_response_is_dense(program, reference):
     """F C F^T for C block diagonal with weights_b times one symmetric matrix.
 
@@ -82,6 +83,7 @@ def test_judge_agrees_with_the_program(program, reference):
     assert_allclose(judge.violation(w), reference.violation(program, w), rtol=1e-12)
 
 
+@pytest.mark.parametrize("program", instances.BLOCKS, indirect=True)
 def test_judge_repairs(program, reference):
     """Into the cones; predictions stay where that is asked for; feasible stays."""
     w, _ = draw(program)
@@ -98,6 +100,7 @@ def test_judge_repairs(program, reference):
             assert np.all(fixed[0, 0] == 0)
 
 
+@pytest.mark.parametrize("program", instances.BLOCKS, indirect=True)
 def test_cones_violation_is_zero_inside_only(program, reference):
     w, _ = draw(program)
     inside = program.judge().repair(w, keep_predictions=False)

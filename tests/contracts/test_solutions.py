@@ -1,6 +1,7 @@
 """Each solver on each program: optimal, feasible, and the same as a network."""
 
 import numpy as np
+import pytest
 from numpy.testing import assert_allclose
 
 import cvxjax as cj
@@ -62,6 +63,8 @@ def test_history_is_monotone_and_ends_at_the_solution(solved):
 
 
 def test_recovered_network_has_the_same_predictions_and_objective(solved):
+    if solved.name not in instances.EXACT:
+        pytest.skip("a relaxation: its networks are drawn, in tests/programs")
     program, params = solved.program, solved.solution.params
     variables = program.recover(params)
     network = program.network()

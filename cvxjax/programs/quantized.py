@@ -1,0 +1,85 @@
+"""Bilinear networks with weights -1 and 1, by a semidefinite relaxation.
+
+Training f(X)_i = sum_j (x_i^T u_j)(x_i^T v_j) alpha_j, u_j and v_j in {-1, 1}^d, on
+L(f, y) + beta sum_j |alpha_j| is bounded from below by
+
+    minimise  L(f, y) + beta rho,  f_i = x_i^T Z x_i,
+    Q = [[V, Z], [Z^T, W]] PSD of order 2 d,  diag(Q) = rho 1,
+
+and from above, in its penalty, by pi / (2 ln(1 + sqrt 2)) = 1.7822 times it: the gauge
+rho of Z is the gamma_2 norm, that of the network is between it and Grothendieck's
+constant times it. With V = W, which costs nothing since only the symmetric part of Z
+predicts, Q splits into V + Z = 2 Z+ and V - Z = 2 Z-, two PSD matrices of order d with
+diag(Z+ + Z-) = rho 1: these are the parameters.
+
+Weights are drawn from the solution by Krivine's rounding, unbiased with an error that
+falls like 1 / sqrt(m). The talk calls the relaxation the global optimum; the
+certificate's upper bound is the relaxation's value, and its lower bound holds for every
+quantized network.
+
+Source: Bartan & Pilanci, Training Quantized Neural Networks to Global Optimality via
+Semidefinite Programming (ICML 2021); Krivine (1979) for the constant.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cvxjax import losses
+from cvxjax.arguments import check_beta, check_labels
+from cvxjax.arrangements.patterns import check_data
+from cvxjax.interfaces import Loss
+from cvxjax.solution import Scope
+from cvxjax.spectra import ConstantDiagonal
+from cvxjax.spectral_program import SpectralProgram, spectral_parts
+
+Array = jax.Array
+
+
+class QuantizedProgram(SpectralProgram, kw_only=True):
+    """The program above; parameters are Z+ and Z-, [2, 1, d, d]."""
+
+    def matrix(self, w: Array) -> Array:
+        """Q = [[Z+ + Z-, Z+ - Z-], [Z+ - Z-, Z+ + Z-]], [2 d, 2 d]."""
+        even, odd = w[0, 0] + w[1, 0], w[0, 0] - w[1, 0]
+        return jnp.block([[even, odd], [odd, even]])
+
+
+def make_quantized(
+    X: Any, y: Any, *, beta: float, loss: Loss | None = None
+) -> QuantizedProgram:
+    """Validates the data and builds the program.
+
+    Args:
+      X: [n, d], real; integers are cast to float. A column of ones lets the network
+        have linear terms and a constant.
+      y: [n].
+      beta: of the sum of |output weights|, > 0.
+      loss: of `cvxjax.losses`, default squared; none that is a constraint.
+
+    Raises:
+      ValueError: saying what arrived and what is wanted.
+    """
+    loss = losses.squared() if loss is None else loss
+    if loss.constraint is not None:
+        raise ValueError(f"want a loss that is no constraint; got {loss.name}")
+    data = check_data(X)
+    d = data.shape[1]
+    return QuantizedProgram(
+        **spectral_parts(
+            data,
+            check_labels(y, data, loss),
+            beta=check_beta(beta),
+            loss=loss,
+            hadamard=np.ones((d, d)),
+            shift=0.0,
+            pool=1,
+            lifted=False,
+        ),
+        regulariser=ConstantDiagonal(),
+        scope=Scope.GLOBAL_BOUND,
+    )
