@@ -7,6 +7,15 @@ from cvxjax.networks.convolutional import (
     image_variables,
 )
 from cvxjax.networks.polynomial import Polynomial
+from cvxjax.networks.quantized import (
+    Packed,
+    Quantized,
+    apply_packed,
+    pack,
+    quantized_variables,
+    round_signs,
+    unpack,
+)
 from cvxjax.networks.training import (
     TrainingResult,
     half_squared_norm,
@@ -23,11 +32,18 @@ __all__ = [
     "GatedVectorOutput",
     "ImageConvolutional",
     "Polynomial",
+    "Packed",
+    "Quantized",
     "TrainingResult",
     "TwoLayer",
     "VectorOutput",
+    "apply_packed",
     "half_squared_norm",
     "image_variables",
+    "pack",
+    "quantized_variables",
+    "round_signs",
     "train",
+    "unpack",
     "weight_decay_objective",
 ]

@@ -28,17 +28,19 @@ def dense(X: Array, features: int, name: str, std: float) -> Array:
     )(X)
 
 
-def width_of(module: nn.Module, num_neurons: int | None) -> int:
-    """`num_neurons`, or if that is None, the width of the variables in `first`.
+def width_of(
+    module: nn.Module, num_neurons: int | None, *, layer: str = "first"
+) -> int:
+    """`num_neurons`, or if that is None, the width of the variables in `layer`.
 
     Raises:
       ValueError: to initialise, a width is needed.
     """
     if num_neurons is not None:
         return num_neurons
-    if not module.has_variable("params", "first"):
+    if not module.has_variable("params", layer):
         raise ValueError("want num_neurons to initialise a network; got None")
-    variables: Any = module.get_variable("params", "first")
+    variables: Any = module.get_variable("params", layer)
     return variables["kernel"].shape[-1]
 
 
