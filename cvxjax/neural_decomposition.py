@@ -7,9 +7,9 @@ For Z of order d + 1 with tr Z_(1..d) = Z_(d+1),
 From Z = R R^T, M = R^T G R with G = diag(1, .., 1, -1) has trace zero, and a matrix of
 trace zero is orthogonally similar to one with a zero diagonal, by one rotation of two
 columns for each entry but the last. Every column p = (c, e) of the rotated R then has
-p^T G p = ||c||^2 - e^2 = 0. Pairing the largest with the smallest entry, and rotating by
-the angle that makes one of them zero, divides by no difference of entries, so that ties
-and zeros need no special care.
+p^T G p = ||c||^2 - e^2 = 0. Pairing the largest with the smallest entry, and rotating
+by the angle that makes one of them zero, divides by no difference of entries, so that
+ties and zeros need no special care.
 
 Source: Bartan & Pilanci, Neural Spectrahedra and Semidefinite Lifts (2021), section 4.
 """
@@ -22,8 +22,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-from cvxjax import linalg
 
 Array = jax.Array
 

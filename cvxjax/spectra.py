@@ -158,7 +158,7 @@ class ConstantDiagonal(struct.PyTreeNode):
         return np.eye(q) / q
 
     def ties(self, q: int) -> tuple[np.ndarray, np.ndarray]:
-        """Orthonormal E with <E, Z+ + Z-> = 0, [q - 1, q, q]; none of the difference."""
+        """Orthonormal E with <E, Z+ + Z-> = 0, [q - 1, q, q], and none."""
         basis = np.linalg.qr(np.vstack([np.ones(q), np.eye(q)[:-1]]).T)[0].T[1:]
         return basis[:, :, None] * np.eye(q), np.zeros((0, q, q))
 

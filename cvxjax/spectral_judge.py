@@ -6,6 +6,7 @@ The dual of a spectral constraint: a few eigenvalues give a rigorous bound.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from scipy.linalg import eigh
@@ -55,8 +56,10 @@ class SpectralJudge:
         )
 
     def violation(self, params: np.ndarray) -> float:
-        """Least eigenvalue below zero, asymmetry and unmet equations, over the largest
-        entry; 0 if there are none, inf for NaN."""
+        """What is negative, unsymmetric or unmet, over the largest entry.
+
+        0 up to rounding, inf for NaN.
+        """
         if not np.all(np.isfinite(params)):
             return float("inf")
         size = float(np.max(np.abs(params), initial=0))
@@ -107,7 +110,7 @@ class SpectralJudge:
           multipliers: not used: the maximum is found.
         """
         best = 0.0
-        for t, column in enumerate(v.reshape(len(v), -1).T):
+        for column in v.reshape(len(v), -1).T:
             for S in self._pull(column):
                 best = max(best, self._gauge(S))
         size = np.linalg.norm(self.hadamard, 2) + abs(self.shift)
@@ -168,16 +171,18 @@ def sphere_maximum(Q: np.ndarray) -> float:
     g = vectors.T @ Q[:-1, -1]
     live = g != 0
     g, values, top = g[live], values[live], float(values[-1])
-    bound = lambda nu: nu + float(np.sum(g * g / (nu - values))) + float(Q[-1, -1])  # noqa: E731
+    corner = float(Q[-1, -1])
+    bound = lambda nu: nu + float(np.sum(g * g / (nu - values))) + corner  # noqa: E731
     if not live.any():
-        return top + float(Q[-1, -1])
+        return top + corner
     short = lambda nu: 1 / float(np.linalg.norm(g / (nu - values))) - 1  # noqa: E731
-    gap = 1e-15 * max(1.0, abs(top))
+    gap = 1e-15 * float(np.max(np.abs(Q)))
     low = max(top + gap, float(values[-1] + abs(g[-1])) if values[-1] == top else top)
     high = top + float(np.linalg.norm(g)) * (1 + 1e-12) + gap
     if short(low) >= 0 or low >= high:  # the norm is below one already
         return bound(max(low, top + gap))
-    return bound(float(brentq(short, low, high, xtol=1e-300, rtol=1e-14)))
+    root: Any = brentq(short, low, high, xtol=1e-300)
+    return bound(float(root))
 
 
 def dominating_trace(S: np.ndarray) -> float:

@@ -106,7 +106,7 @@ class SpectralProgram(RegularisedProgram, kw_only=True):
         return jnp.stack([blocks, -blocks])
 
     def pull(self, r: Array) -> Array:
-        """`svec` of sum_i r_it F_ik, [outputs, W q (q + 1) / 2]; the adjoint of `fit`."""
+        """`svec` of sum_i r_it F_ik, [outputs, N]; the adjoint of `fit`."""
         columns = r.reshape(len(r), -1).T
         if self.features is not None:
             return linalg.dot(columns, self.features)

@@ -17,7 +17,7 @@ Array = jax.Array
 class Polynomial(nn.Module):
     """f(X) = sigma(X U) A, sigma(t) = a t^2 + b t + c, from [n, d] to [n] or [n, c].
 
-    From patches [n, K, h], which are averaged in windows of `pool` of them, default all:
+    From patches [n, K, h], averaged in windows of `pool` of them, default all:
     f = sum_k sum_j mean_l sigma(x_l^T u_j) A_kj over the patches l of window k.
 
     Parameters: `first/kernel` [d, m], whose columns stand for u_j, themselves over

@@ -132,7 +132,7 @@ def make_polynomial(
         pool = _check_pool(pool, shape[1])
     labels = check_outputs(y, data, loss)
     lifted = b != 0
-    d = data.shape[-1]
+    d = int(np.shape(data)[-1])
     hadamard, shift = np.full((d, d), a), c
     if lifted:
         hadamard = np.pad(hadamard, (0, 1), constant_values=b / 2)

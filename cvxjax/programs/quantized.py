@@ -33,6 +33,9 @@ from cvxjax import losses
 from cvxjax.arguments import check_beta, check_labels
 from cvxjax.arrangements.patterns import check_data
 from cvxjax.interfaces import Loss
+from cvxjax.networks.quantized import Quantized, quantized_variables
+from cvxjax.sign_refit import refit as refit_signs
+from cvxjax.sign_sampling import sample_signs
 from cvxjax.solution import Scope
 from cvxjax.spectra import ConstantDiagonal
 from cvxjax.spectral_program import SpectralProgram, spectral_parts
@@ -47,6 +50,43 @@ class QuantizedProgram(SpectralProgram, kw_only=True):
         """Q = [[Z+ + Z-, Z+ - Z-], [Z+ - Z-, Z+ + Z-]], [2 d, 2 d]."""
         even, odd = w[0, 0] + w[1, 0], w[0, 0] - w[1, 0]
         return jnp.block([[even, odd], [odd, even]])
+
+    def network(self) -> Quantized:
+        """The Flax network of `recover`'s variables, whatever their width."""
+        return Quantized()
+
+    def recover(
+        self,
+        w: Array,
+        *,
+        key: Array | None = None,
+        num_neurons: int = 500,
+        refit: bool = False,
+    ) -> dict[str, Any]:
+        """Variables of a network of signs, int8, whose expected predictions are f.
+
+        Its sum of |alpha_j| is 1.7822 rho; the predictions' error falls like
+        1 / sqrt(num_neurons).
+
+        Args:
+          w: of the program's shape, feasible.
+          key: of the draw; default `jax.random.key(0)`.
+          num_neurons: m, drawn.
+          refit: find the best output weights of the signs drawn, by their l1 problem;
+            fewer neurons remain, and the objective is not above the draw's.
+
+        Raises:
+          ValueError: if w is not PSD or its diagonal not constant, to 1e-6.
+        """
+        key = jax.random.key(0) if key is None else key
+        Q = self.matrix(jnp.asarray(self.checked(w)))
+        u, v, alpha = sample_signs(key, Q, num_neurons)
+        if refit:
+            best = refit_signs(
+                u, v, alpha, self.X, self.y, beta=float(self.beta), loss=self.loss
+            )
+            u, v, alpha = best.u, best.v, jnp.asarray(best.alpha, self.X.dtype)
+        return quantized_variables(u, v, alpha)
 
 
 def make_quantized(

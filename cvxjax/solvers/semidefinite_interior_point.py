@@ -74,9 +74,9 @@ class Basis(struct.PyTreeNode, kw_only=True):
 class SemidefiniteInteriorPoint(struct.PyTreeNode, kw_only=True):
     """Primal-dual steps with predictor and corrector, in float64.
 
-    For squared, logistic and squared hinge losses and matrices of small order: all windows together have at most
-    3,000 numbers, an order of 76 for one. It starts in the interior of the cones,
-    whatever parameters it is given.
+    For squared, logistic and squared hinge losses, and matrices of small order: all
+    windows together have at most 3,000 numbers, an order of 76 for one. It starts in
+    the interior of the cones, whatever parameters it is given.
 
     Args:
       tol: relative duality gap; default 1e-8.
@@ -213,8 +213,8 @@ def _advance(
     def moves(b: Array, rest: tuple[Array, Array]) -> tuple[Array, tuple[Array, ...]]:
         """Of S, but for what it misses, and of all that it is made of."""
         move, multipliers = system.solve(b, *rest)
-        parts = jnp.split(multipliers, [len(ties[0])], axis=1)
-        return slack(*parts, -linalg.dot(gram, move)), (move, *parts)
+        even, odd = jnp.split(multipliers, [len(ties[0])], axis=1)
+        return slack(even, odd, -linalg.dot(gram, move)), (move, even, odd)
 
     def direction(
         target: Array, rest: tuple[Array, Array]
@@ -247,11 +247,15 @@ def _advance(
     dZ, dS = dZ - scaled(more), dS + more
     reach = jnp.minimum(_reach(basis, dZ), _reach(basis, scaled(dS)))
     t = jnp.minimum(1, _BOUNDARY * reach)
-    steps = (x + y for x, y in zip(others, correction, strict=True))
+    move, more_even, more_odd = (
+        t * (x + y) for x, y in zip(others, correction, strict=True)
+    )
     return (
         symmetrise(congruence(basis.scale, D + t * dZ)),
         symmetrise(S + t * dS),
-        *(x + t * dx for x, dx in zip((fitted, even, odd), steps, strict=True)),
+        fitted + move,
+        even + more_even,
+        odd + more_odd,
     )
 
 
