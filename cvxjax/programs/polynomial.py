@@ -123,7 +123,8 @@ def make_polynomial(
         raise ValueError(f"want a loss that is no constraint; got {loss.name}")
     a, b, c = _check_coefficients(coefficients)
     if patches is None:
-        data, pool = check_data(X), _check_pool(pool, 1)
+        data: np.ndarray = check_data(X)
+        pool = _check_pool(pool, 1)
     else:
         rows, shape = stack_patches(patches), np.shape(patches)
         if X is not None and len(X) != shape[0]:
@@ -132,7 +133,7 @@ def make_polynomial(
         pool = _check_pool(pool, shape[1])
     labels = check_outputs(y, data, loss)
     lifted = b != 0
-    d = int(np.shape(data)[-1])
+    d = data.shape[-1]
     hadamard, shift = np.full((d, d), a), c
     if lifted:
         hadamard = np.pad(hadamard, (0, 1), constant_values=b / 2)
