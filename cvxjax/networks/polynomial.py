@@ -1,4 +1,4 @@
-"""Networks with an activation of degree two and first-layer weights of unit norm."""
+"""Two-layer networks with an activation of degree two and first layer of unit norm."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from cvxjax import linalg
 from cvxjax.networks.layers import dense, root, width_of
 
 Array = jax.Array
@@ -17,17 +16,30 @@ Array = jax.Array
 class Polynomial(nn.Module):
     """f(X) = sigma(X U) A, sigma(t) = a t^2 + b t + c, from [n, d] to [n] or [n, c].
 
-    From patches [n, K, h], averaged in windows of `pool` of them, default all:
-    f = sum_k sum_j mean_l sigma(x_l^T u_j) A_kj over the patches l of window k.
+    On patches X [n, K, h], averaged over windows of P = `pool` patches,
 
-    Parameters: `first/kernel` [d, m], whose columns stand for u_j, themselves over
-    their norm (a column of zeros stays zero), and `second/kernel` [W m, c], A_kj in row
-    k m + j. Without the unit norm, which the convex program needs, the penalty would
-    not see the scale of u_j. Initialisation and `num_neurons` as in `TwoLayer`.
+        f(X) = sum_k sum_j A_kj (1/P) sum_(l in window k) sigma(x_l^T u_j),
+
+    k = 1..W, W = K / P; `pool=None` is P = K, global average pooling. A row x [d] is
+    one patch.
+
+    Parameters: `first/kernel` [d, m], whose columns over their norms are the u_j (a
+    column of zeros stays zero), and `second/kernel` [W m, c], A_kj in row k m + j, k
+    from 0. The output is [n] if `num_outputs` is None, with c = 1. `num_neurons` as in
+    `TwoLayer`; at initialisation columns of `first` have norms near 1, and `second`
+    has variance `init_scale`^2 / (W m).
+
+    The penalty of the convex program is the l1 norm of A at ||u_j|| = 1. Without the
+    unit norm ||u_j|| would be free: u_j could grow and A shrink, with b = c = 0 to a
+    penalty of nothing. Weight decay is not equivalent: of (||u||^2 + alpha^2) / 2 over
+    alpha ||u||^2 = z the minimum is (3/4) 2^(1/3) |z|^(2/3), concave on either side of
+    z = 0; that of the cubic (2 ||u||^3 + |alpha|^3) / 3 is |z|, the l1 norm again.
+
+    Source: Bartan & Pilanci, Neural Spectrahedra and Semidefinite Lifts (2021).
     """
 
-    coefficients: tuple[float, float, float]
-    num_outputs: int | None = None  # None: f is [n]
+    coefficients: tuple[float, float, float]  # a, b, c
+    num_outputs: int | None = None
     pool: int | None = None
     num_neurons: int | None = None
     init_scale: float = 1.0
@@ -35,35 +47,29 @@ class Polynomial(nn.Module):
     @nn.compact
     def __call__(self, inputs: Array) -> Array:
         a, b, c = self.coefficients
-        m = width_of(self, self.num_neurons)
-        t = _UnitColumns(m, name="first")(inputs)
+        patches = inputs[:, None] if inputs.ndim == 2 else inputs
+        n, K, h = patches.shape
+        pool = K if self.pool is None else self.pool
+        if pool < 1 or K % pool:
+            raise ValueError(f"want a pool that divides K = {K} patches; got {pool}")
+        m, windows = width_of(self, self.num_neurons), K // pool
+        t = dense(patches, m, "first", root(1, h))
+        t = t / jnp.broadcast_to(self._norms(), t.shape)
         hidden = (a * t + b) * t + c
-        if inputs.ndim == 3:
-            n, K, _ = inputs.shape
-            pool = K if self.pool is None else self.pool
-            if pool < 1 or K % pool:
-                raise ValueError(f"want pool that divides {K} patches; got {pool}")
-            hidden = jnp.mean(hidden.reshape(n, K // pool, pool, m), axis=2)
-            hidden = hidden.reshape(n, -1)
+        hidden = jnp.mean(hidden.reshape(n, windows, pool, m), axis=2)
+        hidden = hidden.reshape(n, windows * m)
+        std = self.init_scale * root(1, windows * m)
         outputs = 1 if self.num_outputs is None else self.num_outputs
-        std = self.init_scale * root(1, hidden.shape[1])
-        out = dense(hidden, outputs, "second", std)
-        return out[..., 0] if self.num_outputs is None else out
+        f = dense(hidden, outputs, "second", std)
+        return f[..., 0] if self.num_outputs is None else f
+
+    def _norms(self) -> Array:
+        """[m], of the columns of `first`; 1 for a column of zeros."""
+        variables: Any = self.get_variable("params", "first")
+        squares = jnp.sum(variables["kernel"] ** 2, axis=0)
+        # Not the root of zero, whose derivative is infinite.
+        return jnp.sqrt(jnp.where(squares > 0, squares, 1))
 
     def penalty(self, params: Any) -> Array:
-        """What beta multiplies: the sum of |A_kj|."""
+        """What beta multiplies: the sum of the absolute values of `second`."""
         return jnp.sum(jnp.abs(params["second"]["kernel"]))
-
-
-class _UnitColumns(nn.Module):
-    """X U, [..., m]; `kernel` [d, m] is U up to the norms of its columns."""
-
-    num_neurons: int
-
-    @nn.compact
-    def __call__(self, X: Array) -> Array:
-        shape = X.shape[-1], self.num_neurons
-        kernel: Any = self.param("kernel", nn.initializers.normal(1), shape, X.dtype)
-        squares = jnp.sum(kernel * kernel, axis=0, keepdims=True)
-        # The root is taken of positive numbers only: its derivative at 0 is infinite.
-        return linalg.dot(X, kernel / jnp.sqrt(jnp.where(squares > 0, squares, 1)))
