@@ -20,6 +20,9 @@ Programming (ICML 2021).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -184,6 +187,71 @@ class ConstantDiagonal(struct.PyTreeNode):
         total = jnp.diagonal(w[0] + w[1], axis1=-2, axis2=-1)
         short = jnp.max(total, axis=-1, keepdims=True) - total
         return w + along((short / 2)[..., None] * along(jnp.eye(w.shape[-1]), w[0]), w)
+
+
+def _ratio(g: Array, distance: Array) -> Array:
+    """g / distance, 0 where g is."""
+    safe = jnp.where(distance > 0, distance, jnp.finfo(g.dtype).tiny)
+    return jnp.where(g == 0, 0, g / safe)
+
+
+def _dominating_trace(S: Array) -> Array:
+    """min {sum(t) : Diag(t) - S, Diag(t) + S >= 0} of S [q, q], from above.
+
+    Primal-dual steps with max {<S, X+ - X-> : diag(X+ + X-) = 1, X >= 0}; whatever t
+    they end at is moved to where it is feasible.
+
+    Source: Helmberg, Rendl, Vanderbei & Wolkowicz, An Interior-Point Method for
+    Semidefinite Programming (1996).
+    """
+    q, dtype = S.shape[0], S.dtype
+    eye = jnp.eye(q, dtype=dtype)
+    size = jnp.max(jnp.abs(jnp.linalg.eigvalsh(S)))
+    scaled = S / jnp.where(size > 0, size, 1)
+    sides = (scaled, -scaled)  # one by one: batches of LAPACK calls can hang on CPUs
+
+    def gap_of(t: Array, X: tuple[Array, ...]) -> Array:
+        return jnp.sum(t) - jnp.sum(scaled * (X[0] - X[1]))
+
+    def step(state: tuple[Array, Any, Array]) -> tuple[Array, Any, Array]:
+        t, X, count = state
+        slacks = [jnp.diag(t) - side for side in sides]
+        inverses = [jnp.linalg.inv(T) for T in slacks]
+        mu = _SHRINK * gap_of(t, X) / (2 * q)
+        slope = 1 - mu * sum(jnp.diag(T) for T in inverses)
+        curvature = sum(x * T for x, T in zip(X, inverses, strict=True))
+        dt = -jnp.linalg.solve(curvature, slope)
+        moves = [
+            mu * T - x - symmetrise(linalg.dot(x * dt[None], T))
+            for x, T in zip(X, inverses, strict=True)
+        ]
+        share = _share(slacks, [jnp.diag(dt)] * 2)
+        ahead = t + share * dt
+        share = _share(X, moves)
+        moved = tuple(x + share * dx for x, dx in zip(X, moves, strict=True))
+        fine = jnp.all(jnp.isfinite(ahead)) & jnp.isfinite(share)
+        return jnp.where(fine, ahead, t), moved, jnp.where(fine, count + 1, _STEPS)
+
+    def going(state: tuple[Array, Any, Array]) -> Array:
+        t, X, count = state
+        floor = 16 * q * jnp.finfo(dtype).eps * jnp.sum(t)
+        return (count < _STEPS) & (gap_of(t, X) > floor)
+
+    start = jnp.full(q, 1.5, dtype), (eye / 2, eye / 2), jnp.asarray(0)
+    t = jax.lax.while_loop(going, step, start)[0]
+    least = [jnp.linalg.eigvalsh(jnp.diag(t) - side)[0] for side in sides]
+    return size * (jnp.sum(t) + q * jnp.maximum(-jnp.minimum(*least), 0))
+
+
+def _share(points: Sequence[Array], moves: Sequence[Array]) -> Array:
+    """The part of the moves that keeps all matrices positive definite, at most 1."""
+    least = jnp.asarray(jnp.inf, points[0].dtype)
+    for point, move in zip(points, moves, strict=True):
+        factor = jnp.linalg.cholesky(point)
+        half = jax.scipy.linalg.solve_triangular(factor, move, lower=True)
+        scaled = jax.scipy.linalg.solve_triangular(factor, half.T, lower=True)
+        least = jnp.minimum(least, jnp.linalg.eigvalsh(symmetrise(scaled))[0])
+    return jnp.minimum(1, _BOUNDARY / jnp.maximum(-least, jnp.finfo(least.dtype).tiny))
 
 
 def _ratio(g: Array, distance: Array) -> Array:

@@ -100,6 +100,25 @@ class SpectralProgram(RegularisedProgram, kw_only=True):
         trace = jnp.sum(jnp.trace(D, axis1=-2, axis2=-1))
         return share * jnp.sum(left * rows, axis=(1, 2, 3)) + self.shift * trace
 
+    def fit_factors(self, P: Array) -> Array:
+        """f of Z_s = P_s P_s^T, P [2, B, q, r], without these where q is large."""
+        if self.features is not None:
+            return self.forward(linalg.dot(P, jnp.swapaxes(P, 2, 3)))
+        W, q = self.windows, self.order
+        blocks = P.reshape(2, self.outputs, W, q, -1)
+        d = self.X.shape[-1]
+        patches = self.X.reshape(len(self.X), W, -1, d)
+        t = jnp.einsum(
+            "nwld,scwdr->scnwlr", patches, blocks[..., :d, :], precision="highest"
+        )
+        e = blocks[..., -1, :][:, :, None, :, None]
+        rest = jnp.sum(blocks**2, axis=3)[:, :, None, :, None] * self.shift
+        if self.lifted:
+            rest = (2 * self.hadamard[0, -1] * t + self.hadamard[-1, -1] * e) * e
+        values = jnp.mean(self.hadamard[0, 0] * t * t + rest, axis=4)
+        sums = jnp.sum(values, axis=(3, 4))
+        return (sums[0] - sums[1]).T.reshape(self.y.shape)
+
     def adjoint(self, r: Array) -> Array:
         """The blocks sum_i r_it F_ik and their negatives, [2, B, q, q]."""
         blocks = smat(self.pull(r).reshape(self.shape[1], -1))

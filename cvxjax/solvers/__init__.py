@@ -7,6 +7,7 @@ from cvxjax.solvers.copositive import CopositiveRelaxation
 from cvxjax.solvers.fista import Fista
 from cvxjax.solvers.frank_wolfe import FrankWolfe
 from cvxjax.solvers.interior_point import InteriorPoint
+from cvxjax.solvers.low_rank_semidefinite import LowRankSemidefinite
 from cvxjax.solvers.semidefinite import Semidefinite
 from cvxjax.solvers.semidefinite_interior_point import SemidefiniteInteriorPoint
 from cvxjax.solvers.semismooth_newton import SemismoothNewton
@@ -20,6 +21,7 @@ __all__ = [
     "Fista",
     "FrankWolfe",
     "InteriorPoint",
+    "LowRankSemidefinite",
     "Semidefinite",
     "SemidefiniteInteriorPoint",
     "SemismoothNewton",

@@ -1,0 +1,233 @@
+"""Factors of pairs of PSD matrices by L-BFGS, certified by the price of neurons.
+
+    minimise  L(f) + beta R(Z+, Z-),  Z_s = P_s P_s^T,
+
+over factors that meet the equations by their form: columns (c, ||c||) for unit neurons,
+free columns for traces, rows of [P+ P-] of one norm for a constant diagonal. This is
+training in disguise, and not convex; but the slope -v = L'(f) at any point gives a
+rigorous bound, scaled until no neuron has a price above beta. Where a neuron has, it
+joins as a column and the objective falls: the rounds end at a global optimum.
+
+Nothing of size q^2 by samples, nor q^4, is made, so that it goes where the other
+solvers' linear systems do not fit: hundreds of pixels. A round costs as much as a
+training run of few neurons and one eigendecomposition of order q.
+
+Source: Burer & Monteiro (2003) for the factors; Bartan & Pilanci (2021) for the dual;
+Liu & Nocedal (1989), L-BFGS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from scipy.optimize import minimize
+
+from cvxjax import linalg
+from cvxjax.neural_decomposition import decompose
+from cvxjax.solution import History, Solution, Status
+from cvxjax.solvers import loop
+
+Array = jax.Array
+Report = Callable[[int, float, float, float], None]
+
+_TOLERANCE = 1e-5
+_MEMORY = 30  # pairs of L-BFGS
+_FIRST = 4  # columns of every matrix at the start
+_DEAD = 1e-10  # of the largest column: it makes room for a new one
+_NEW = 1e-3  # of the largest column: the size of a new one
+_PATIENCE = 5  # rounds without a smaller gap
+
+
+class LowRankSemidefinite(struct.PyTreeNode, kw_only=True):
+    """Rounds of L-BFGS on the factors, each with new columns, on the host.
+
+    For smooth losses, one float type, any order. Gaps below 1e-7 are beyond it where
+    the data are ill-conditioned.
+
+    Args:
+      tol: relative duality gap; default 1e-5.
+      max_iters: of L-BFGS in one round, static.
+      rounds: at most, static.
+      seed: of the first factors, static.
+    """
+
+    tol: Any = None
+    max_iters: int = struct.field(pytree_node=False, default=2000)
+    rounds: int = struct.field(pytree_node=False, default=50)
+    seed: int = struct.field(pytree_node=False, default=0)
+
+    def refuse(self, program: Any) -> str | None:
+        if not hasattr(program, "hadamard"):
+            return (
+                "its parameters are not pairs of PSD matrices (LowRankSemidefinite "
+                "takes polynomial and quantized networks)"
+            )
+        if program.loss.smoothness is None:
+            return f"the {program.loss.name} loss is not smooth"
+        return None
+
+    def run(self, program: Any, start: Any, report: Report | None) -> Solution:
+        """Rounds, on the host."""
+        dtype = program.X.dtype
+        tol = float(_TOLERANCE if self.tol is None else self.tol)
+        rng = np.random.default_rng(self.seed)
+        factors = _first(program, start, rng)
+        limits = _Limits(max_iters=self.rounds, check_every=1, tol=tol)
+        zero = jnp.zeros(program.shape, dtype)
+        progress = loop.Progress.start(limits, program, zero)
+        lines: list[tuple[int, float, float, float]] = []
+        steps, best, stuck = 0, np.inf, 0
+        status = Status.RUNNING
+        while status is Status.RUNNING:
+            factors, taken = _descend(program, factors, self.max_iters)
+            steps += max(taken, 1)
+            point, v, pull = _judge(program, jnp.asarray(factors, dtype))
+            progress = progress.update(
+                limits, program, point, [v], None, finite_of=point
+            )
+            gap = float(progress.gap)
+            lines.append(
+                (steps, float(progress.objective), float(progress.dual_bound), gap)
+            )
+            if report is not None:
+                report(*lines[-1])
+            stuck = 0 if gap < best else stuck + 1
+            best = min(best, gap)
+            if not np.all(np.isfinite(factors)):
+                status = Status.NONFINITE
+            elif gap <= tol:
+                status = Status.CONVERGED
+            elif len(lines) >= self.rounds:
+                status = Status.MAX_ITERATIONS
+            elif stuck >= _PATIENCE:
+                status = Status.STALLED
+            else:
+                factors = _widen(program, factors, np.asarray(pull), rng)
+        return progress.solution(program).replace(
+            status=jnp.asarray(status, jnp.int32),
+            iterations=jnp.asarray(steps, jnp.int32),
+            history=History.of_lines(lines, dtype),
+        )
+
+
+class _Limits(struct.PyTreeNode, kw_only=True):
+    """What `Progress` asks of a solver."""
+
+    tol: Any
+    max_iters: int = struct.field(pytree_node=False)
+    check_every: int = struct.field(pytree_node=False)
+
+
+def _first(program: Any, start: Any, rng: np.random.Generator) -> np.ndarray:
+    """Columns [2, B, k, r] of the start's matrices, or small random ones."""
+    B, q = program.shape[1:3]
+    k = q - 1 if program.lifted else q
+    if start is None or not np.any(np.asarray(start)):
+        size = np.sqrt(np.sum(np.asarray(program.y, np.float64) ** 2))
+        slope = program.pull(-program.loss.gradient(0 * program.y, program.y))
+        steep = np.sqrt(np.sum(np.asarray(slope, np.float64) ** 2))
+        scale = size / np.sqrt(steep) if steep > 0 else 1.0
+        return scale * rng.standard_normal((2, B, k, _FIRST)) / np.sqrt(k)
+    if program.lifted:
+        u, alpha = decompose(start)
+        return np.swapaxes(np.asarray(u * jnp.sqrt(alpha)[..., None]), 2, 3)
+    values, vectors = np.linalg.eigh(np.asarray(start, np.float64))
+    return vectors * np.sqrt(np.maximum(values, 0))[..., None, :]
+
+
+def _expand(program: Any, V: Array) -> Array:
+    """P_s [2, B, q, r], which meet the program's equations, of free V [2, B, k, r]."""
+    if program.lifted:
+        squares = jnp.sum(V * V, axis=2, keepdims=True)
+        live = squares > 0  # the root of 0 has no derivative
+        norms = jnp.where(live, jnp.sqrt(jnp.where(live, squares, 1)), 0)
+        return jnp.concatenate([V, norms], axis=2)
+    if not len(program.regulariser.ties(program.order)[0]):
+        return V
+    squares = jnp.sum(V * V, axis=(0, 3), keepdims=True)
+    mean = jnp.mean(squares, axis=2, keepdims=True)
+    return V * jnp.sqrt(mean / jnp.where(squares > 0, squares, 1))
+
+
+@jax.jit
+@partial(jax.value_and_grad, argnums=1)
+def _objective(program: Any, V: Array) -> Array:
+    P = _expand(program, V)
+    f = program.fit_factors(P)
+    weights = np.diagonal(program.regulariser.cost(program.order))
+    squares = jnp.sum(P * P, axis=(0, 1, 3))
+    penalty = jnp.sum(squares * jnp.asarray(weights, P.dtype))
+    return program.loss.value(f, program.y) + program.beta * penalty
+
+
+def _descend(program: Any, first: np.ndarray, max_iters: int) -> tuple[np.ndarray, int]:
+    """A local minimum [2, B, k, r] by L-BFGS, and its iterations."""
+    dtype = program.X.dtype
+
+    def value(x: np.ndarray) -> tuple[float, np.ndarray]:
+        total, slope = _objective(program, jnp.asarray(x.reshape(first.shape), dtype))
+        return float(total), np.asarray(slope, np.float64).ravel()
+
+    options = {"maxiter": max_iters, "maxcor": _MEMORY, "ftol": 1e-16, "gtol": 1e-12}
+    options["maxfun"] = 2 * max_iters
+    found = minimize(value, first.ravel(), jac=True, method="L-BFGS-B", options=options)
+    return found.x.reshape(first.shape), int(found.nit)
+
+
+@jax.jit
+def _judge(program: Any, V: Array) -> tuple[Array, Array, Array]:
+    """The feasible point, the dual vector and its blocks A* v, [B, q, q]."""
+    P = _expand(program, V)
+    point = program.regulariser.inside(linalg.dot(P, jnp.swapaxes(P, 2, 3)))
+    v = -program.loss.gradient(program.fit_factors(P), program.y)
+    return point, v, program.adjoint(v)[0]
+
+
+def _widen(
+    program: Any, V: np.ndarray, pull: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """V with small columns along the best-priced neurons, in place of dead ones.
+
+    Where a price has no neuron, as for the constant diagonal, they are random.
+    """
+    sizes = np.linalg.norm(V, axis=2)  # [2, B, r]
+    largest = max(float(np.max(sizes)), 1e-150)
+    dead = np.all(sizes <= _DEAD * largest, axis=(0, 1))
+    if not dead.any():
+        V = np.pad(V, [(0, 0), (0, 0), (0, 0), (0, _FIRST)])
+        dead = np.append(dead, np.ones(_FIRST, bool))
+    (free,) = np.nonzero(dead)
+    free = free[:_FIRST]
+    V[..., free] = 0
+    priced = program.lifted or not len(program.regulariser.ties(program.order)[0])
+    for s, sign in enumerate((1, -1)):
+        for b, S in enumerate(pull):
+            if priced:
+                columns = _best(sign * S, program.lifted, len(free))
+            else:
+                columns = rng.standard_normal((V.shape[2], len(free)))
+                columns /= np.linalg.norm(columns, axis=0)
+            V[s, b, :, free[: columns.shape[1]]] = _NEW * largest * columns.T
+    return V
+
+
+def _best(S: np.ndarray, lifted: bool, count: int) -> np.ndarray:
+    """Unit columns with the largest prices, [k, at most count]."""
+    if not lifted:
+        return np.linalg.eigh(S)[1][:, ::-1][:, :count]
+    values, vectors = np.linalg.eigh(S[:-1, :-1])
+    g = vectors.T @ S[:-1, -1]
+    low, high = values[-1] + abs(g[-1]), values[-1] + np.linalg.norm(g)
+    for _ in range(60):
+        nu = (low + high) / 2
+        steep = np.linalg.norm(g / np.maximum(nu - values, 1e-300)) > 1
+        low, high = (nu, high) if steep else (low, nu)
+    u = vectors @ (g / np.maximum(high - values, 1e-300))
+    u += np.sqrt(max(1 - u @ u, 0)) * vectors[:, -1]
+    return (u / np.linalg.norm(u))[:, None]
