@@ -81,6 +81,9 @@ class UnitNeurons(struct.PyTreeNode):
             return jnp.where(right, middle, low), jnp.where(right, high, middle)
 
         nu = jax.lax.fori_loop(0, _BISECTIONS, halve, (low, high))[1]
+        # A g below rounding would be divided by zero; any larger nu bounds too.
+        size = jnp.maximum(jnp.abs(top), jnp.abs(values[..., 0]))
+        nu = jnp.maximum(nu, top + 2 * jnp.finfo(g.dtype).eps * size)
         pull = jnp.sum(g * _ratio(g, nu[..., None] - values), axis=-1)
         return jnp.maximum(nu + pull + matrices[..., -1, -1], 0)
 

@@ -169,14 +169,15 @@ def sphere_maximum(Q: np.ndarray) -> float:
     """
     values, vectors = np.linalg.eigh(Q[:-1, :-1])
     g = vectors.T @ Q[:-1, -1]
-    live = g != 0
+    eps, size = np.finfo(np.float64).eps, float(np.max(np.abs(values)))
+    live = np.abs(g) > eps**2 * size  # what is smaller underflows, squared
     g, values, top = g[live], values[live], float(values[-1])
     corner = float(Q[-1, -1])
     bound = lambda nu: nu + float(np.sum(g * g / (nu - values))) + corner  # noqa: E731
     if not live.any():
         return top + corner
     short = lambda nu: 1 / float(np.linalg.norm(g / (nu - values))) - 1  # noqa: E731
-    gap = 1e-15 * float(np.max(np.abs(Q)))
+    gap = 4 * float(eps) * size  # nu + gap is another number
     low = max(top + gap, float(values[-1] + abs(g[-1])) if values[-1] == top else top)
     high = top + float(np.linalg.norm(g)) * (1 + 1e-12) + gap
     if short(low) >= 0 or low >= high:  # the norm is below one already
