@@ -143,7 +143,7 @@ class Semidefinite(struct.PyTreeNode, kw_only=True):
 
     def check(self, program: Any, state: SemidefiniteState) -> SemidefiniteState:
         loss, y = program.loss, program.y
-        _, difference, Z = self._plain_step(program, state)
+        after, difference, Z = self._plain_step(program, state)
         candidates = []
         if loss.smoothness is not None:
             candidates.append(-loss.gradient(program.fit(difference), y))
@@ -156,7 +156,7 @@ class Semidefinite(struct.PyTreeNode, kw_only=True):
             program.regulariser.inside(Z),
             candidates,
             None,
-            finite_of=state.P,
+            finite_of=after.P,  # a NaN in state.P, Anderson may have taken back
         )
         state = state.replace(progress=progress)
         due = loop.balancing_is_due(progress.iteration // self.check_every)
