@@ -181,6 +181,19 @@ def test_a_miss_of_the_trace_equation_is_balanced(miss):
     assert np.count_nonzero(alpha) == 3
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_errors_of_a_solver_are_taken(seed):
+    """An error of 1e-9 in all entries: negative eigenvalues, a trace that misses."""
+    Z = draw(6, 3, seed)
+    noise = np.random.default_rng(seed).normal(size=Z.shape)
+    noisy = Z + 1e-9 * np.trace(Z) * (noise + noise.T) / np.linalg.norm(noise)
+    assert np.linalg.eigvalsh(noisy)[0] < 0
+    u, alpha = neurons_of(noisy)
+    assert residual(Z, u, alpha) < 1e-8
+    assert_allclose(np.linalg.norm(u, axis=1), 1, rtol=1e-12)
+    assert np.sum(alpha > 1e-6 * np.sum(alpha)) == 3
+
+
 @pytest.mark.parametrize(
     ("Z", "message"),
     [
