@@ -93,7 +93,9 @@ class Progress(struct.PyTreeNode, kw_only=True):
             params=zero,
             dual=jnp.zeros_like(y),
             multipliers=multipliers,
-            objective=jnp.asarray(program.objective(zero), dtype),
+            # Not objective(zero): jaxlib 0.10.2 reads outside a constant's memory where
+            # it fuses its product with the loss, and the value may be NaN.
+            objective=jnp.asarray(program.loss.value(jnp.zeros_like(y), y), dtype),
             dual_bound=-jnp.asarray(program.loss.conjugate(jnp.zeros_like(y), y)),
             status=_first_status(program),
             iteration=jnp.asarray(0, jnp.int32),

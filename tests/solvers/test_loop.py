@@ -1,5 +1,6 @@
 """The driver's arithmetic: gaps, gauges, and points that satisfy every constraint."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -105,3 +106,18 @@ def test_zero_blocks_stay_zero():
     start = jnp.zeros(program.shape[:2] + program.y.shape)
     point, _ = feasible_point(program, jnp.asarray(w), start, steps=30)
     assert np.all(np.asarray(point)[0, ::2] == 0)
+
+
+def test_progress_starts_from_the_value_of_no_network():
+    """As compiled: a fused product with a constant may read outside its memory."""
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((1000, 16)), rng.standard_normal((1000, 10))
+    program = cj.programs.make_polynomial(X, Y, beta=1.0)
+    solver = cj.solvers.SemidefiniteInteriorPoint()
+
+    @jax.jit
+    def start(program, w):
+        return loop.Progress.start(solver, program, w).objective
+
+    jnp.full((1000, 1000), jnp.nan).block_until_ready()  # freed memory, full of NaN
+    assert_allclose(start(program, jnp.zeros(program.shape)), np.sum(Y**2) / 2)
