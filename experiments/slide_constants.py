@@ -6,7 +6,7 @@ About 1 minute on two CPU cores.
 
 Every exact program here has the optimal value of training its network, so the best of
 many local searches on the network (Adam from random starts, step sizes falling to
-nothing) must come down to it and never below. The talk prints five of them otherwise:
+nothing) must come down to it and never below. The talk prints six of them otherwise:
 
 * The penalty of ||f - y||^2 + lambda (||W1||^2 + ||W2||^2) is 2 lambda times the sum
   of norms; the talk has lambda.
@@ -19,6 +19,9 @@ nothing) must come down to it and never below. The talk prints five of them othe
   the talk takes the singular vectors of D_i X, without centring and without the shift's
   coordinate. That is exact for a layer that only divides by the norm, and only with the
   cones ("after, no centring", where the value without them stands for the printed one).
+* The program of a polynomial activation has a pair of PSD matrices, Z for positive
+  output weights and Z' for negative ones ("polynomial"); the talk has Z alone (and no
+  unit norms, without which t^2 would cost nothing).
 * The number of activation patterns is at most 2 sum_k C(n - 1, k); the talk has
   C(n, k).
 
@@ -26,7 +29,8 @@ Data are Gaussian and tiny, so that all patterns can be enumerated.
 
 Source: the talk; for the exact programs Pilanci & Ergen (ICML 2020), Sahiner et al.
 (ICLR 2021), Ergen & Pilanci, Implicit Convex Regularizers of CNN Architectures (ICLR
-2021), and Ergen et al., Demystifying Batch Normalization in ReLU Networks (ICLR 2022).
+2021), Ergen et al., Demystifying Batch Normalization in ReLU Networks (ICLR 2022), and
+Bartan & Pilanci, Neural Spectrahedra and Semidefinite Lifts (2021).
 """
 
 from __future__ import annotations
@@ -42,8 +46,10 @@ import optax
 from matplotlib.figure import Figure
 
 import cvxjax as cj
+from cvxjax.programs.polynomial import RELU_LIKE
 from experiments import _launch, _style
 from experiments._record import Claim, Verdict, resumable
+from experiments._single_matrix import optimum_without_second
 from experiments._talk_example import LABELS, POINTS, active_rows_only
 
 MINUTES = 1
@@ -71,7 +77,9 @@ class Config:
 
     @classmethod
     def smoke(cls) -> Config:
-        return cls(starts=3, steps=200, only=("ReLU, three points", "linear"))
+        return cls(
+            starts=3, steps=200, only=("ReLU, three points", "linear", "polynomial")
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,9 +107,7 @@ def run(config: Config) -> dict[str, np.ndarray]:
     return {
         "names": np.asarray([case.name for case in cases]),
         **{key: np.asarray([row[key] for row in rows]) for key in rows[0]},
-        "patterns": np.asarray(
-            [count, *bounds]
-        ),  # of n = 20, d = 3: all, bound, talk's
+        "patterns": np.asarray([count, *bounds]),  # n = 20, d = 3: all, bound, talk's
         "beta": np.asarray(config.beta),
         "steps": np.asarray(config.steps),
     }
@@ -180,7 +186,17 @@ def make_cases(config: Config) -> list[Case]:
                 talk = talk.replace(cones=None)
             case = dataclasses.replace(case, printed=lambda talk=talk: _optimum(talk))
         made.append(case)
-    return made
+    return [*made, _polynomial(X, y, config)]
+
+
+def _polynomial(X: np.ndarray, y: np.ndarray, config: Config) -> Case:
+    options: dict[str, Any] = {"beta": config.beta, "coefficients": RELU_LIKE}
+    return Case(
+        name="polynomial",
+        program=cj.programs.make_polynomial(X, y, **options),
+        network=cj.networks.Polynomial(RELU_LIKE, num_neurons=config.width),
+        printed=lambda: optimum_without_second(X, y, **options),
+    )
 
 
 def _draw(config: Config, n: int, d: int) -> tuple[np.ndarray, np.ndarray]:
@@ -204,9 +220,8 @@ def _measure(case: Case, config: Config) -> dict[str, Any]:
         penalty=case.network.penalty,
     )
     found = case.scale * np.asarray(result.objective)[:, -1]
-    exact = case.scale * certificate.primal
     return {
-        "exact": exact,
+        "exact": case.scale * certificate.primal,
         "gap": certificate.gap,
         "exhaustive": certificate.scope is cj.Scope.EXHAUSTIVE,
         "found": np.sort(found),
