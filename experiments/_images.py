@@ -8,12 +8,15 @@ import numpy as np
 
 from cvxjax.data import images
 
+_SOURCES = {
+    "digits": "scikit-learn's digits",
+    "fashion_mnist": "Fashion-MNIST",
+    "cifar10": "CIFAR-10",
+}
+
 
 class Split(NamedTuple):
-    """Images [n, height, width, channels] of training and test, and their labels.
-
-    Normalised by the training images' channels.
-    """
+    """Images [n, height, width, channels] of training and test, and their labels."""
 
     train: np.ndarray
     train_labels: np.ndarray
@@ -23,16 +26,33 @@ class Split(NamedTuple):
 
 
 def load(data: str, data_dir: str, num_train: int, classes: tuple[int, ...]) -> Split:
+    """`load_bytes`, normalised by the training images' channels."""
+    split = load_bytes(data, data_dir, num_train, classes)
+    statistics = images.channel_statistics(split.train)
+    return split._replace(
+        train=images.normalise(split.train, *statistics),
+        test=images.normalise(split.test, *statistics),
+    )
+
+
+def load_bytes(
+    data: str, data_dir: str, num_train: int, classes: tuple[int, ...]
+) -> Split:
     """Some classes of a set: the first `num_train` of their images, and test images.
 
     Args:
-      data: "digits", scikit-learn's, or "cifar10".
-      data_dir: of CIFAR-10; else CVXJAX_DATA, else a download.
+      data: "digits", scikit-learn's, of values 0 to 16; "fashion_mnist"; "cifar10".
+      data_dir: of the last two; else CVXJAX_DATA, else a download.
       num_train: digits beyond it are test images too.
       classes: k of them, which become the labels 0 to k - 1.
     """
     digits = data == "digits"
-    full = images.bundled_digits() if digits else images.load_cifar10(data_dir)
+    if digits:
+        full = images.bundled_digits()
+    elif data == "fashion_mnist":
+        full = images.load_fashion_mnist(data_dir)
+    else:
+        full = images.load_cifar10(data_dir)
     train, labels = _chosen(full.train_images, full.train_labels, classes)
     test, test_labels = _chosen(full.test_images, full.test_labels, classes)
     if not 0 < num_train <= len(train):
@@ -40,15 +60,8 @@ def load(data: str, data_dir: str, num_train: int, classes: tuple[int, ...]) -> 
     if digits:
         test = np.concatenate([train[num_train:], test])
         test_labels = np.concatenate([labels[num_train:], test_labels])
-    train, labels = train[:num_train], labels[:num_train]
-    statistics = images.channel_statistics(train)
-    return Split(
-        images.normalise(train, *statistics),
-        labels,
-        images.normalise(test, *statistics),
-        test_labels,
-        tuple(full.class_names[label] for label in classes),
-    )
+    names = tuple(full.class_names[label] for label in classes)
+    return Split(train[:num_train], labels[:num_train], test, test_labels, names)
 
 
 def _chosen(
@@ -61,7 +74,7 @@ def _chosen(
 
 def source(data: str) -> str:
     """The set's name in a caption."""
-    return "scikit-learn's digits" if data == "digits" else "CIFAR-10"
+    return _SOURCES[data]
 
 
 def tiles(pictures: np.ndarray, *, columns: int, gap: int = 1) -> np.ndarray:

@@ -26,6 +26,16 @@ def test_images_of_two_classes_are_split_and_normalised():
     np.testing.assert_allclose(split.train.std(), 1, rtol=1e-12)
     with pytest.raises(ValueError, match="training images; got 0"):
         _images.load("digits", "", 0, (3, 8))
+    raw = _images.load_bytes("digits", "", 50, (3, 8))
+    assert raw.train.dtype == np.uint8 and raw.train.max() == 16
+    np.testing.assert_array_equal(raw.test_labels, split.test_labels)
+
+
+def test_every_set_has_a_source_and_is_read_from_its_folder(tmp_path):
+    for data in ("fashion_mnist", "cifar10"):
+        assert _images.source(data) in ("Fashion-MNIST", "CIFAR-10")
+        with pytest.raises(FileNotFoundError):
+            _images.load_bytes(data, str(tmp_path), 1, (0, 1))
 
 
 def test_tiles_are_apart_and_scaled():
