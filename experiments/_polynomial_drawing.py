@@ -25,7 +25,7 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
     _plot_objective(axes[2], arrays)
     for axis in axes:
         axis.set(xscale="log", xlabel="seconds")
-    axes[0].legend(loc="lower right")
+    axes[0].legend(loc="center left")
     axes[2].legend(loc="upper right")
     n, K, h = arrays["shape"]
     a, b, c = arrays["coefficients"]
