@@ -25,8 +25,7 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
     _plot_objective(axes[2], arrays)
     for axis in axes:
         axis.set(xscale="log", xlabel="seconds")
-    axes[0].legend(loc="center left")
-    axes[2].legend(loc="upper right")
+    axes[2].legend(*axes[0].get_legend_handles_labels(), loc="upper right")
     n, K, h = arrays["shape"]
     a, b, c = arrays["coefficients"]
     names = " and ".join(arrays["names"])
@@ -90,4 +89,6 @@ def _lines(
 def _mark(axis: Any, seconds: Any, value: Any, name: str) -> None:
     color = _style.COLORS["convex"]
     axis.axhline(value, color=color, ls=":", lw=1)
-    axis.plot(seconds, value, "*", ms=12, color=color, label=name)
+    axis.plot(
+        seconds, value, "*", ms=12, color=color, label=name, clip_on=False, zorder=3
+    )
