@@ -32,6 +32,7 @@ _CENTRING = 0.1  # of the mean product p s that a step aims at
 _TO_BOUNDARY = 0.99
 _PATIENCE = 15  # steps without a smaller gap, before it counts as rounding
 _POLISH_STEPS = 4
+_MULTIPLE = 64  # of neurons, by zeros: merged draws share one compiled solver
 
 
 class Refit(struct.PyTreeNode, kw_only=True):
@@ -104,8 +105,11 @@ def refit(
         basis, core = _factors(features / beta)
         with jax.enable_x64(True):  # whose matrices float32 cannot factor
             # Closer than `tol`, so that the small weights are told from the others.
-            numbers = map(jnp.asarray, (basis, core, y, alpha * beta, tol / 100))
-            found = np.asarray(_interior_point(loss, *numbers, max_iters)) / beta
+            more = (0, -len(alpha) % _MULTIPLE)
+            padded = np.pad(core, ((0, 0), more)), y, np.pad(alpha * beta, more)
+            numbers = map(jnp.asarray, (basis, *padded, tol / 100))
+            found = np.asarray(_interior_point(loss, *numbers, max_iters))
+            found = found[: len(alpha)] / beta
             found = _polish(loss, features, y, beta, found, tol)
         if judge(found)[0] < objective:
             alpha, (objective, gap) = found, judge(found)
