@@ -221,8 +221,8 @@ def _dominating_trace(S: Array) -> Array:
         slacks = [jnp.diag(t) - side for side in sides]
         inverses = [jnp.linalg.inv(T) for T in slacks]
         mu = _SHRINK * gap_of(t, X) / (2 * q)
-        slope = 1 - mu * sum(jnp.diag(T) for T in inverses)
-        curvature = sum(x * T for x, T in zip(X, inverses, strict=True))
+        slope = 1 - mu * (jnp.diag(inverses[0]) + jnp.diag(inverses[1]))
+        curvature = X[0] * inverses[0] + X[1] * inverses[1]
         dt = -jnp.linalg.solve(curvature, slope)
         moves = [
             mu * T - x - symmetrise(linalg.dot(x * dt[None], T))
@@ -255,63 +255,3 @@ def _share(points: Sequence[Array], moves: Sequence[Array]) -> Array:
         scaled = jax.scipy.linalg.solve_triangular(factor, half.T, lower=True)
         least = jnp.minimum(least, jnp.linalg.eigvalsh(symmetrise(scaled))[0])
     return jnp.minimum(1, _BOUNDARY / jnp.maximum(-least, jnp.finfo(least.dtype).tiny))
-
-
-def _ratio(g: Array, distance: Array) -> Array:
-    """g / distance, 0 where g is."""
-    safe = jnp.where(distance > 0, distance, jnp.finfo(g.dtype).tiny)
-    return jnp.where(g == 0, 0, g / safe)
-
-
-def _dominating_trace(S: Array) -> Array:
-    """min {sum(t) : Diag(t) - S, Diag(t) + S >= 0} of S [q, q], from above.
-
-    Primal-dual steps with max {<S, X+ - X-> : diag(X+ + X-) = 1, X >= 0}; whatever t
-    they end at is moved to where it is feasible.
-
-    Source: Helmberg, Rendl, Vanderbei & Wolkowicz, An Interior-Point Method for
-    Semidefinite Programming (1996).
-    """
-    q, dtype = S.shape[0], S.dtype
-    eye = jnp.eye(q, dtype=dtype)
-    pair = jnp.stack([eye, eye])
-    size = jnp.max(jnp.abs(jnp.linalg.eigvalsh(S)))
-    scaled = S / jnp.where(size > 0, size, 1)
-    both = jnp.stack([scaled, -scaled])
-
-    def slack(t: Array) -> Array:
-        return t[None, None] * pair - both
-
-    def step(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        t, X, count = state
-        T = slack(t)
-        inverse = jnp.linalg.inv(T)
-        gap = jnp.sum(t) - jnp.sum(scaled * (X[0] - X[1]))
-        mu = _SHRINK * gap / (2 * q)
-        slope = 1 - mu * jnp.sum(jnp.diagonal(inverse, axis1=1, axis2=2), axis=0)
-        dt = -jnp.linalg.solve(jnp.sum(X * inverse, axis=0), slope)
-        dX = mu * inverse - X - symmetrise(linalg.dot(X * dt[None, None], inverse))
-        ahead = t + _share(T, dt[None, None] * pair) * dt
-        X = X + _share(X, dX) * dX
-        fine = jnp.all(jnp.isfinite(ahead)) & jnp.all(jnp.isfinite(X))
-        return jnp.where(fine, ahead, t), X, jnp.where(fine, count + 1, _STEPS)
-
-    def going(state: tuple[Array, Array, Array]) -> Array:
-        t, X, count = state
-        gap = jnp.sum(t) - jnp.sum(scaled * (X[0] - X[1]))
-        return (count < _STEPS) & (gap > 16 * q * jnp.finfo(dtype).eps * jnp.sum(t))
-
-    start = jnp.full(q, 1.5, dtype), pair / 2, jnp.asarray(0)
-    t = jax.lax.while_loop(going, step, start)[0]
-    least = jnp.min(jnp.linalg.eigvalsh(slack(t)))
-    return size * (jnp.sum(t) + q * jnp.maximum(-least, 0))
-
-
-def _share(point: Array, move: Array) -> Array:
-    """The part of a move that keeps all matrices positive definite, at most 1."""
-    factor = jnp.linalg.cholesky(point)
-    half = jax.scipy.linalg.solve_triangular(factor, move, lower=True)
-    half = jnp.swapaxes(half, -1, -2)
-    scaled = jax.scipy.linalg.solve_triangular(factor, half, lower=True)
-    least = jnp.min(jnp.linalg.eigvalsh(symmetrise(scaled)))
-    return jnp.minimum(1, _BOUNDARY / jnp.maximum(-least, jnp.finfo(move.dtype).tiny))

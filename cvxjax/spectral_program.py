@@ -31,7 +31,7 @@ from cvxjax.symmetric import along, smat, svec, symmetrise
 
 Array = jax.Array
 
-_DENSE = 1 << 22  # numbers up to which features are kept
+_DENSE = 1 << 22  # numbers up to which features are kept, or as many as X has
 _CHUNK = 1024  # samples whose features are made at a time
 
 
@@ -237,7 +237,7 @@ def spectral_parts(
     s = jnp.asarray(shift, dtype)
     numbers = len(X) * windows * (q * (q + 1) // 2)
     features = None
-    if numbers <= _DENSE:
+    if numbers <= max(_DENSE, data.size):
         parts = [
             features_of(lift(data[k : k + _CHUNK], pool, lifted), H, s)
             for k in range(0, len(X), _CHUNK)
