@@ -12,7 +12,7 @@ import numpy as np
 from scipy.linalg import eigh
 from scipy.optimize import brentq
 
-_ROUNDING = 64 * np.finfo(np.float64).eps
+_ROUNDING = 8 * np.finfo(np.float64).eps
 _STEPS = 60  # of an interior-point method
 _CHUNK = 1 << 24  # numbers of the rows' products at a time
 
