@@ -19,6 +19,7 @@ from cvxjax.solvers import (
     Fista,
     FrankWolfe,
     InteriorPoint,
+    LowRankSemidefinite,
     Semidefinite,
     SemidefiniteInteriorPoint,
     SemismoothNewton,
@@ -125,11 +126,11 @@ def default_solver(program: Program) -> Any:
     outputs with cones FrankWolfe, whose certificate is exact for rank three or less;
     for rank four to six CopositiveRelaxation. Over pairs of PSD matrices
     SemidefiniteInteriorPoint for smooth losses in float64 where they are small, else
-    Semidefinite.
+    Semidefinite, and LowRankSemidefinite where they are large.
     """
-    if Semidefinite().refuse(program) is None:
-        inner = SemidefiniteInteriorPoint()
-        return Semidefinite() if inner.refuse(program) is not None else inner
+    for solver in (SemidefiniteInteriorPoint(), Semidefinite(), LowRankSemidefinite()):
+        if solver.refuse(program) is None:
+            return solver
     if FrankWolfe().refuse(program) is None:
         relaxed = CopositiveRelaxation()
         exact = is_exact(np.asarray(program.X))

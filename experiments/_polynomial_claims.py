@@ -77,10 +77,14 @@ def _accuracy_claim(arrays: dict[str, np.ndarray], side: int, kind: str) -> Clai
     )
     where = "test" if side else "training"
     whom = "the same network" if kind == "polynomial" else "a ReLU network"
+    verdict = Verdict.of(all(ours > np.median(x) for x in lasts.values()))
+    chosen = ""
+    if side and str(arrays["data"]) == "digits":
+        chosen, verdict = "; its settings are chosen by this", Verdict.UNCHECKABLE
     return Claim(
         f"the convex program has a higher {where} accuracy than {whom} trained by SGD",
-        f"{ours:.4f} against medians {shown}",
-        Verdict.of(all(ours > np.median(x) for x in lasts.values())),
+        f"{ours:.4f} against medians {shown}{chosen}",
+        verdict,
     )
 
 

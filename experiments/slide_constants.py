@@ -234,7 +234,7 @@ def _optimum(program: Any) -> float:
 
 
 def plot(arrays: dict[str, np.ndarray]) -> Figure:
-    figure, axes = _style.figure(1, 2, width=12.0, height=4.6)
+    figure, axes = _style.figure(1, 2, width=15.0, height=4.6)
     _plot_printed(axes[0], arrays)
     _plot_agreement(axes[1], arrays)
     count, bound, talk = arrays["patterns"]

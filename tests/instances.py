@@ -345,6 +345,10 @@ SOLVERS: dict[str, SolverCase] = {
         _relu_without_constraints,
         leaves=("two_layer/sampled", "two_layer/all inactive"),
     ),
+    "LowRankSemidefinite": SolverCase(
+        cj.solvers.LowRankSemidefinite(tol=1e-7),
+        lambda name: name in SPECTRAL and all(x in SMOOTH for x in _losses(name)),
+    ),
     "Semidefinite": SolverCase(
         cj.solvers.Semidefinite(tol=1e-7), lambda name: name in SPECTRAL
     ),

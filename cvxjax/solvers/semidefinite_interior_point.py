@@ -28,13 +28,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
-from jax.scipy.linalg import cho_solve, solve_triangular
+from jax.scipy.linalg import cho_solve
 
 from cvxjax import linalg
 from cvxjax.solution import Status
 from cvxjax.solvers import loop
+from cvxjax.solvers.semidefinite_step import make_basis, make_system, reach, turned
 from cvxjax.symmetric import along, congruence, smat, svec, symmetrise
 
 Array = jax.Array
@@ -61,17 +61,6 @@ class State(struct.PyTreeNode, kw_only=True):
     odd: Array  # [c, W, l], nu
     gram: Array  # [N, N], of unit weights; N = W q (q + 1) / 2
     progress: loop.Progress
-
-
-class Basis(struct.PyTreeNode, kw_only=True):
-    """Scalings of one output's blocks: W_s = scale_s scale_s^T."""
-
-    scale: Array  # [2, W, q, q], with scale^T S scale = scale^{-1} Z scale^{-T} = D
-    centre: Array  # [2, W, q], the diagonal of D
-    common: Array  # [W, q, q], B
-    dual_common: Array  # [W, q, q], B^{-T}
-    turn: Array  # [2, W, q, q], B^{-1} scale_s
-    ratio: Array  # [W, q (q + 1) / 2], l_i l_j, in the order of `svec`
 
 
 class SemidefiniteInteriorPoint(struct.PyTreeNode, kw_only=True):
@@ -207,9 +196,9 @@ def _advance(
     inside = jnp.all(jnp.isfinite(jnp.linalg.cholesky(exact - _KEPT * S)))
     S = jnp.where(inside, exact, S)
     missing = exact - S
-    basis = _make_basis(Z, S)
-    system = _make_system(gram, basis, ties)
-    local = congruence(_turned(basis.common)[None], missing)
+    basis = make_basis(Z, S)
+    system = make_system(gram, basis, ties)
+    local = congruence(turned(basis.common)[None], missing)
 
     def unmet(Z: Array, fitted: Array) -> tuple[Array, Array]:
         """`fitted` less Z+ - Z-, in the basis B, and the values of the equations."""
@@ -218,7 +207,7 @@ def _advance(
             jnp.einsum("wij,kij->wk", side, E, precision="highest")
             for side, E in zip((Z[0] + Z[1], Z[0] - Z[1]), ties, strict=True)
         ]
-        local = congruence(_turned(basis.dual_common), apart)
+        local = congruence(turned(basis.dual_common), apart)
         return svec(local), jnp.concatenate(values, axis=1)
 
     def moves(b: Array, rest: tuple[Array, Array]) -> tuple[Array, tuple[Array, ...]]:
@@ -237,7 +226,7 @@ def _advance(
         return target - scaled(missing + dS), missing + dS, others
 
     def scaled(dS: Array) -> Array:
-        return congruence(_turned(basis.scale), dS)
+        return congruence(turned(basis.scale), dS)
 
     D = basis.centre[..., None] * eye
     count = 2 * W * q
@@ -245,8 +234,8 @@ def _advance(
     rest = unmet(Z, fitted)
     dZ, dS, _ = direction(-D, rest)
     dS = scaled(dS)
-    reach = jnp.minimum(_reach(basis, dZ), _reach(basis, dS))
-    after = jnp.sum((D + reach * dZ) * (D + reach * dS)) / count
+    most = jnp.minimum(reach(basis, dZ), reach(basis, dS))
+    after = jnp.sum((D + most * dZ) * (D + most * dS)) / count
     share = jnp.clip(after / mu, 0, 1) ** 3
     product = symmetrise(linalg.dot(dZ, dS))
     pairs = (basis.centre[..., :, None] + basis.centre[..., None, :]) / 2
@@ -258,8 +247,8 @@ def _advance(
         more, extra = moves(0 * svec(Z), unmet(ahead, fitted + others[0]))
         dZ, dS = dZ - scaled(more), dS + more
         others = tuple(x + y for x, y in zip(others, extra, strict=True))
-    reach = jnp.minimum(_reach(basis, dZ), _reach(basis, scaled(dS)))
-    t = jnp.minimum(1, _BOUNDARY * reach)
+    most = jnp.minimum(reach(basis, dZ), reach(basis, scaled(dS)))
+    t = jnp.minimum(1, _BOUNDARY * most)
     move, more_even, more_odd = (t * x for x in others)
     return (
         symmetrise(congruence(basis.scale, D + t * dZ)),
@@ -268,117 +257,3 @@ def _advance(
         even + more_even,
         odd + more_odd,
     )
-
-
-def _make_basis(Z: Array, S: Array) -> Basis:
-    first, second = jnp.linalg.cholesky(Z), jnp.linalg.cholesky(S)
-    left, centre, right = jnp.linalg.svd(linalg.dot(_turned(second), first))
-    roots = jnp.sqrt(centre)[..., None, :]
-    scale = linalg.dot(first, _turned(right)) / roots
-    dual_scale = linalg.dot(second, left) / roots
-    between = linalg.dot(_turned(dual_scale[0]), scale[1])
-    out, root, back = jnp.linalg.svd(between)
-    squares = root**2
-    return Basis(
-        scale=scale,
-        centre=centre,
-        common=linalg.dot(scale[0], out),
-        dual_common=linalg.dot(dual_scale[0], out),
-        turn=jnp.stack([_turned(out), root[..., :, None] * back]),
-        ratio=_upper(squares[..., :, None] * squares[..., None, :]),
-    )
-
-
-class System(struct.PyTreeNode, kw_only=True):
-    """The factored equations of one output's step."""
-
-    common: Array  # [W, q, q], B
-    ratio: Array  # [W, D]
-    factor: Array  # [N, N], of I + K^T G K
-    even: Array  # [W, k, D], svec B^T E B
-    odd: Array  # [W, l, D], svec B^T N B
-    spread: Array  # [N, W (k + l)], K^{-1} of what multipliers do to the difference
-    reduced: Array  # [N, W (k + l)], the inverse of the factor times that
-    small: Array  # [W (k + l), the same], the multipliers' own equations
-
-    def solve(self, b: Array, apart: Array, unmet: Array) -> tuple[Array, Array]:
-        """Moves of `fitted`, svec [N], and of the multipliers [W, k + l].
-
-        Args:
-          b: [2, W, D], moves of Z+ and Z- that the other variables do not ask for.
-          apart: [W, D], `fitted` less Z+ - Z-; both in the basis B.
-          unmet: [W, k + l], the equations' values.
-        """
-        ratio, root = self.ratio, jnp.sqrt(1 + self.ratio)
-        apart = (apart / root).ravel()
-        target = ((b[0] - b[1]) / root).ravel() - apart
-        inner = solve_triangular(self.factor, target, lower=True)
-        mean = 2 * (ratio * b[0] + b[1]) / (1 + ratio)
-        own = jnp.einsum("wkd,wd->wk", self.even, mean, precision="highest")
-        right = unmet.at[:, : own.shape[1]].add(own).ravel()
-        right = right + linalg.dot(self.reduced.T, inner)
-        right = right + linalg.dot(self.spread.T, apart)
-        moves = jnp.linalg.solve(self.small, right) if len(right) else right
-        inner = inner - linalg.dot(self.reduced, moves)
-        x = solve_triangular(self.factor, inner, lower=True, trans=1)
-        x = x.reshape(root.shape) * root
-        move = svec(congruence(self.common, smat(x))).ravel()
-        return move, moves.reshape(unmet.shape)
-
-
-def _make_system(gram: Array, basis: Basis, ties: list[Array]) -> System:
-    W, count = basis.ratio.shape
-    root = jnp.sqrt(1 + basis.ratio)
-    half = _rows_times(gram, basis.common, root)
-    whole = _rows_times(half.T, basis.common, root)
-    whole = (whole + whole.T) / 2
-    factor = jnp.linalg.cholesky(whole + jnp.eye(W * count, dtype=whole.dtype))
-    back = _turned(basis.common)[:, None]
-    even, odd = (svec(congruence(back, E[None])) for E in ties)
-    ratio = basis.ratio[:, None]
-    share = (1 + ratio) ** 0.5
-    apart = jnp.concatenate([even * (1 - ratio) / share, odd * share], axis=1)
-    m = apart.shape[1]
-    place = jnp.eye(W, dtype=whole.dtype)
-    spread = jnp.einsum("wmd,wv->wdvm", apart, place).reshape(W * count, W * m)
-    reduced = solve_triangular(factor, spread, lower=True)
-    left = 4 * ratio / (1 + ratio) * even
-    mixed = jnp.einsum("wjd,wkd->wjk", left, even, precision="highest")
-    fill = m - mixed.shape[1]
-    mixed = jnp.pad(mixed, ((0, 0), (0, fill), (0, fill)))
-    small = jnp.einsum("wjk,wv->wjvk", mixed, place).reshape(W * m, W * m)
-    return System(
-        common=basis.common,
-        ratio=basis.ratio,
-        factor=factor,
-        even=even,
-        odd=odd,
-        spread=spread,
-        reduced=reduced,
-        small=small + linalg.dot(reduced.T, reduced),
-    )
-
-
-def _rows_times(matrix: Array, common: Array, root: Array) -> Array:
-    """K^T M for M [N, N], K = (B (x) B) Diag(root), window by window."""
-    W, count = root.shape
-    columns = jnp.moveaxis(matrix.reshape(W, count, -1), 1, 2)  # [W, N, D]
-    moved = svec(congruence(_turned(common)[:, None], smat(columns)))
-    return jnp.moveaxis(moved * root[:, None], 1, 2).reshape(matrix.shape)
-
-
-def _reach(basis: Basis, moves: Array) -> Array:
-    """The largest t with D + t moves >= 0."""
-    root = jnp.sqrt(basis.centre)
-    scaled = moves / (root[..., :, None] * root[..., None, :])
-    least = jnp.min(jnp.linalg.eigvalsh(scaled))
-    return 1 / jnp.maximum(-least, jnp.finfo(moves.dtype).tiny)
-
-
-def _upper(matrices: Array) -> Array:
-    i, j = np.triu_indices(matrices.shape[-1])
-    return matrices[..., i, j]
-
-
-def _turned(matrices: Array) -> Array:
-    return jnp.swapaxes(matrices, -1, -2)

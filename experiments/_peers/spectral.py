@@ -12,6 +12,7 @@ import numpy as np
 import scipy.sparse
 
 import cvxjax as cj
+from cvxjax.solution import History
 
 
 class Answer(NamedTuple):
@@ -94,7 +95,7 @@ def _solution(program: Any, w: Any) -> cj.Solution:
         dual_bound=jnp.asarray(-jnp.inf),
         gap=jnp.asarray(jnp.inf),
         iterations=jnp.asarray(0),
-        history=cj.solution.History(
+        history=History(
             iteration=nothing, objective=nothing, dual_bound=nothing, gap=nothing
         ),
         scope=program.scope,

@@ -81,8 +81,11 @@ def test_verdicts_follow_the_numbers(arrays):
     below = arrays | {"every_last": 0.9 * arrays["bound"][None]}
     assert experiment.claims(below)[1].verdict is Verdict.NOT_REPRODUCED
     for ours, wanted in ((2.0, Verdict.REPRODUCED), (-1.0, Verdict.NOT_REPRODUCED)):
-        other = experiment.claims(arrays | {"accuracy": np.asarray([ours, ours])})
+        changed = arrays | {"accuracy": np.asarray([ours, ours])}
+        other = experiment.claims(changed | {"data": np.asarray("fashion_mnist")})
         assert [other[k].verdict for k in (2, 3, 5)] == [wanted] * 3
+        chosen = experiment.claims(changed)  # settings, by the test accuracy
+        assert [chosen[k].verdict for k in (3, 5)] == [Verdict.UNCHECKABLE] * 2
     reached = arrays["polynomial_sgd_objective"] * 0 + arrays["bound"]
     fast = arrays | {
         "polynomial_sgd_objective": reached,
