@@ -112,13 +112,15 @@ def make_system(gram: Array, basis: Basis, ties: list[Array]) -> System:
     apart = jnp.concatenate([even * (1 - ratio) / share, odd * share], axis=1)
     m = apart.shape[1]
     place = jnp.eye(W, dtype=whole.dtype)
-    spread = jnp.einsum("wmd,wv->wdvm", apart, place).reshape(W * count, W * m)
+    spread = jnp.einsum("wmd,wv->wdvm", apart, place, precision="highest")
+    spread = spread.reshape(W * count, W * m)
     reduced = solve_triangular(factor, spread, lower=True)
     left = 4 * ratio / (1 + ratio) * even
     mixed = jnp.einsum("wjd,wkd->wjk", left, even, precision="highest")
     fill = m - mixed.shape[1]
     mixed = jnp.pad(mixed, ((0, 0), (0, fill), (0, fill)))
-    small = jnp.einsum("wjk,wv->wjvk", mixed, place).reshape(W * m, W * m)
+    small = jnp.einsum("wjk,wv->wjvk", mixed, place, precision="highest")
+    small = small.reshape(W * m, W * m)
     return System(
         common=basis.common,
         ratio=basis.ratio,

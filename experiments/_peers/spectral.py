@@ -32,7 +32,7 @@ def solve_by_cvxpy(
     difference. Quantized networks have one matrix of order 2 d, as their papers do.
 
     Args:
-      program: of `make_polynomial` or `make_quantized`; one output, no patches, the
+      program: of `make_polynomial` or `make_quantized`; one output, one window, the
         squared loss.
       solver: CLARABEL or SCS.
       tol: of its gap and residuals, absolute and relative.
@@ -104,8 +104,10 @@ def _solution(program: Any, w: Any) -> cj.Solution:
 
 def _features(program: Any) -> np.ndarray:
     """[n, q (q + 1) / 2]: F_ij, and twice F_ij off the diagonal."""
-    rows = np.asarray(program.rows)[:, 0, 0]
     i, j = np.triu_indices(program.order)
+    if program.features is not None:
+        return np.asarray(program.features) * np.where(i == j, 1, np.sqrt(2))
+    rows = np.asarray(program.rows)[:, 0, 0]
     weights = np.asarray(program.hadamard)[i, j] * np.where(i == j, 1, 2)
     return rows[:, i] * rows[:, j] * weights
 
