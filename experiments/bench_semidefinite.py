@@ -60,8 +60,8 @@ class Config:
     fraction: float = 1e-3  # of the beta from which on zero is optimal
     limit: float = 100.0  # seconds that a peer's solver may take
     repeats: int = 5
-    grid_orders: tuple[int, ...] = (9, 17, 33, 49, 65)  # with grid_samples[1]
-    grid_samples: tuple[int, ...] = (1_000, 4_000, 16_000, 64_000)  # with order 25
+    grid_orders: tuple[int, ...] = (9, 17, 33, 49)  # with grid_samples[1]
+    grid_samples: tuple[int, ...] = (1_000, 4_000, 16_000)  # with order 25
     grid_order: int = 25
     seed: int = 0
 

@@ -43,6 +43,8 @@ _BOUNDARY = 0.98  # of the way that a step goes
 _CURVED = ("squared", "logistic", "squared_hinge")  # Newton's method needs no search
 _KEPT = 0.1  # of S at least, when it jumps to what its equation says
 _REFINEMENTS = 4  # of a step; each takes a few digits off what equations miss
+_NEAR = 30.0  # times the tolerance, of complementarity where bounds are computed
+_SPACING = 5  # steps between bounds elsewhere
 _PATIENCE = 15  # steps without a smaller gap: the precision's floor
 _MAX_NUMBERS = 3_000  # svec of all windows: the size of the Newton system
 
@@ -148,9 +150,14 @@ class SemidefiniteInteriorPoint(struct.PyTreeNode, kw_only=True):
         apart = (smat(parts) - (w[0] - w[1])) / 2
         point = program.regulariser.inside(w + jnp.stack([apart, -apart]))
         dual = -program.loss.gradient(program.fit(state.fitted), program.y)
-        progress = state.progress.update(
-            self, program, point, [dual], None, finite_of=w
+        # A bound may cost as much as a step: only where complementarity is small.
+        progress, objective = state.progress, program.objective(point)
+        hope = jnp.sum(state.Z * state.S) / jnp.maximum(1, jnp.abs(objective))
+        due = (hope <= _NEAR * progress.tol) | (progress.iteration % _SPACING == 0)
+        progress = jax.lax.cond(
+            due, lambda p: p.offer(program, dual, None), lambda p: p, progress
         )
+        progress = progress.update(self, program, point, [], None, finite_of=w)
         status = progress.status
         over = progress.iteration - progress.last_gain > _PATIENCE
         over |= (status == Status.NONFINITE) & jnp.isfinite(progress.gap)
