@@ -121,7 +121,8 @@ def make(kind: str, n: int, q: int, config: Config) -> Any:
     hidden = np.maximum(X @ rng.standard_normal((d, 10)), 0)
     y = hidden @ rng.standard_normal(10)
     y = y / np.std(y) + 0.1 * rng.standard_normal(n)
-    maker: Any = getattr(cj.programs, f"make_{kind}")
+    polynomial, quantized = cj.programs.make_polynomial, cj.programs.make_quantized
+    maker: Any = polynomial if kind == "polynomial" else quantized
     program = maker(X, y, beta=1.0)
     return program.replace(beta=jnp.asarray(config.fraction * program.beta_max()))
 

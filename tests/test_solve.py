@@ -31,6 +31,8 @@ def test_default_solvers(monkeypatch):
             )
             preferred = squared if program.loss.quadratic else "SemismoothNewton"
             order = ["FrankWolfe"]
+            if name in instances.SPECTRAL:
+                order = ["SemidefiniteInteriorPoint", "Semidefinite"]
             if cones:
                 order += [preferred]
                 order += ["InteriorPoint"] * program.loss.quadratic
