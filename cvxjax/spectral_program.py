@@ -27,7 +27,7 @@ from cvxjax.block_program import RegularisedProgram
 from cvxjax.interfaces import Loss
 from cvxjax.solution import Scope
 from cvxjax.spectral_judge import SpectralJudge
-from cvxjax.symmetric import along, smat, svec, symmetrise
+from cvxjax.symmetric import along, smat, svec, symmetrise, upper
 
 Array = jax.Array
 
@@ -206,16 +206,11 @@ def features_of(rows: Array, hadamard: Array, shift: Array) -> Array:
         products = rows[:, :, 0, i] * rows[:, :, 0, j]
     else:
         means = jnp.einsum("nwpi,nwpj->nwij", rows / size, rows, precision="highest")
-        products = _upper(means)
+        products = upper(means)
     eye = jnp.eye(q, dtype=rows.dtype)
     moved = products * along(svec(hadamard), products)
     moved = moved + along(svec(shift * eye), products)
     return moved.reshape(n, -1)
-
-
-def _upper(matrices: Array) -> Array:
-    i, j = np.triu_indices(matrices.shape[-1])
-    return matrices[..., i, j]
 
 
 def spectral_parts(

@@ -19,8 +19,8 @@ Array = jax.Array
 
 def svec(matrices: Array) -> Array:
     """[..., q (q + 1) / 2] of [..., q, q]; only the upper triangle is read."""
-    rows, columns, scales, _ = _places(matrices.shape[-1])
-    return matrices[..., rows, columns] * along(scales, matrices[..., 0])
+    scales = _places(matrices.shape[-1])[2]
+    return upper(matrices) * along(scales, matrices[..., 0])
 
 
 def smat(vectors: Array) -> Array:
@@ -35,6 +35,12 @@ def along(values: Array | np.ndarray, like: Array) -> Array:
     """Values of the last axes, of like's dtype and with as many axes."""
     shape = (1,) * (like.ndim - values.ndim) + values.shape
     return jnp.asarray(values, like.dtype).reshape(shape)
+
+
+def upper(matrices: Array) -> Array:
+    """The entries that `svec` scales, [..., q (q + 1) / 2] of [..., q, q]."""
+    rows, columns, _, _ = _places(matrices.shape[-1])
+    return matrices[..., rows, columns]
 
 
 def order_of(length: int) -> int:

@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 from jax.scipy.linalg import solve_triangular
 
 from cvxjax import linalg
-from cvxjax.symmetric import congruence, smat, svec
+from cvxjax.symmetric import congruence, smat, svec, upper
 
 Array = jax.Array
 
@@ -50,7 +49,7 @@ def make_basis(Z: Array, S: Array) -> Basis:
         common=linalg.dot(scale[0], out),
         dual_common=linalg.dot(dual_scale[0], out),
         turn=jnp.stack([turned(out), root[..., :, None] * back]),
-        ratio=_upper(squares[..., :, None] * squares[..., None, :]),
+        ratio=upper(squares[..., :, None] * squares[..., None, :]),
     )
 
 
@@ -147,11 +146,6 @@ def reach(basis: Basis, moves: Array) -> Array:
     scaled = moves / (root[..., :, None] * root[..., None, :])
     least = jnp.min(jnp.linalg.eigvalsh(scaled))
     return 1 / jnp.maximum(-least, jnp.finfo(moves.dtype).tiny)
-
-
-def _upper(matrices: Array) -> Array:
-    i, j = np.triu_indices(matrices.shape[-1])
-    return matrices[..., i, j]
 
 
 def turned(matrices: Array) -> Array:
