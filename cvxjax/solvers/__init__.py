@@ -11,6 +11,7 @@ from cvxjax.solvers.low_rank_semidefinite import LowRankSemidefinite
 from cvxjax.solvers.semidefinite import Semidefinite
 from cvxjax.solvers.semidefinite_interior_point import SemidefiniteInteriorPoint
 from cvxjax.solvers.semismooth_newton import SemismoothNewton
+from cvxjax.solvers.stochastic import Stochastic
 from cvxjax.solvers.working_set import WorkingSet
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "Semidefinite",
     "SemidefiniteInteriorPoint",
     "SemismoothNewton",
+    "Stochastic",
     "WorkingSet",
 ]
