@@ -14,11 +14,13 @@ import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import orbax.checkpoint as ocp
 import pytest
 from flax import struct
 
@@ -335,6 +337,30 @@ def test_preemption_takes_note_and_puts_handlers_back():
         assert exit_.value.code == 143
     assert signal.getsignal(signal.SIGTERM) is before
     assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize(
+    "place, name",
+    [
+        (ocp.Checkpointer, "save"),
+        (checkpoints.files, "atomic"),
+        (checkpoints, "_sums"),
+        (checkpoints.os, "rename"),
+        (checkpoints.shutil, "rmtree"),
+    ],
+    ids=["arrays", "manifest", "sums", "rename", "delete"],
+)
+def test_interrupted_saves_leave_the_previous(folder, monkeypatch, place, name):
+    with Checkpoints(folder, identity="me", keep=1) as saved:
+        saved.restore(SMALL)
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(place, name, Mock(side_effect=KeyboardInterrupt))
+            saved.save(30, SMALL)
+    with Checkpoints(folder, identity="me", keep=1) as saved:
+        got = saved.restore(SMALL)
+        assert_same(got, (30, SMALL) if name == "rmtree" else (20, OTHER))
+        saved.save(40, SMALL)
+    assert [path.name for path in folder.iterdir()] == ["40"]
 
 
 @pytest.fixture(scope="module")
