@@ -24,9 +24,10 @@ import orbax.checkpoint as ocp
 import pytest
 from flax import struct
 
+import cvxjax as cj
 from cvxjax import checkpoints, preemption
 from cvxjax.checkpoints import Checkpoints
-from tests import interrupted_run
+from tests import instances, interrupted_run
 
 ROOT = Path(__file__).parents[1]
 
@@ -107,6 +108,29 @@ def test_round_trip_is_exact(tmp_path, make_like):
     assert step == 7
     assert_same(got, state)
     got["order"][0] = 1  # NumPy's arrays can be written
+
+
+def test_states_of_the_library(tmp_path):
+    """A solver's, and a training's."""
+    X, y = instances.draw_data(6, 2)
+    patterns = cj.arrangements.enumerate_patterns(X)
+    program = cj.programs.make_two_layer(X, y, patterns, beta=0.1)
+    w = np.zeros((2, len(patterns.masks), 2))
+    solver = jax.eval_shape(cj.solvers.Admm().init, program, w)
+    solver = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), solver)
+    training = cj.networks.TrainingResult(
+        variables={"params": {"w": np.ones((1, 2))}},
+        optimizer_state=optax.adam(1e-2).init({"w": np.ones((1, 2))}),
+        objective=np.ones((1, 3)),
+        metrics=None,
+        steps=np.arange(3, dtype=np.int32),
+        run_seconds=0.1,
+        compile_seconds=0.2,
+    )
+    state = {"solver": solver, "training": training}
+    with Checkpoints(tmp_path, identity="me") as saved:
+        saved.save(3, state)
+    assert_same(restore(tmp_path, state), (3, state))
 
 
 def test_arrays_come_back_where_they_lay(tmp_path):
