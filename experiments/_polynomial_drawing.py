@@ -16,6 +16,8 @@ _CURVES = (
     ("relu_adam", "ReLU network, Adam", "baseline", "--"),
 )
 
+_HIGHEST = 1e4  # times the optimum; runs that diverge leave the panel
+
 
 def plot(arrays: dict[str, np.ndarray]) -> Figure:
     figure, axes = _style.figure(1, 3, width=13.5, height=4.4)
@@ -70,6 +72,7 @@ def _plot_objective(axis: Any, arrays: dict[str, np.ndarray]) -> None:
         _lines(axis, arrays[f"{key}_seconds"], curves, name, role, style)
     _mark(axis, arrays["seconds"], arrays["objective"], "convex program, certified")
     axis.set(yscale="log", ylabel="objective", title="(c) Training objective")
+    axis.set_ylim(top=min(axis.get_ylim()[1], _HIGHEST * arrays["objective"]))
 
 
 def _lines(

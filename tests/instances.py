@@ -275,7 +275,8 @@ REFERENCES: dict[str, Reference] = {
 class SolverCase(NamedTuple):
     solver: Any
     takes: Callable[[str], bool]  # of names in PROGRAMS
-    leaves: tuple[str, ...] = ()  # those whose patterns it leaves for better ones
+    leaves: tuple[str, ...] = ()  # those it does not solve as they are: it goes on to
+    # better patterns, or ends near the optimum only
 
 
 def _of_patterns(name: str) -> bool:
@@ -321,6 +322,11 @@ def _with_groups(name: str) -> bool:
     return _squared_with_groups(name) or _without_constraints(name)
 
 
+def _gates(name: str) -> bool:
+    smooth = all(loss in SMOOTH for loss in _losses(name))
+    return name == "vector_output/gated" or name.startswith("two_layer") and smooth
+
+
 def _relu_without_constraints(name: str) -> bool:
     return not _without_cones(name) and _without_constraints(name)
 
@@ -356,6 +362,11 @@ SOLVERS: dict[str, SolverCase] = {
         cj.solvers.SemidefiniteInteriorPoint(tol=1e-9), _smooth_spectral
     ),
     "SemismoothNewton": SolverCase(cj.solvers.SemismoothNewton(tol=1e-9), _smooth),
+    "Stochastic": SolverCase(
+        cj.solvers.Stochastic(tol=1e-7),
+        _gates,
+        leaves=tuple(x for x in PROGRAMS if _gates(x) and not _without_cones(x)),
+    ),
     "WorkingSet": SolverCase(cj.solvers.WorkingSet(tol=1e-7), _with_groups),
 }
 
