@@ -3,6 +3,6 @@
 Every loader returns float64 NumPy arrays, but those of images return bytes.
 """
 
-from cvxjax.data import download, images, signals, synthetic, tables
+from cvxjax.data import batches, download, images, signals, synthetic, tables
 
-__all__ = ["download", "images", "signals", "synthetic", "tables"]
+__all__ = ["batches", "download", "images", "signals", "synthetic", "tables"]
