@@ -1,18 +1,13 @@
-"""How processes find each other: arguments, environment, clusters; and the launcher."""
+"""How processes find each other: by arguments, environment, clusters."""
 
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-from pathlib import Path
 
 import jax
 import pytest
 
 from cvxjax import processes
-
-LAUNCHER = Path(__file__).resolve().parent.parent / "scripts" / "launch_local"
 
 
 @pytest.fixture
@@ -90,53 +85,3 @@ def test_variables_are_numbers(joined, monkeypatch):
     monkeypatch.setenv(processes.NUM_PROCESSES, "two")
     with pytest.raises(ValueError, match="want CVXJAX_NUM_PROCESSES.*'two'"):
         processes.start_processes()
-
-
-def launch(count, script):
-    return subprocess.Popen(
-        [LAUNCHER, str(count), "bash", "-c", script],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def test_launched_processes_know_their_place():
-    script = (
-        'echo "$CVXJAX_NUM_PROCESSES $CVXJAX_PROCESS_ID $JAX_LOCAL_DEVICE_IDS";'
-        'echo "$CVXJAX_COORDINATOR" >&2; printf unended'
-    )
-    process = launch(3, script)
-    out, _ = process.communicate(timeout=20)
-    assert process.returncode == 0
-    lines = out.replace("unended", "unended\n").splitlines()
-    for k in range(3):
-        assert {f"[{k}] 3 {k} {k}", f"[{k}] unended"} <= set(lines)
-    addresses = {line.split()[1] for line in lines if "127.0.0.1:" in line}
-    assert len(addresses) == 1
-
-
-def test_one_that_fails_ends_the_others():
-    process = launch(2, "((CVXJAX_PROCESS_ID)) && exit 7; exec sleep 60")
-    _, said = process.communicate(timeout=20)
-    assert process.returncode == 7
-    assert "process 1 failed with exit code 7" in said
-
-
-def test_a_signal_reaches_all_of_them():
-    script = 'trap "echo saved; exit 3" TERM; echo up; while :; do sleep 0.05; done'
-    process = launch(2, script)
-    for _ in range(2):
-        assert process.stdout.readline().endswith("up\n")
-    process.send_signal(signal.SIGTERM)
-    out, said = process.communicate(timeout=20)
-    assert process.returncode == 3 and "failed" not in said
-    assert {"[0] saved", "[1] saved"} <= set(out.splitlines())
-
-
-@pytest.mark.parametrize("arguments", [[], ["2"], ["0", "true"], ["two", "true"]])
-def test_wrong_usage_of_the_launcher(arguments):
-    done = subprocess.run(
-        [LAUNCHER, *arguments], capture_output=True, text=True, timeout=20
-    )
-    assert done.returncode == 2 and "usage" in done.stderr
