@@ -12,6 +12,7 @@ import numpy as np
 from cvxjax.interfaces import HostSolver, LinearProgram, Program, Solver
 from cvxjax.pricing.vector import is_exact
 from cvxjax.runtime import share_cores
+from cvxjax.sharding import gather
 from cvxjax.solution import History, Solution, Status
 from cvxjax.solvers import (
     Admm,
@@ -168,7 +169,7 @@ def _zero_if_optimal(program: Any) -> Solution | None:
         highest = least = program.beta_max()
     if not (beta >= least and np.isfinite(highest)):
         return None
-    if beta < highest and beta < program.beta_max():
+    if beta < highest and beta < gather(program).beta_max():
         return None
     value = loss.value(jnp.zeros_like(y), y)
     nothing = jnp.zeros(0, y.dtype)
