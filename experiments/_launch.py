@@ -188,12 +188,24 @@ def title_of(module: types.ModuleType) -> str:
 
 def command_of(module: types.ModuleType, config: Any) -> str:
     """What to type to run it again with `config`, from the repository root."""
-    flags_set = []
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if value != getattr(type(config)(), field.name):
-            flags_set.append(f"--{field.name}={_shown(_record.portable(value))}")
-    return " ".join(["python -m", f"experiments.{name_of(module)}", *flags_set])
+    bases = [([], type(config)())]
+    if _has_full(type(config)):
+        bases.append((["--full"], type(config).full()))
+    words = min((first + _differences(config, base) for first, base in bases), key=len)
+    return " ".join(["python -m", f"experiments.{name_of(module)}", *words])
+
+
+def _differences(config: Any, base: Any) -> list[str]:
+    """The flags that make `config` of `base`."""
+    pairs = [
+        (field.name, getattr(config, field.name), getattr(base, field.name))
+        for field in dataclasses.fields(config)
+    ]
+    return [
+        f"--{name}={_shown(_record.portable(value))}"
+        for name, value, default in pairs
+        if value != default
+    ]
 
 
 def _shown(value: Any) -> str:
@@ -221,6 +233,8 @@ class _Numbers(flags.ArgumentParser):
 
 def define_flags(config_class: type) -> flags.FlagValues:
     """A set of flags of its own: one for each field, and --smoke, --out, --help.
+
+    Where the class has a method `full`, --full is one too.
 
     Raises:
       TypeError: a field has a type that flags cannot take.
@@ -254,6 +268,8 @@ def define_flags(config_class: type) -> flags.FlagValues:
             raise TypeError(f"{name}: no flag for a field of type {kind}")
         flags.DEFINE(parser, name, default, help_line, flag_values=values)
     flags.DEFINE_bool("smoke", False, "tiny settings, in seconds", flag_values=values)
+    if _has_full(config_class):
+        flags.DEFINE_bool("full", False, "the source's settings", flag_values=values)
     flags.DEFINE_string(
         "out", None, "folder; figures, or with --smoke a new one", flag_values=values
     )
@@ -267,8 +283,17 @@ def smoke(values: flags.FlagValues) -> bool:
 
 
 def read_config(config_class: Any, values: flags.FlagValues) -> Any:
-    """Config() or Config.smoke(), with the flags that were given put in."""
-    base = config_class.smoke() if smoke(values) else config_class()
+    """Config(), Config.smoke() or Config.full(), with the flags that were given put in.
+
+    Raises:
+      ValueError: both --smoke and --full are given.
+    """
+    full = _has_full(config_class) and values["full"].value
+    if full and smoke(values):
+        raise ValueError("want --smoke or --full, not both")
+    base = config_class.full() if full else config_class()
+    if smoke(values):
+        base = config_class.smoke()
     given = {
         field.name: values[field.name].value
         for field in dataclasses.fields(config_class)
@@ -282,11 +307,16 @@ def help_text(module: types.ModuleType) -> str:
     values = define_flags(module.Config)
     names = [field.name for field in dataclasses.fields(module.Config)]
     lines = [(module.__doc__ or "").strip(), "", "Flags, with their defaults:"]
-    for name in [*names, "smoke", "out", "help"]:
+    full = ["full"] if _has_full(module.Config) else []
+    for name in [*names, "smoke", *full, "out", "help"]:
         flag = values[name]
         text = "" if flag.help == _NO_HELP else flag.help
         lines.append(f"  {f'--{name}={_shown(flag.default)}':28} {text}".rstrip())
     return "\n".join(lines) + "\n"
+
+
+def _has_full(config_class: type) -> bool:
+    return hasattr(config_class, "full")
 
 
 def _without_none(kind: Any) -> Any:
@@ -298,15 +328,17 @@ def _without_none(kind: Any) -> Any:
 
 
 def _comments(config_class: type) -> dict[str, str]:
-    """The comment beside each field, or the docstring's line `name: text`."""
-    with contextlib.suppress(OSError, TypeError, SyntaxError):
-        source = inspect.getsource(config_class)
-        found = dict(
-            re.findall(r"^ *(\w+): +(\S.*)$", config_class.__doc__ or "", re.M)
-        )
-        found |= dict(re.findall(r"^ +(\w+) *:.*?# *(.+)$", source, re.M))
-        return found
-    return {}
+    """The comment beside each field, or the docstring's line `name: text`.
+
+    Of fields that are inherited too.
+    """
+    found: dict[str, str] = {}
+    for base in reversed(config_class.__mro__[:-1]):
+        with contextlib.suppress(OSError, TypeError, SyntaxError):
+            source = inspect.getsource(base)
+            found |= re.findall(r"^ *(\w+): +(\S.*)$", base.__doc__ or "", re.M)
+            found |= re.findall(r"^ +(\w+) *:.*?# *(.+)$", source, re.M)
+    return found
 
 
 def outline(path: Path) -> tuple[str, float | None]:

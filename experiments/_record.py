@@ -206,6 +206,15 @@ def parts_in(folder: Path) -> Iterator[list[Resumable]]:
         _parts.reset(token)
 
 
+def stream_path(name: str, extension: str) -> Path | None:
+    """Where experiment `name` may write as it runs, beside its arrays.
+
+    None outside a launcher, which knows the folder.
+    """
+    inside = _parts.get()
+    return None if inside is None else inside[0] / "data" / f"{name}{extension}"
+
+
 class Resumable:
     """Finished parts of a long run, on disk, so that a killed one can go on.
 

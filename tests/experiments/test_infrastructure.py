@@ -159,6 +159,24 @@ def test_flags_override_smoke(module):
     assert config == dataclasses.replace(module.Config.smoke(), widths=(5,))
 
 
+def test_full_settings_are_a_flag(module, monkeypatch):
+    class Config(module.Config):
+        @classmethod
+        def full(cls):
+            return cls(num=50, seed=1, label="x")
+
+    monkeypatch.setattr(module, "Config", Config)
+    config = config_from(module, "--full", "--num=60")
+    assert config == Config(num=60, seed=1, label="x")
+    command = "python -m experiments.fake_line"
+    assert _launch.command_of(module, config) == f"{command} --full --num=60"
+    assert _launch.command_of(module, Config(seed=2)) == f"{command} --seed=2"
+    with pytest.raises(ValueError, match="not both"):
+        config_from(module, "--full", "--smoke")
+    shown = _launch.help_text(module)
+    assert "--full" in shown and "weight decay" in shown  # of the inherited fields
+
+
 def test_two_experiments_define_their_flags_apart(module):
     _launch.define_flags(module.Config)
     _launch.define_flags(module.Config)
