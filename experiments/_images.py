@@ -12,6 +12,12 @@ _SOURCES = {
     "digits": "scikit-learn's digits",
     "fashion_mnist": "Fashion-MNIST",
     "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+}
+_LOADERS = {
+    "fashion_mnist": images.load_fashion_mnist,
+    "cifar10": images.load_cifar10,
+    "cifar100": images.load_cifar100,
 }
 
 
@@ -41,18 +47,17 @@ def load_bytes(
     """Some classes of a set: the first `num_train` of their images, and test images.
 
     Args:
-      data: "digits", scikit-learn's, of values 0 to 16; "fashion_mnist"; "cifar10".
-      data_dir: of the last two; else CVXJAX_DATA, else a download.
+      data: "digits", scikit-learn's, of values 0 to 16; "fashion_mnist"; "cifar10";
+        "cifar100".
+      data_dir: of the others; else CVXJAX_DATA, else a download.
       num_train: digits beyond it are test images too.
       classes: k of them, which become the labels 0 to k - 1.
     """
     digits = data == "digits"
     if digits:
         full = images.bundled_digits()
-    elif data == "fashion_mnist":
-        full = images.load_fashion_mnist(data_dir)
     else:
-        full = images.load_cifar10(data_dir)
+        full = _LOADERS[data](data_dir)
     train, labels = _chosen(full.train_images, full.train_labels, classes)
     test, test_labels = _chosen(full.test_images, full.test_labels, classes)
     if not 0 < num_train <= len(train):

@@ -1,0 +1,51 @@
+"""SGD on the convex program beside SGD on the ReLU network, CIFAR-100.
+
+    python -m experiments.cifar100_convex_sgd --data_dir=FOLDER
+    python -m experiments.cifar100_convex_sgd --data_dir=FOLDER --full
+
+Without flags about 25 minutes on two CPU cores: 9,000 images, 32 patterns. --full has
+the settings that the authors used for CIFAR-10, with 2.5 billion weights in each
+program, and is meant for one GPU of 80 GB. Images come from --data_dir or CVXJAX_DATA,
+else they are downloaded; a folder with the subset of 9,000 images wants
+--num_train=9000 beside --full.
+
+As `cifar10_convex_sgd`, which says what is compared and shown, with a hundred outputs.
+
+Expect the same order of curves at lower accuracies.
+
+Source: the talk's slide on SGD for the convex program, test accuracy on CIFAR-100; its
+settings are not known.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import numpy as np
+
+from experiments import _convex_sgd, _launch
+from experiments._convex_sgd_claims import claims
+from experiments._convex_sgd_drawing import plot
+from experiments._convex_sgd_settings import Settings
+
+MINUTES = 25
+
+__all__ = ["Config", "claims", "plot", "run"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Settings):
+    data: Literal["cifar100", "digits"] = "cifar100"
+    num_train: int = 9_000
+    num_patterns: int = 32
+    learning_rates: tuple[float, ...] = (1.2e-4, 6e-5)
+    batch_size: int = 500
+
+
+def run(config: Config) -> dict[str, np.ndarray]:
+    return _convex_sgd.run("cifar100_convex_sgd", config)
+
+
+if __name__ == "__main__":
+    _launch.main(__name__)
