@@ -41,6 +41,7 @@ class Settings:
             data="digits",
             num_train=200,
             num_patterns=8,
+            class_cone_weight=0.1,
             learning_rates=(1e-2,),
             sgd_rates=(1e-2,),
             batch_size=50,

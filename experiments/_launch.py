@@ -16,12 +16,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import jax
 import matplotlib
 from absl import flags
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from cvxjax.processes import start_processes
 from cvxjax.runtime import configure_jax
 from experiments import _record, _style
 
@@ -79,13 +81,17 @@ def main(module: types.ModuleType | str, argv: Sequence[str] | None = None) -> N
 
 
 def prepare() -> None:
-    """Sets up JAX and matplotlib for this process."""
+    """Sets up JAX and matplotlib for this process, and joins the others of its run."""
+    start_processes()
     configure_jax()
     matplotlib.use("Agg")
 
 
 def execute(module: types.ModuleType, config: Any, out: Path) -> Result:
-    """Runs, draws and records one experiment; `prepare` comes first."""
+    """Runs, draws and records one experiment; `prepare` comes first.
+
+    Of several processes all run it, and the first one draws and records.
+    """
     name = name_of(module)
     say(f"{name}: {title_of(module)}")
     git = _record.git_state()
@@ -106,6 +112,8 @@ def execute(module: types.ModuleType, config: Any, out: Path) -> Result:
             compile_seconds=arrays.get("compile_seconds"),
             resumed=any(part.hits for part in parts),
         )
+        if jax.process_index() > 0:
+            return Result(name, claims, [])
         with _style.applied():
             figure = module.plot(arrays)
             paths = _record.save(out, name, arrays, figure, provenance)
@@ -134,12 +142,18 @@ def progress(steps: Sequence[T], label: str) -> Iterator[T]:
 
 
 def say(line: str) -> None:
-    """Prints one line of progress."""
-    print(line, file=sys.stderr, flush=True)
+    """Prints one line of progress, of several processes the first."""
+    if jax.process_index() == 0:
+        print(line, file=sys.stderr, flush=True)
 
 
 def show(results: Sequence[Result], failures: Sequence[tuple[str, str]] = ()) -> None:
-    """Prints claims beside measures, and where the pictures are."""
+    """Prints claims beside measures, and where the pictures are.
+
+    Of several processes the first does.
+    """
+    if jax.process_index() > 0:
+        return
     console = Console(width=None if sys.stdout.isatty() else 100)
     several = len(results) + len(failures) > 1
     table = Table("claim", "measured", "verdict", show_lines=True)
