@@ -18,7 +18,15 @@ from jax.sharding import NamedSharding, PartitionSpec
 import cvxjax as cj
 from cvxjax.communication import communicated_bytes
 from cvxjax.data.batches import Batches
+from cvxjax.regularisers import GroupNorm
 from cvxjax.sharding import gather, make_mesh, place
+from cvxjax.solvers.minibatch import GateModel
+from cvxjax.solvers.spread import (
+    compile_move,
+    compile_sums,
+    spread_iterate,
+    spread_model,
+)
 
 TOL = 1e-10
 RUNS = [
@@ -76,6 +84,44 @@ def sent_bytes():
     return [communicated_bytes(x.compile()) for x in (forward, adjoint)]
 
 
+def steps(mesh_shape, each):
+    """Five minibatch steps, what one sends, and what 16 rows then say.
+
+    Args:
+      mesh_shape: (samples, patterns).
+      each: patterns for each device along `patterns`; 0: 8 in all.
+    """
+    samples, parts = mesh_shape
+    mesh = make_mesh(*mesh_shape, jax.devices()[: samples * parts])
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((16, 3)), np.eye(2)[rng.integers(0, 2, 16)]
+    gates = rng.standard_normal((8, 3))
+    gates = np.tile(gates[:each], (parts, 1)) if each else gates
+    model = GateModel(
+        gates=jnp.asarray(gates),
+        beta=0.1,
+        loss=cj.losses.squared(),
+        regulariser=GroupNorm(),
+        cone_weight=0.1,
+        num_samples=16,
+    )
+    solver = cj.solvers.Stochastic()
+    model = spread_model(model, mesh)
+    iterate = spread_iterate(solver, (2, len(gates), 2, 3), X.dtype, mesh)
+    move = compile_move(solver, model, iterate, mesh)
+    sent = communicated_bytes(move.lower(model, iterate, X, Y, 0.1).compile())
+    for _ in range(5):
+        iterate, _ = move(model, iterate, X, Y, 0.1)
+    sums, penalty = compile_sums(model, mesh)(model, iterate.w, X, Y)
+    return {
+        "mesh": mesh_shape,
+        "sent": sent,
+        "w": gather(iterate.w).ravel().tolist(),
+        "sums": [float(x) for x in (*sums, penalty)],
+        "shard": list(iterate.w.addressable_shards[0].data.shape),
+    }
+
+
 def batches():
     """Rows that are loaded, and where they lie, on a mesh of two by four."""
     loaded = []
@@ -107,6 +153,10 @@ if __name__ == "__main__":
             {
                 "runs": runs,
                 "sent": sent_bytes(),
+                "steps": [
+                    steps(shape, 0) for shape in ((1, 1), (1, 8), (2, 4), (4, 2))
+                ],
+                "weak": [steps((1, parts), 2) for parts in (1, 2, 8)],
                 "batches": batches(),
                 "specs": [list(x.sharding.spec) for x in (whole.masks, uneven.X)],
             }

@@ -62,6 +62,25 @@ def test_what_devices_send_is_one_prediction_or_one_gradient(on_eight):
     assert adjoint == {"all-reduce": 13 * 3 * 8}
 
 
+def test_minibatch_steps_are_the_same_on_every_mesh(on_eight):
+    one, *others = on_eight["steps"]
+    assert np.any(one["w"])
+    for run in others:
+        np.testing.assert_allclose(run["w"], one["w"], rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(run["sums"], one["sums"], rtol=1e-12)
+        assert run["shard"] == [2, 8 // run["mesh"][1], 2, 3]
+
+
+def test_a_step_sends_one_prediction_however_many_devices(on_eight):
+    """Sixteen rows of two outputs; weights stay where they are."""
+    prediction = {"all-reduce": 16 * 2 * 8}
+    assert [run["sent"] for run in on_eight["weak"]] == 3 * [prediction]
+    for run in on_eight["steps"]:
+        rows, parts = run["mesh"]
+        gradient = 2 * (8 // parts) * 2 * 3 * 8 + 8 if rows > 1 else 0
+        assert run["sent"] == {"all-reduce": 16 // rows * 2 * 8 + gradient}
+
+
 def test_batches_are_loaded_once_for_each_part(on_eight):
     first = epoch_order(0, 0, 8)[:4].tolist()
     got = on_eight["batches"]
