@@ -3,7 +3,7 @@
     python -m experiments.fashion_mnist_convex --data_dir=FOLDER
     python -m experiments.fashion_mnist_convex --data_dir=FOLDER --full
 
-Without flags about 15 minutes on two CPU cores: the first 20,000 images, 128 patterns.
+Without flags about 10 minutes on two CPU cores: the first 20,000 images, 128 patterns.
 --full has all 60,000 images and the settings that the authors used for CIFAR-10, but
 learning rates that fit these images' covariance, 2.5 times as large; it is meant for
 one GPU. Images come from --data_dir or CVXJAX_DATA, else they are downloaded.
@@ -28,7 +28,7 @@ from experiments._convex_sgd_claims import claims
 from experiments._convex_sgd_drawing import plot
 from experiments._convex_sgd_settings import Settings
 
-MINUTES = 15
+MINUTES = 10
 
 __all__ = ["Config", "claims", "plot", "run"]
 

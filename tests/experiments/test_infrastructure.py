@@ -231,6 +231,17 @@ def test_a_run_writes_everything_and_prints_the_claims(module, tmp_path, capsys)
     np.testing.assert_array_equal(arrays["lines"][1], -3 * np.arange(5))
 
 
+def test_of_several_processes_the_first_writes_and_prints(
+    module, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("jax.process_index", lambda: 1)
+    out = tmp_path / "out"
+    result = _launch.execute(module, module.Config(), out)
+    _launch.show([result])
+    assert result.paths == [] and capsys.readouterr() == ("", "")
+    assert all(name.startswith(".partial/") for name in files_in(out))
+
+
 def test_smoke_leaves_the_figures_alone(module, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
