@@ -55,7 +55,43 @@ def test_pinv_ignores_the_null_space(rank):
     assert_allclose(factor.pinv(jnp.asarray(b)), want, rtol=1e-9, atol=1e-12)
 
 
-def test_largest_eigenvalue():
-    kernel = gram(6, 4)
-    want = np.linalg.norm(kernel, 2)
-    assert_allclose(linalg.largest_eigenvalue(jnp.asarray(kernel)), want, rtol=1e-12)
+@pytest.mark.parametrize("P, c", [(7, None), (7, 2), (1, None)])
+@pytest.mark.parametrize("size", [1, 3, 5, 6])
+def test_masked_products_in_chunks(P, c, size, monkeypatch):
+    """The sums are those of all patterns at once, whatever is taken together."""
+    n, d = 4, 3
+    extra = () if c is None else (c,)
+    masks, rows = jnp.asarray(draw(P, n) > 0), jnp.asarray(draw(n, d, seed=1))
+    w = jnp.asarray(draw(P, *extra, d, seed=2))
+    r = jnp.asarray(draw(*extra, n, seed=3))
+    active = np.where(np.asarray(masks)[..., None], rows, 0)
+    sums = np.einsum("pnd,p...d->...n", active, w)
+    products = np.einsum("pnd,...n->p...d", active, r)
+    for elements in (linalg._MASKED_ELEMENTS, size * r.size):
+        monkeypatch.setattr(linalg, "_MASKED_ELEMENTS", elements)
+        assert_allclose(linalg.masked_sum(masks, w, rows), sums, atol=1e-13)
+        assert_allclose(linalg.masked_products(masks, r, rows), products, atol=1e-13)
+
+
+def test_masked_products_of_many_patterns_in_little_memory():
+    """Compiled for 20,000 samples and 4,096 patterns; nothing is run."""
+    n, d, P = 20_000, 3, 4096
+    shapes = [((P, n), bool), ((n,), float), ((P, d), float), ((n, d), float)]
+    masks, r, w, rows = [jax.ShapeDtypeStruct(*shape) for shape in shapes]
+    for f, x in ((linalg.masked_sum, w), (linalg.masked_products, r)):
+        memory = jax.jit(f).lower(masks, x, rows).compile().memory_analysis()
+        assert memory.temp_size_in_bytes <= 2.5 * 8 * linalg._MASKED_ELEMENTS
+        assert memory.temp_size_in_bytes < P * n * 8 / 1.9
+
+
+@pytest.mark.parametrize("values", [[3.0], [1, 1, 1], [0, 0], [5, 4.9, 0.1, 0], "wide"])
+def test_eigenvalue_bound(values):
+    """Never below the largest eigenvalue, and at most a twentieth above."""
+    spread = 1 - np.linspace(0, 1, 400) ** 2  # many close to the largest
+    values = np.asarray(spread if values == "wide" else values, float)
+    turn = np.linalg.qr(draw(len(values), len(values)))[0]
+    kernel = jnp.asarray((turn * values) @ turn.T)
+    apply = lambda x: linalg.dot(kernel, x)  # noqa: E731
+    for like in (jnp.zeros(len(values)), jnp.zeros((len(values), 2))):
+        bound = linalg.eigenvalue_bound(apply, like)
+        assert values.max() <= bound <= values.max() / 0.95 * (1 + 1e-12)

@@ -109,12 +109,12 @@ class TwoLayerProgram(RegularisedProgram, kw_only=True):
 
     def forward(self, w: Array) -> Array:
         """sum_i D_i X (w_0i - w_1i), [n]."""
-        z = linalg.dot(jnp.sum(self.signs[..., None] * w, axis=0), self.X.T)
-        return jnp.sum(jnp.where(self.masks, z, 0), axis=0)
+        both = jnp.sum(self.signs[..., None] * w, axis=0)
+        return linalg.masked_sum(self.masks, both, self.X)
 
     def adjoint(self, r: Array) -> Array:
         """The blocks X^T D_i r and -X^T D_i r, [2, P, d]."""
-        g = linalg.dot(jnp.where(self.masks, r, 0), self.X)
+        g = linalg.masked_products(self.masks, r, self.X)
         return self.signs[..., None] * g[None]
 
     def response(self, weights: Array, inner: Array) -> Array:

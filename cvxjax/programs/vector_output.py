@@ -57,13 +57,11 @@ class GatedVectorProgram(RegularisedProgram, kw_only=True):
 
     def forward(self, w: Array) -> Array:
         """sum_i D_i X V_i, [n, c]."""
-        z = linalg.dot(w[0], self.X.T)  # [P, c, n]
-        return jnp.sum(jnp.where(self.masks[:, None], z, 0), axis=0).T
+        return linalg.masked_sum(self.masks, w[0], self.X).T
 
     def adjoint(self, r: Array) -> Array:
         """The blocks r^T D_i X, [1, P, c, d]."""
-        masked = jnp.where(self.masks[:, None], r.T[None], 0)
-        return linalg.dot(masked, self.X)[None]
+        return linalg.masked_products(self.masks, r.T, self.X)[None]
 
     def response(self, weights: Array, inner: Array) -> Array:
         """sum_i weights_i D_i X M X^T D_i, [n, n], the same for every output.

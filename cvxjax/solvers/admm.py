@@ -7,7 +7,8 @@ Splits v = w (the norm), s = A w (cones) and, unless the loss is quadratic, z = 
 
 Sign cones share one Gram matrix, so the w-step solves
 (c F^T F + I + gamma A^T A) w = b with one d x d inverse (other cones have one each)
-and, by Woodbury, one n x n eigendecomposition that serves every penalty rho = 1 / c.
+and, by Woodbury, one n x n eigendecomposition that serves every penalty rho = 1 / c;
+for many samples, with conjugate gradients instead.
 
 Source: Boyd et al., ADMM (2011), sections 3.4.1 and 3.4.3 for the penalty and the
 relaxation; Bai, Gautam & Sojoudi (2023) for the splitting.
@@ -26,6 +27,7 @@ from cvxjax.feasible import feasible_point
 from cvxjax.linalg import ShiftedEigh
 from cvxjax.solvers import loop
 from cvxjax.solvers.anderson import Anderson
+from cvxjax.solvers.matrix_free import MatrixFree
 
 Array = jax.Array
 
@@ -45,7 +47,7 @@ class AdmmState(struct.PyTreeNode, kw_only=True):
     rho: Array  # [], penalty of w = v; gamma rho is that of A w = s
     rho_z: Array  # [], penalty of F w = z
     inverse: Array  # [d, d] or [P, d, d], (I + gamma A^T A)^{-1}
-    kernel: ShiftedEigh  # of F (I x inverse) F^T
+    kernel: ShiftedEigh | MatrixFree  # of F (I x inverse) F^T
     repair: Any  # [S, P, m], multipliers of the projection into the cones
     origin: Array  # [N], where the running cycle of steps started
     clock: Array  # [], int32, steps since the start
@@ -69,6 +71,7 @@ class Admm(struct.PyTreeNode, kw_only=True):
       memory: of Anderson acceleration, static.
       cycle: steps between two accelerations, static.
       projection_steps: of a feasible point; ten times as many at the end, static.
+      dense_samples: up to which there may be matrices [n, n], static.
     """
 
     tol: Any = None
@@ -80,10 +83,19 @@ class Admm(struct.PyTreeNode, kw_only=True):
     memory: int = struct.field(pytree_node=False, default=8)
     cycle: int = struct.field(pytree_node=False, default=10)
     projection_steps: int = struct.field(pytree_node=False, default=30)
+    dense_samples: int = struct.field(pytree_node=False, default=5_000)
 
     def refuse(self, program: Any) -> str | None:
         missing = [k for k in ("response", "cones") if not hasattr(program, k)]
-        return f"the program has no {' and no '.join(missing)}" if missing else None
+        if missing:
+            return f"the program has no {' and no '.join(missing)}"
+        n = len(program.y)
+        if program.loss.constraint == "equality" and n > self.dense_samples:
+            return (
+                f"to fit {n} labels exactly takes a matrix [n, n] (dense_samples is "
+                f"{self.dense_samples})"
+            )
+        return None
 
     def init(self, program: Any, w: Array) -> AdmmState:
         cones, loss = program.cones, program.loss
@@ -93,8 +105,11 @@ class Admm(struct.PyTreeNode, kw_only=True):
             gram = self._gamma(program, w.dtype) * cones.gram()
             inverse = jnp.linalg.inv(jnp.broadcast_to(eye, gram.shape) + gram)
             zero_s = jnp.zeros(w.shape[:2] + (cones.num_rows,), w.dtype)
-        ones = jnp.ones(w.shape[:2], w.dtype)
-        kernel = ShiftedEigh.factor(program.response(ones, inverse))
+        if len(program.y) > self.dense_samples:
+            kernel = MatrixFree.factor(program, inverse)
+        else:
+            ones = jnp.ones(w.shape[:2], w.dtype)
+            kernel = ShiftedEigh.factor(program.response(ones, inverse))
         z = None if loss.quadratic else program.forward(w)
         rho = jnp.asarray(self.rho, w.dtype) * self._unit(program, kernel)
         state = AdmmState(
@@ -121,7 +136,7 @@ class Admm(struct.PyTreeNode, kw_only=True):
         unit = program.shape[-1] / program.cones.num_rows
         return jnp.minimum(jnp.asarray(self.cone_weight, dtype) * unit, _HEAVIEST)
 
-    def _unit(self, program: Any, kernel: ShiftedEigh) -> Array:
+    def _unit(self, program: Any, kernel: ShiftedEigh | MatrixFree) -> Array:
         """beta over the block norms that a ridge fit of y would need."""
         size = jnp.sqrt(jnp.sum(program.y**2))
         gain = jnp.sqrt(jnp.max(kernel.values))
@@ -192,12 +207,16 @@ class Admm(struct.PyTreeNode, kw_only=True):
             gamma = self._gamma(program, b.dtype)
             b = b + gamma * cones.adjoint(state.s - state.u_s)
         b = linalg.dot_blocks(b, state.inverse)
-        fit = state.kernel.solve(1 / ratio, program.forward(b))
-        w = b - linalg.dot_blocks(program.adjoint(fit), state.inverse)
+        kernel = state.kernel
+        if isinstance(kernel, MatrixFree):
+            w, kernel = kernel.step(program, state.inverse, 1 / ratio, b)
+        else:
+            fit = kernel.solve(1 / ratio, program.forward(b))
+            w = b - linalg.dot_blocks(program.adjoint(fit), state.inverse)
 
         shifted = a * w + (1 - a) * state.v + state.u_v
         v = program.regulariser.prox(shifted, program.beta / state.rho)
-        state = state.replace(w=w, v=v, u_v=shifted - v)
+        state = state.replace(w=w, v=v, u_v=shifted - v, kernel=kernel)
         if cones is not None:
             shifted = a * cones.apply(w) + (1 - a) * state.s + state.u_s
             s = jnp.maximum(shifted, 0)

@@ -30,7 +30,7 @@ class FistaState(struct.PyTreeNode, kw_only=True):
 
 
 class Fista(struct.PyTreeNode, kw_only=True):
-    """FISTA with restarts; the step is 1 / (smoothness ||F||^2), computed exactly.
+    """FISTA with restarts; the step is 1 / (smoothness ||F||^2), or 5 % shorter.
 
     Args:
       tol: relative duality gap; default 1e-8 in float64, 1e-4 in float32.
@@ -52,9 +52,8 @@ class Fista(struct.PyTreeNode, kw_only=True):
         return None
 
     def init(self, program: Any, w: Array) -> FistaState:
-        eye = jnp.eye(w.shape[-1], dtype=w.dtype)
-        ones = jnp.ones(w.shape[:2], w.dtype)
-        largest = linalg.largest_eigenvalue(program.response(ones, eye))
+        square = lambda r: program.forward(program.adjoint(r))  # noqa: E731
+        largest = linalg.eigenvalue_bound(square, program.y)
         curvature = program.loss.smoothness * largest
         return FistaState(
             w=w,

