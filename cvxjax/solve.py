@@ -17,7 +17,6 @@ from cvxjax.solution import History, Solution, Status
 from cvxjax.solvers import (
     Admm,
     CopositiveRelaxation,
-    Fista,
     FrankWolfe,
     InteriorPoint,
     LowRankSemidefinite,
@@ -28,7 +27,6 @@ from cvxjax.solvers import (
     loop,
 )
 
-_LARGE = 5_000  # samples; a matrix [n, n] is then 200 MB
 _MANY = 1_000  # blocks, beyond which few are active
 _ROUGH = 1e-3  # gap from which Newton's method takes over
 _SPARSE = 0.02  # of the beta from which on zero is optimal: few blocks are active above
@@ -123,7 +121,7 @@ def default_solver(program: Program) -> Any:
     Over sign cones in float64, for the squared loss, SemismoothNewton at a beta so
     large that few blocks are active, else InteriorPoint, with WorkingSet around it if
     there are many blocks; for other smooth losses, Admm polished by SemismoothNewton.
-    Otherwise Admm, or Fista where there is no room for a matrix [n, n]. For several
+    Otherwise, and where there is no room for a matrix [n, n], Admm. For several
     outputs with cones FrankWolfe, whose certificate is exact for rank three or less;
     for rank four to six CopositiveRelaxation. Over pairs of PSD matrices
     SemidefiniteInteriorPoint for smooth losses in float64 where they are small, else
@@ -137,11 +135,10 @@ def default_solver(program: Program) -> Any:
         exact = is_exact(np.asarray(program.X))
         fits = not exact and relaxed.refuse(program) is None
         return relaxed if fits else FrankWolfe()
-    fista, precise, newton = Fista(), InteriorPoint(), SemismoothNewton()
-    if len(program.y) > _LARGE and fista.refuse(program) is None:
-        return fista
-    if getattr(program, "cones", None) is None:
-        return Admm()
+    admm, precise, newton = Admm(), InteriorPoint(), SemismoothNewton()
+    large = len(program.y) > admm.dense_samples
+    if large or getattr(program, "cones", None) is None:
+        return admm
     if newton.refuse(program) is None:
         if not program.loss.quadratic:
             return newton.replace(inner=Admm(tol=_ROUGH))
@@ -150,7 +147,7 @@ def default_solver(program: Program) -> Any:
         if float(program.beta) >= _SPARSE * float(highest):
             return newton
     if precise.refuse(program) is not None:
-        return Admm()
+        return admm
     blocks = program.shape[0] * program.shape[1]
     return precise if blocks <= _MANY else WorkingSet()
 

@@ -11,7 +11,6 @@ import cvxjax as cj
 from cvxjax.solve import default_solver
 from cvxjax.solvers import (
     Admm,
-    Fista,
     WorkingSet,
 )
 from tests import instances
@@ -43,8 +42,9 @@ def test_default_solvers(monkeypatch):
     monkeypatch.setattr(module, "_SPARSE", np.inf)
     monkeypatch.setattr(module, "_MANY", 31)
     assert isinstance(default_solver(instances.program_of(RELU)), WorkingSet)
-    monkeypatch.setattr(module, "_LARGE", 7)
-    assert isinstance(default_solver(instances.program_of(GATED)), Fista)
+    monkeypatch.setattr(module, "Admm", lambda: Admm(dense_samples=7))
+    for name in (RELU, GATED, "two_layer/logistic"):  # of 8 samples
+        assert isinstance(default_solver(instances.program_of(name)), Admm)
 
 
 def test_zero_from_beta_max_on_without_iterations():
