@@ -1,4 +1,4 @@
-"""Images as rows of numbers with their classes as targets, and their batches."""
+"""Images as rows of numbers, with their classes as targets."""
 
 from __future__ import annotations
 
