@@ -36,7 +36,7 @@ from experiments._record import Resumable, resumable, stream_path
 
 HISTORY = ("epoch", "step", "seconds", *METRICS)
 _EPOCH, _STEP, _SECONDS, _OBJECTIVE = range(4)
-_SHOWN = ("num_patterns", "batch_size", "beta", "proximal", "class_cone_weight")
+_SHOWN = ("num_patterns", "num_neurons", "batch_size", "beta", "proximal")
 _COLUMNS = ("curve", "kind", "learning_rate", *HISTORY)  # of the CSV
 
 

@@ -46,8 +46,8 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
     n, d = arrays["shape"]
     figure.suptitle(
         f"{_images.source(str(arrays['data']))}, n = {n:,}, d = {d:,}, "
-        f"{arrays['num_classes']} classes, P = m = {arrays['num_patterns']:,}, "
-        f"{arrays['device']}"
+        f"{arrays['num_classes']} classes, {arrays['num_patterns']:,} patterns, "
+        f"{arrays['num_neurons']:,} neurons, {arrays['device']}"
     )
     _style.caption(figure, _caption(arrays))
     return figure
@@ -99,8 +99,8 @@ def _caption(arrays: dict[str, np.ndarray]) -> str:
     steps = "proximal steps" if arrays["proximal"] else "subgradients of the norms"
     return (
         "SGD with momentum on the convex program over sampled gates, weights [2, P, "
-        f"classes, d], {steps}, and on the non-convex two-layer ReLU network of as "
-        "many neurons; learning rates in the legend; the same batches of "
+        f"classes, d], {steps}, and on the non-convex two-layer ReLU network; learning "
+        "rates in the legend; the same batches of "
         f"{arrays['batch_size']}, float32, weight decay {arrays['beta']:g} per row. "
         "Solid: what is trained. The convex model is a network of fixed gates: only "
         "where its weights are in their cones is it the ReLU network with the same "

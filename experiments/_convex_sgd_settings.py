@@ -15,7 +15,8 @@ class Settings:
     data: Literal["cifar10", "cifar100", "fashion_mnist", "digits"] = "digits"
     data_dir: str = ""  # folder with the images; else CVXJAX_DATA, else a download
     num_train: int = 10_000  # the first images of the set
-    num_patterns: int = 128  # P of the convex programs, and neurons of the network
+    num_patterns: int = 128  # P of the convex programs
+    num_neurons: int = 128  # m of the non-convex network
     beta: float = 1e-6  # weight decay per row: n times this is that of their sum
     cone_weight: float = 1e-2  # rho, of the penalty of blocks summed over classes
     class_cone_weight: float = 0.5  # rho of one more curve, of every class; 0: without
@@ -41,6 +42,7 @@ class Settings:
             data="digits",
             num_train=200,
             num_patterns=8,
+            num_neurons=8,
             class_cone_weight=0.1,
             learning_rates=(1e-2,),
             sgd_rates=(1e-2,),
@@ -56,6 +58,7 @@ class Settings:
         return cls(
             num_train=50_000,
             num_patterns=4_096,
+            num_neurons=4_096,
             class_cone_weight=0.0,
             learning_rates=(1e-6, 5e-7),
             proximal=False,

@@ -45,7 +45,7 @@ def half_squared_path_norm(params: Any) -> Any:
 def make_network(config: Settings, curve: Curve, data: Images, mesh: Mesh) -> Learner:
     """The run at one learning rate; every device has the whole network."""
     n, d = data.train.x.shape
-    m, c = config.num_patterns, data.train.y.shape[1]
+    m, c = config.num_neurons, data.train.y.shape[1]
     network = cj.networks.VectorOutput(num_outputs=c, num_neurons=m)
     loss, optimizer = cj.losses.squared(), optax.sgd(curve.rate, config.momentum)
     factors = jnp.bfloat16 if config.bf16 else jnp.float32

@@ -3,11 +3,12 @@
     python -m experiments.cifar100_convex_sgd --data_dir=FOLDER
     python -m experiments.cifar100_convex_sgd --data_dir=FOLDER --full
 
-Without flags about 20 minutes on two CPU cores: 9,000 images, 32 patterns. --full has
-the settings that the authors used for CIFAR-10, with 2.5 billion weights in each
-program, and is meant for one GPU of 80 GB. Images come from --data_dir or CVXJAX_DATA,
-else they are downloaded; a folder with the subset of 9,000 images wants
---num_train=9000 beside --full.
+Without flags about 20 minutes on two CPU cores: 9,000 images, 32 patterns, and more
+neurons, 512, for each pattern has weights for a hundred outputs. --full has the
+settings that the authors used for CIFAR-10, with 2.5 billion weights in each program,
+and is meant for one GPU of 80 GB. Images come from --data_dir or CVXJAX_DATA, else they
+are downloaded; a folder with the subset of 9,000 images wants --num_train=9000 beside
+--full.
 
 As `cifar10_convex_sgd`, which says what is compared and shown, with a hundred outputs.
 
@@ -39,9 +40,11 @@ class Config(Settings):
     data: Literal["cifar100", "digits"] = "cifar100"
     num_train: int = 9_000
     num_patterns: int = 32
+    num_neurons: int = 512
     learning_rates: tuple[float, ...] = (1.2e-4, 6e-5)
     batch_size: int = 500
     epochs: int = 30
+    sgd_epochs: int = 150
     records: int = 20
 
 

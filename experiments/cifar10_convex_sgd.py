@@ -11,9 +11,9 @@ CVXJAX_DATA, else they are downloaded.
 A two-layer ReLU network of ten outputs is trained in two ways. The convex program takes
 the activation patterns of random gates, Gaussian ones or 3 x 3 filters at random
 places, and starts at zero; SGD with momentum follows minibatches of it, with a hinge
-penalty for its cones. The network itself, of as many neurons, is trained by SGD on the
-same batches. Curves stream to OUT/data/cifar10_convex_sgd.csv. With --checkpoint_dir a
-run that is killed goes on where it was.
+penalty for its cones. The network itself is trained by SGD on the same batches. Curves
+stream to OUT/data/cifar10_convex_sgd.csv. With --checkpoint_dir a run that is killed
+goes on where it was.
 
 The authors penalise the cones of each block's sum over classes, which leaves no block
 in its cone. So three things are shown, none for another: the objective of the convex

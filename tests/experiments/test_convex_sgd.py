@@ -243,6 +243,7 @@ def test_each_experiment_has_three_sizes(module, peak, tmp_path):
     full, small = module.Config.full(), module.Config.smoke()
     assert (full.num_patterns, full.batch_size, full.epochs) == (4_096, 1_000, 100)
     assert full.cone_weight == 1e-2 and full.beta == 1e-6 and full.momentum == 0.9
+    assert full.num_neurons == full.num_patterns
     assert full.sgd_rates == (1e-2, 5e-3, 1e-3) and not full.proximal
     assert full.plateau == 0.5 and full.seed == 42 and small.data == "digits"
     assert module.Config().data == full.data != small.data
