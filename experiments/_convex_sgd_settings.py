@@ -26,9 +26,9 @@ class Settings:
     sgd_rates: tuple[float, ...] = (1e-2, 5e-3, 1e-3)  # of the non-convex network
     momentum: float = 0.9
     batch_size: int = 1_000
-    epochs: int = 40  # of the convex programs
-    sgd_epochs: int = 400  # of the network, whose steps take less time
-    records: int = 25  # of each curve, at most, after its start
+    epochs: int = 30  # of the convex programs
+    sgd_epochs: int = 300  # of the network, whose steps take less time
+    records: int = 15  # of each curve, at most, after its start
     bf16: bool = False  # products of bfloat16 factors, sums in float32
     samples_axis: int = 1  # devices among which rows are divided; the others: patterns
     checkpoint_dir: str = ""  # folder to go on from after a kill; empty: none
@@ -66,6 +66,7 @@ class Settings:
             batch_size=1_000,
             epochs=100,
             sgd_epochs=100,
+            records=25,
         )
 
 

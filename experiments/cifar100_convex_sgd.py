@@ -43,9 +43,9 @@ class Config(Settings):
     num_neurons: int = 512
     learning_rates: tuple[float, ...] = (1.2e-4, 6e-5)
     batch_size: int = 500
-    epochs: int = 30
-    sgd_epochs: int = 150
-    records: int = 20
+    epochs: int = 15
+    sgd_epochs: int = 100
+    records: int = 8
 
 
 def run(config: Config) -> dict[str, np.ndarray]:

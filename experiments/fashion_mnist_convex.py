@@ -38,6 +38,7 @@ class Config(Settings):
     data: Literal["fashion_mnist", "digits"] = "fashion_mnist"
     num_train: int = 20_000
     learning_rates: tuple[float, ...] = (8e-5, 4e-5)
+    sgd_epochs: int = 200
 
     @classmethod
     def full(cls) -> Self:
