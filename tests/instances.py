@@ -324,7 +324,8 @@ def _with_groups(name: str) -> bool:
 
 def _gates(name: str) -> bool:
     smooth = all(loss in SMOOTH for loss in _losses(name))
-    return name == "vector_output/gated" or name.startswith("two_layer") and smooth
+    known = name.startswith(("two_layer", "batch_norm/before"))
+    return name == "vector_output/gated" or (known and smooth)
 
 
 def _relu_without_constraints(name: str) -> bool:
