@@ -52,12 +52,12 @@ _PENALTY, _RHO = 1e-3, 1e-2  # beta and rho of a sum over the batch
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    num_patterns: tuple[int, ...] = (64, 128, 256)
+    num_patterns: tuple[int, ...] = (64, 128)
     num_features: tuple[int, ...] = (3072, 784)  # CIFAR-10's, Fashion-MNIST's
     num_outputs: int = 10
     batch_size: int = 1000
-    steps: int = 6  # of a round
-    rounds: int = 3
+    steps: int = 4  # of a round
+    rounds: int = 2
     threads: int = 2
     learning_rate: float = 1e-5
     seed: int = 0
