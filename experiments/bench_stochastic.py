@@ -13,8 +13,8 @@ last step are compared. Rounds alternate; a time is the median of all steps but 
 first, compilation apart. The limit is the products' floating-point operations at the
 speed of the machine's own large products.
 
-Expect 16 to 33 times the published formulation's speed, and 1.2 to 1.7 times that of the
-same formulation in PyTorch, which spends its time in the same products.
+Expect 16 to 33 times the published formulation's speed, and 1.2 to 1.7 times that of
+the same formulation in PyTorch, which spends its time in the same products.
 """
 
 from __future__ import annotations
