@@ -32,6 +32,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import cvxjax as cj
+from cvxjax.files import read_arrays, write_arrays
 from cvxjax.regularisers import GroupNorm
 from cvxjax.solvers.minibatch import GateModel
 from experiments import _launch, _style
@@ -200,20 +201,18 @@ def ask_torch(
         return None
     with tempfile.TemporaryDirectory(prefix="cvxjax-bench-") as folder:
         paths = [Path(folder) / name for name in ("given.npz", "taken.npz")]
-        np.savez(
-            paths[0],
-            **given,
-            published=published,
-            threads=config.threads,
-            rate=config.learning_rate,
-            momentum=_MOMENTUM,
-            beta=_PENALTY,
-            rho=_RHO,
-        )
+        settings = {
+            "published": published,
+            "threads": config.threads,
+            "rate": config.learning_rate,
+            "momentum": _MOMENTUM,
+            "beta": _PENALTY,
+            "rho": _RHO,
+        }
+        write_arrays(paths[0], given | settings)
         command = [python, "-m", "experiments._peers.torch_steps", *paths]
         subprocess.run(command, cwd=ROOT, check=True)
-        with np.load(paths[1], allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
+        return read_arrays(paths[1])
 
 
 def plot(arrays: dict[str, np.ndarray]) -> Figure:

@@ -51,7 +51,13 @@ def main() -> None:
         seconds.append(time.perf_counter() - start)
     weights = np.stack([part.detach().numpy() for part in (v, w)])
     weights = np.swapaxes(weights, 2, 3) if published else weights
-    np.savez(Path(sys.argv[2]), weights=weights, seconds=seconds, **_machine(d))
+    np.savez(
+        Path(sys.argv[2]),
+        weights=weights,
+        seconds=seconds,
+        peak=_peak(d),
+        version=torch.__version__,
+    )
 
 
 def _published(v, w, x, y, masks, beta, rho):
@@ -80,15 +86,15 @@ def _one_product(v, w, x, y, masks, beta, rho):
     return total / len(x)
 
 
-def _machine(d: int) -> dict[str, object]:
-    """torch's version, and its own peak: FLOP/s of a square product of order d."""
-    a = torch.randn(d, d)
+def _peak(order: int) -> float:
+    """FLOP/s of a square product in torch, the best of four."""
+    a = torch.randn(order, order)
     best = np.inf
     for _ in range(4):
         start = time.perf_counter()
-        a @ a
+        torch.matmul(a, a)
         best = min(best, time.perf_counter() - start)
-    return {"version": torch.__version__, "peak": 2 * d**3 / best}
+    return 2 * order**3 / best
 
 
 if __name__ == "__main__":
