@@ -59,7 +59,7 @@ def test_slope_is_the_gradient_of_the_estimate(key, summed, cone_weight, signs):
     model = model_of(gates, cone_weight=cone_weight, summed=summed)
     w = weights(key, signs)
     slope, loss = model.slope(w, X, Y)
-    want = jax.grad(lambda w: written_out(model, w, X, Y))(w)
+    want = jax.jit(jax.grad(lambda w: written_out(model, w, X, Y)))(w)
     chex.assert_trees_all_close(slope, want, rtol=1e-10, atol=1e-12)
     fit = model.predict(w, X)
     assert_allclose(loss, model.loss.value(fit, Y) / n, rtol=1e-12)
