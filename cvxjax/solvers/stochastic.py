@@ -116,7 +116,8 @@ class Stochastic(struct.PyTreeNode, kw_only=True):
         if not self.proximal:
             slope = slope + model.penalty_slope(w)
         optimizer = optax.with_extra_args_support(self._transformation())
-        change, memory = optimizer.update(slope, iterate.optimizer, w, value=loss)
+        update: Any = optimizer.update(slope, iterate.optimizer, w, value=loss)
+        change, memory = update
         length = jnp.asarray(step_size, w.dtype)
         if self.schedule is not None:
             length = length * self.schedule(iterate.clock).astype(w.dtype)
