@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from cvxjax import linalg
 from cvxjax.interfaces import Loss, Regulariser
 
 Array = jax.Array
@@ -160,8 +161,7 @@ class GateModel(struct.PyTreeNode, kw_only=True):
 
     def _masks(self, x: Array) -> Array:
         """[P, 1, b]; never of rounded factors."""
-        highest = jax.lax.Precision.HIGHEST
-        return (jnp.matmul(self.gates, x.T, precision=highest) >= 0)[:, None]
+        return (linalg.dot(self.gates, x.T) >= 0)[:, None]
 
     def _dot(self, a: Array, b: Array) -> Array:
         """a @ b, [..., m, k] with [k, l], as one product."""

@@ -14,12 +14,12 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from cvxjax.sharding import PATTERNS, SAMPLES
 from cvxjax.solvers.minibatch import GateModel, Sums
 from cvxjax.solvers.stochastic import Iterate, Stochastic
 
 Array = jax.Array
 
-_ROWS, _PATTERNS = "samples", "patterns"
 _EVERYWHERE = PartitionSpec()
 
 
@@ -33,11 +33,11 @@ def spread_model(model: GateModel, mesh: Mesh) -> GateModel:
     Raises:
       ValueError: if P is not a multiple of the devices along "patterns".
     """
-    P, devices = len(model.gates), mesh.shape[_PATTERNS]
+    P, devices = len(model.gates), mesh.shape[PATTERNS]
     if P % devices:
         raise ValueError(f"want P, a multiple of {devices} devices; got {P}")
-    rows = _ROWS if mesh.shape[_ROWS] > 1 else None
-    model = model.replace(axis=_PATTERNS, rows_axis=rows)
+    rows = SAMPLES if mesh.shape[SAMPLES] > 1 else None
+    model = model.replace(axis=PATTERNS, rows_axis=rows)
     return jax.device_put(model, _places(model, mesh))
 
 
@@ -80,7 +80,7 @@ def compile_sums(model: GateModel, mesh: Mesh) -> Callable[..., tuple[Sums, Arra
     def both(model: GateModel, w: Array, x: Array, y: Array) -> tuple[Sums, Array]:
         return model.sums(w, x, y), model.penalty(w)
 
-    weights = PartitionSpec(None, _PATTERNS)
+    weights = PartitionSpec(None, PATTERNS)
     spread = jax.shard_map(
         both,
         mesh=mesh,
@@ -92,7 +92,7 @@ def compile_sums(model: GateModel, mesh: Mesh) -> Callable[..., tuple[Sums, Arra
 
 def _specs(tree: Any) -> Any:
     """Gates [P, d] and weights [S, P, c, d], also in memory, over the patterns."""
-    specs = {2: PartitionSpec(_PATTERNS), 4: PartitionSpec(None, _PATTERNS)}
+    specs = {2: PartitionSpec(PATTERNS), 4: PartitionSpec(None, PATTERNS)}
     return jax.tree.map(lambda leaf: specs.get(jnp.ndim(leaf), _EVERYWHERE), tree)
 
 

@@ -21,6 +21,7 @@ from flax import struct
 
 from cvxjax import linalg
 from cvxjax.feasible import feasible_point
+from cvxjax.regularisers import GroupNorm
 from cvxjax.solvers import loop
 from cvxjax.solvers.minibatch import GateModel
 
@@ -100,6 +101,8 @@ class Stochastic(struct.PyTreeNode, kw_only=True):
             return f"batch_size is {self.batch_size} (want at least 1)"
         if self.optimizer is not None and self.proximal and self.learning_rate is None:
             return "proximal steps of an optimizer want the learning rate that it has"
+        if not self.proximal and not isinstance(program.regulariser, GroupNorm):
+            return "its regulariser is no group norm (proximal steps take others)"
         return None
 
     def start(self, w: Array) -> Iterate:
