@@ -49,7 +49,8 @@ _SHARE = 0.5  # of a round's move: what its equations may miss
 _ENOUGH = 0.7  # of the tolerance: the working set's gap at which all are priced
 _RIPE = 0.2  # of the gap at the last pricing: likewise
 _PATIENCE = 20  # rounds without progress
-_ROUNDING = 1e-14  # of the merit
+_ROUNDING = 1e-13  # of the merit, a sum of terms that cancel
+_SHORTEST = 1e-8  # of a Newton step, before the search gives up
 
 
 class SemismoothNewton(struct.PyTreeNode, kw_only=True):
@@ -197,7 +198,7 @@ class _Rounds:
                 break
             direction, slope = self._direction(at, sigma)
             length, new = 1.0, self._move(self.z + direction, sigma)
-            while not self._falls(at, new, length * slope) and length > _ROUNDING:
+            while not self._falls(at, new, length * slope) and length > _SHORTEST:
                 length = length / 2
                 new = self._move(self.z + length * direction, sigma)
             self.z, at = self.z + length * direction, new
