@@ -3,7 +3,7 @@
     python -m experiments.cifar100_convex_sgd --data_dir=FOLDER
     python -m experiments.cifar100_convex_sgd --data_dir=FOLDER --full
 
-Without flags about 12 minutes on two CPU cores: 9,000 images, 32 patterns, and more
+Without flags about 16 minutes on two CPU cores: 9,000 images, 32 patterns, and more
 neurons, 512, for each pattern has weights for a hundred outputs. --full has the
 settings that the authors used for CIFAR-10, with 2.5 billion weights in each program,
 and is meant for one GPU of 80 GB. Images come from --data_dir or CVXJAX_DATA, else they
@@ -11,8 +11,13 @@ are downloaded; a folder with the subset of 9,000 images wants --num_train=9000 
 --full.
 
 As `cifar10_convex_sgd`, which says what is compared and shown, with a hundred outputs.
+SGD on the network diverges at twice its largest rate here.
 
-The reduced run has not been made in full yet; there is no figure of it.
+Expect of the reduced run: the convex model ahead of SGD at every time, training
+accuracy 0.95 against 0.82, test accuracy 0.153 against 0.121, with 12 times the
+parameters. The ReLU network with the same weights has 0.106 in test and the objective
+0.474, not 0.303; with the cones of every class penalised, both objectives are 0.43 and
+test accuracy is 0.104.
 
 Source: the talk's slide on SGD for the convex program, test accuracy on CIFAR-100; its
 settings are not known.
@@ -30,7 +35,7 @@ from experiments._convex_sgd_claims import claims
 from experiments._convex_sgd_drawing import plot
 from experiments._convex_sgd_settings import Settings
 
-MINUTES = 12
+MINUTES = 16
 
 __all__ = ["Config", "claims", "plot", "run"]
 
