@@ -73,7 +73,7 @@ class Config:
             orders=(4,),
             limit=20.0,
             repeats=1,
-            grid_orders=(3, 5),
+            grid_orders=(3, 4),
             grid_samples=(30, 60),
             grid_order=3,
         )

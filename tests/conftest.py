@@ -20,8 +20,33 @@ os.environ.setdefault(
 import jax
 import pytest
 
+from tests import instances
+
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keeps a file's tests in one worker, which makes and compiles once what they share.
+
+    Contracts are many, and those of one program share its solutions.
+    """
+    for item in items:
+        group = item.nodeid.partition("::")[0]
+        if item.path.parent.name == "contracts":
+            group = _program_name(item) or group
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _program_name(item: pytest.Item) -> str | None:
+    """Of the first parameter that is a program's name, or a pair of it and a solver."""
+    parameters = getattr(item, "callspec", None)
+    for value in parameters.params.values() if parameters else ():
+        name = value[0] if isinstance(value, tuple) else value
+        if isinstance(name, str) and name in instances.PROGRAMS:
+            return name
+    return None
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ def test_admm_ends_at_the_optimum(name):
 @pytest.mark.parametrize("gated", [True, False])
 def test_more_samples_than_the_preconditioner_has_directions(gated):
     """The same solution in about as many steps."""
-    program = sampled_program(gated=gated)
+    program = sampled_program(n=120, P=8, gated=gated)
     want = cj.solve(program, DENSE).check()
     got = cj.solve(program, FREE).check()
     assert_allclose(got.objective, want.objective, rtol=1e-7)
