@@ -28,7 +28,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keeps a file's tests in one worker, which makes and compiles once what they share.
+    """Keeps a file's tests in one worker, which then makes what they share once.
 
     Contracts are many, and those of one program share its solutions.
     """
