@@ -10,6 +10,7 @@ import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault(
     "XLA_FLAGS",
@@ -19,6 +20,7 @@ os.environ.setdefault(
 
 import jax
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests import instances
 
@@ -26,27 +28,22 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+class _Scheduler(LoadScopeScheduling):
     """Keeps a file's tests in one worker, which then makes what they share once.
 
     Contracts are many, and those of one program share its solutions.
     """
-    for item in items:
-        group = item.nodeid.partition("::")[0]
-        if item.path.parent.name == "contracts":
-            group = _program_name(item) or group
-        item.add_marker(pytest.mark.xdist_group(group))
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, test = nodeid.partition("::")
+        names = test.partition("[")[2].removesuffix("]").split("-")
+        known = (name for name in names if name in instances.PROGRAMS)
+        return next(known, file) if file.startswith("tests/contracts/") else file
 
 
-def _program_name(item: pytest.Item) -> str | None:
-    """Of the first parameter that is a program's name, or a pair of it and a solver."""
-    parameters = getattr(item, "callspec", None)
-    for value in parameters.params.values() if parameters else ():
-        name = value[0] if isinstance(value, tuple) else value
-        if isinstance(name, str) and name in instances.PROGRAMS:
-            return name
-    return None
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Scheduler:
+    return _Scheduler(config, log)
 
 
 @pytest.fixture
@@ -55,7 +52,7 @@ def key() -> jax.Array:
 
 
 _MAPS = Path("/proc/self/maps")  # Linux; a process may have 65,530
-_MOST_MAPS = 25_000
+_MOST_MAPS = 10_000
 _tests = itertools.count()
 
 
