@@ -58,7 +58,7 @@ _tests = itertools.count()
 
 @pytest.fixture(autouse=True)
 def bounded_compilations() -> Iterator[None]:
-    """Forgets compiled code before a worker has more of it than it may map."""
+    """Forgets compiled code before it fills memory, or all that a worker may map."""
     yield
     if next(_tests) % 25 == 0 and _MAPS.exists():
         with _MAPS.open("rb") as maps:
