@@ -17,6 +17,8 @@ Array = jax.Array
 class GroupNorm(struct.PyTreeNode):
     """sum_b ||w_b||_2 for blocks [..., d]."""
 
+    name: str = struct.field(pytree_node=False, default="group norm")
+
     def norms(self, w: Array) -> Array:
         """||w_b||_2, [...]."""
         return group_norms(w)
@@ -32,6 +34,8 @@ class GroupNorm(struct.PyTreeNode):
 
 class PairNorms(struct.PyTreeNode):
     """sum_b sum_k ||(w_b,2k, w_b,2k+1)||_2 for blocks [..., 2 G]: complex l1 norms."""
+
+    name: str = struct.field(pytree_node=False, default="pair norms")
 
     def norms(self, w: Array) -> Array:
         """sum_k ||(w_b,2k, w_b,2k+1)||_2, [...]."""

@@ -11,7 +11,9 @@ two. With the equations it is a gauge:
                     of the difference
 
 Records have the part of `interfaces.Regulariser` that certificates need, and the linear
-equations for solvers.
+equations for solvers. Each has a name because, to jaxlib 0.10, records of different
+classes with the same leaves and static fields have equal tree structures, and `jit`
+may take one for another.
 
 Source: Bartan & Pilanci, Neural Spectrahedra and Semidefinite Lifts (2021); Bartan &
 Pilanci, Training Quantized Neural Networks to Global Optimality via Semidefinite
@@ -42,6 +44,8 @@ _NEAR = 0.5  # scale factors down to it are applied, smaller ones replaced by a 
 
 class UnitNeurons(struct.PyTreeNode):
     """sum_j |alpha_j| over neurons [u_j; 1] with ||u_j|| = 1, of both signs."""
+
+    name: str = struct.field(pytree_node=False, default="unit neurons")
 
     def cost(self, q: int) -> np.ndarray:
         """C with R = sum <C, Z>, [q, q]."""
@@ -125,6 +129,8 @@ class UnitNeurons(struct.PyTreeNode):
 class TracePair(struct.PyTreeNode):
     """tr Z+ + tr Z-, at its least the nuclear norm of Z+ - Z-."""
 
+    name: str = struct.field(pytree_node=False, default="trace pair")
+
     def cost(self, q: int) -> np.ndarray:
         """C with R = sum <C, Z>, [q, q]."""
         return np.eye(q)
@@ -158,6 +164,8 @@ class ConstantDiagonal(struct.PyTreeNode):
     V = W, since exchanging both halves changes nothing; in the coordinates of the sum
     and the difference of the halves it is V + Z = 2 Z+ and V - Z = 2 Z-.
     """
+
+    name: str = struct.field(pytree_node=False, default="constant diagonal")
 
     def cost(self, q: int) -> np.ndarray:
         """C with R = sum <C, Z>, [q, q]."""
