@@ -1,7 +1,7 @@
 """Regularisers R(w), a sum over blocks: norms, proximal maps, dual norms.
 
 Parameters are [S, P, ...], one block for each sign and pattern. Records meet
-`interfaces.Regulariser`.
+`interfaces.Regulariser`; those without other fields have names, as in `spectra`.
 """
 
 from __future__ import annotations

@@ -14,8 +14,12 @@ from tests import instances
 
 NAMES = [
     "two_layer/squared",
+    "two_layer/logistic",
     "two_layer/hard_margin",
+    "two_layer/rank two",
+    "two_layer/gated/squared",
     "two_layer/gated/hinge",
+    "two_layer/gated/all inactive",
     "convolutional/max_pool",
     "vector_output/gated",
 ]
