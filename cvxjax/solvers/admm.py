@@ -26,7 +26,7 @@ from cvxjax import linalg
 from cvxjax.feasible import feasible_point
 from cvxjax.linalg import ShiftedEigh
 from cvxjax.solvers import loop
-from cvxjax.solvers.anderson import Anderson
+from cvxjax.solvers.anderson import Anderson, move_if
 from cvxjax.solvers.matrix_free import MatrixFree
 
 Array = jax.Array
@@ -35,13 +35,15 @@ _HEAVIEST = 10.0  # gamma; above it the rows' own norm drowns what couples block
 
 
 class AdmmState(struct.PyTreeNode, kw_only=True):
-    """The iterate; `u_*` are scaled duals of the three splittings."""
+    """The iterate; `u_*` are scaled duals of the three splittings.
+
+    Of s and u_s one is zero wherever the other is not, so that their sum is kept.
+    """
 
     w: Array  # [S, P, d], or [S, P, c, d] with c outputs
     v: Array  # as w
     u_v: Array  # as w
-    s: Any  # [S, P, m]; None without cones
-    u_s: Any  # [S, P, m]; None without cones
+    slack: Any  # [S, P, m], s + u_s; None without cones
     z: Any  # as y; None if the loss is quadratic
     u_z: Any  # as y; None if the loss is quadratic
     rho: Array  # [], penalty of w = v; gamma rho is that of A w = s
@@ -53,6 +55,14 @@ class AdmmState(struct.PyTreeNode, kw_only=True):
     clock: Array  # [], int32, steps since the start
     anderson: Anderson
     progress: loop.Progress
+
+    @property
+    def s(self) -> Any:
+        return None if self.slack is None else jnp.maximum(self.slack, 0)
+
+    @property
+    def u_s(self) -> Any:
+        return None if self.slack is None else jnp.minimum(self.slack, 0)
 
 
 class Admm(struct.PyTreeNode, kw_only=True):
@@ -116,8 +126,7 @@ class Admm(struct.PyTreeNode, kw_only=True):
             w=w,
             v=w,
             u_v=jnp.zeros_like(w),
-            s=None if cones is None else jnp.maximum(cones.apply(w), 0),
-            u_s=zero_s,
+            slack=None if cones is None else jnp.maximum(cones.apply(w), 0),
             z=z,
             u_z=None if z is None else jnp.zeros_like(z),
             rho=rho,
@@ -148,7 +157,7 @@ class Admm(struct.PyTreeNode, kw_only=True):
         state = self._plain_step(program, state)
         state = state.replace(clock=state.clock + 1)
         due = state.clock % self.cycle == 0
-        return jax.lax.cond(due, self._accelerate, lambda _, s: s, program, state)
+        return move_if(due, lambda s: self._accelerate(program, s), state)
 
     def _accelerate(self, program: Any, state: AdmmState) -> AdmmState:
         point, anderson = state.anderson.move(state.origin, self._pack(program, state))
@@ -165,7 +174,7 @@ class Admm(struct.PyTreeNode, kw_only=True):
 
     def _scales(self, program: Any, state: AdmmState) -> tuple[Array, Array]:
         cone = jnp.ones_like(state.rho)
-        if state.s is not None:
+        if state.slack is not None:
             cone = jnp.sqrt(self._gamma(program, state.w.dtype))
         return cone, jnp.sqrt(state.rho_z / state.rho)
 
@@ -173,8 +182,8 @@ class Admm(struct.PyTreeNode, kw_only=True):
         """v + u_v, s + u_s and z + u_z, which determine the state, in ADMM's metric."""
         cone, fit = self._scales(program, state)
         parts = [(state.v + state.u_v).ravel()]
-        if state.s is not None:
-            parts.append(cone * (state.s + state.u_s).ravel())
+        if state.slack is not None:
+            parts.append(cone * state.slack.ravel())
         if state.z is not None:
             parts.append(fit * (state.z + state.u_z).ravel())
         return jnp.concatenate(parts)
@@ -186,11 +195,10 @@ class Admm(struct.PyTreeNode, kw_only=True):
         shifted = x[:start].reshape(state.w.shape)
         v = program.regulariser.prox(shifted, program.beta / state.rho)
         state = state.replace(v=v, u_v=shifted - v)
-        if state.s is not None:
-            stop = start + state.s.size
-            shifted = x[start:stop].reshape(state.s.shape) / cone
-            s, start = jnp.maximum(shifted, 0), stop
-            state = state.replace(s=s, u_s=shifted - s)
+        if state.slack is not None:
+            stop = start + state.slack.size
+            slack = x[start:stop].reshape(state.slack.shape) / cone
+            state, start = state.replace(slack=slack), stop
         if state.z is not None:
             shifted = x[start:].reshape(state.z.shape) / fit
             z = program.loss.prox(shifted, program.y, 1 / state.rho_z)
@@ -205,7 +213,7 @@ class Admm(struct.PyTreeNode, kw_only=True):
         b = ratio * program.adjoint(target) + state.v - state.u_v
         if cones is not None:
             gamma = self._gamma(program, b.dtype)
-            b = b + gamma * cones.adjoint(state.s - state.u_s)
+            b = b + gamma * cones.adjoint(jnp.abs(state.slack))  # s - u_s
         b = linalg.dot_blocks(b, state.inverse)
         kernel = state.kernel
         if isinstance(kernel, MatrixFree):
@@ -218,9 +226,8 @@ class Admm(struct.PyTreeNode, kw_only=True):
         v = program.regulariser.prox(shifted, program.beta / state.rho)
         state = state.replace(w=w, v=v, u_v=shifted - v, kernel=kernel)
         if cones is not None:
-            shifted = a * cones.apply(w) + (1 - a) * state.s + state.u_s
-            s = jnp.maximum(shifted, 0)
-            state = state.replace(s=s, u_s=shifted - s)
+            slack = a * cones.apply(w) + (1 - a) * state.s + state.u_s
+            state = state.replace(slack=slack)
         if not quadratic:
             shifted = a * program.forward(w) + (1 - a) * state.z + state.u_z
             z = program.loss.prox(shifted, program.y, 1 / state.rho_z)
@@ -308,7 +315,7 @@ class Admm(struct.PyTreeNode, kw_only=True):
         state = state.replace(
             rho=state.rho * factor,
             u_v=state.u_v / factor,
-            u_s=None if state.u_s is None else state.u_s / factor,
+            slack=None if state.slack is None else state.s + state.u_s / factor,
         )
         if state.z is None:
             return state

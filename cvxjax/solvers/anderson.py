@@ -9,6 +9,9 @@ Source: Walker & Ni (2011), type II; Zhang, O'Donoghue & Boyd (2020) for safegua
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -25,6 +28,7 @@ class Anderson(struct.PyTreeNode, kw_only=True):
 
     images: Array  # [M, N], g_{j+1} - g_j
     residuals: Array  # [M, N], f_{j+1} - f_j
+    gram: Array  # [M, M], of the residuals' differences
     image: Array  # [N], the last g, where a failed move returns to
     residual: Array  # [N], the last f
     size: Array  # [], the last residual's norm; inf at the start
@@ -36,50 +40,52 @@ class Anderson(struct.PyTreeNode, kw_only=True):
         return cls(
             images=nothing,
             residuals=nothing,
+            gram=jnp.zeros((memory, memory), like.dtype),
             image=like,
             residual=jnp.zeros_like(like),
             size=jnp.asarray(jnp.inf, like.dtype),
             count=jnp.asarray(0, jnp.int32),
         )
 
-    def cleared(self) -> Anderson:
-        """Forgets everything, as after a change of the map."""
-        return self.replace(
-            images=jnp.zeros_like(self.images),
-            residuals=jnp.zeros_like(self.residuals),
-            size=jnp.full_like(self.size, jnp.inf),
-            count=jnp.zeros_like(self.count),
-        )
-
     def move(self, x: Array, g: Array) -> tuple[Array, Anderson]:
-        """The point to go on from, after the map took x [N] to g [N]."""
-        f = g - x
+        """The point to go on from, after the map took x [N] to g [N].
+
+        Writes one row of either ring and reads them once: what is not counted stays
+        there, without weight.
+        """
+        M, f = len(self.images), g - x
         size = jnp.sqrt(jnp.sum(f * f))
         failed = ~(size <= _GROWTH * self.size)
+        grown = (self.count > 0) & ~failed
+        slot = (self.count - 1) % M
+        row = jnp.where(grown, f - self.residual, 0)
+        residuals = self.residuals.at[slot].set(row)
+        images = self.images.at[slot].set(jnp.where(grown, g - self.image, 0))
+        products = linalg.dot(residuals, jnp.stack([row, f], axis=1))
+        gram = self.gram.at[slot].set(products[:, 0]).at[:, slot].set(products[:, 0])
 
-        def back() -> tuple[Array, Anderson]:
-            return self.image, self.cleared()
+        counted = jnp.arange(M) < jnp.minimum(self.count, M)
+        known = jnp.where(counted[:, None] & counted[None], gram, 0)
+        ridge = jnp.finfo(f.dtype).eps ** 0.75 * jnp.trace(known)
+        shifted = known + jnp.where(ridge > 0, ridge, 1) * jnp.eye(M, dtype=f.dtype)
+        weights = jnp.linalg.solve(shifted, jnp.where(counted, products[:, 1], 0))
+        ahead = g - linalg.dot(jnp.where(counted, weights, 0), images)
+        back = lambda old, new: jnp.where(failed, old, new)  # noqa: E731
+        return back(self.image, ahead), Anderson(
+            images=images,
+            residuals=residuals,
+            gram=gram,
+            image=back(self.image, g),
+            residual=back(self.residual, f),
+            size=back(jnp.full_like(size, jnp.inf), size),
+            count=back(0, self.count + 1),
+        )
 
-        def onward() -> tuple[Array, Anderson]:
-            slot = (self.count - 1) % len(self.images)
-            known = self.count > 0
-            put = lambda ring, row: jnp.where(known, ring.at[slot].set(row), ring)  # noqa: E731
-            images = put(self.images, g - self.image)
-            residuals = put(self.residuals, f - self.residual)
-            gram = linalg.dot(residuals, residuals.T)
-            eps = jnp.finfo(f.dtype).eps ** 0.75
-            ridge = eps * jnp.trace(gram)
-            eye = jnp.eye(len(gram), dtype=gram.dtype)
-            shifted = gram + jnp.where(ridge > 0, ridge, 1) * eye
-            weights = jnp.linalg.solve(shifted, linalg.dot(residuals, f))
-            ahead = g - linalg.dot(weights, images)
-            return ahead, Anderson(
-                images=images,
-                residuals=residuals,
-                image=g,
-                residual=f,
-                size=size,
-                count=self.count + 1,
-            )
 
-        return jax.lax.cond(failed, back, onward)
+def move_if(due: Array, accelerate: Callable[[Any], Any], state: Any) -> Any:
+    """accelerate(state) if it is due, else state.
+
+    A loop of one turn or none works on the rings in place, which `cond` would copy.
+    """
+    once = lambda carry: (jnp.asarray(False), accelerate(carry[1]))  # noqa: E731
+    return jax.lax.while_loop(lambda carry: carry[0], once, (due, state))[1]

@@ -30,6 +30,7 @@ from cvxjax.solvers import nesterov_todd as soc
 from cvxjax.solvers.nesterov_todd import Scaling, norm
 
 Array = jax.Array
+Aim = tuple[soc.Pair, Array]  # of W^{-1} dx + W dz, scaled, and of s dmu + mu ds
 
 _QR_BATCH = 1024  # LAPACK under vmap hangs on larger ones
 _BOUNDARY = 0.99  # of the way that a step goes
@@ -124,42 +125,49 @@ class InteriorPoint(struct.PyTreeNode, kw_only=True):
             u = soc.divide(cone, scaled)
             return _solve(program, cones, newton, at, u, orthant, miss, rounds)
 
-        square = soc.product(scaled, scaled)
-        aim = (-square[0], -square[1]), -at.s * at.mu
-        move = toward(*aim)
-        length = jnp.minimum(_room(at, beta, move), 1)
-        left = _complementarity(_moved(at, move, length), beta) / total
-        target = jnp.clip(left, 1e-6, 1) ** 3 * total / count
+        def corrected(aim: Aim, move: Point, reach: Array, _: Array) -> Any:
+            """What the predictor did not foresee, as far as it would have gone."""
+            length = jnp.minimum(reach, 1)
+            left = _complementarity(_moved(at, move, length), beta) / total
+            target = jnp.clip(left, 1e-6, 1) ** 3 * total / count
+            bent = soc.product(
+                newton.scaling.inverse((move.t, move.w)),
+                newton.scaling.apply((jnp.zeros_like(at.t), move.q)),
+            )
+            head = aim[0][0] + target - length * bent[0]
+            tail = aim[0][1] - length * bent[1]
+            return ((head, tail), aim[1] + target - length * move.s * move.mu), target
 
-        # What the predictor did not foresee, as far as it would have gone.
-        bent = soc.product(
-            newton.scaling.inverse((move.t, move.w)),
-            newton.scaling.apply((jnp.zeros_like(at.t), move.q)),
-        )
-        head = aim[0][0] + target - length * bent[0]
-        tail = aim[0][1] - length * bent[1]
-        aim = (head, tail), aim[1] + target - length * move.s * move.mu
-        move = toward(*aim)
-        zero, gained = jnp.asarray(0), jnp.asarray(True)
-        carry = aim, move, _room(at, beta, move), zero, gained
+        def centred(aim: Aim, move: Point, reach: Array, target: Array) -> Any:
+            """What would let the step go further."""
+            goal = jnp.minimum(1.08 * jnp.minimum(reach, 1) + _LONGER, 1)
+            change = _outliers(newton.scaling, _moved(at, move, goal), beta, target)
+            return jax.tree.map(jnp.add, aim, change), target
 
         def more(carry: Any) -> Array:
-            _, _, length, count, gained = carry
-            return gained & (count < self.corrections) & (length < 1)
+            solves, _, (_, _, reach), _, gained = carry
+            wanting = (solves < 2 + self.corrections) & (reach < 1)
+            return (solves < 2) | (gained & wanting)
 
-        def correct(carry: Any) -> Any:
-            aim, move, length, count, _ = carry
-            goal = jnp.minimum(1.08 * jnp.minimum(length, 1) + _LONGER, 1)
-            change = _outliers(newton.scaling, _moved(at, move, goal), beta, target)
-            wanted = jax.tree.map(jnp.add, aim, change)
+        def solve(carry: Any) -> Any:
+            solves, wanted, kept, target, _ = carry
             new = toward(*wanted)
             reach = _room(at, beta, new)
-            better = jnp.minimum(reach, 1) > jnp.minimum(length, 1) + _GAIN
+            better = jnp.minimum(reach, 1) > jnp.minimum(kept[2], 1) + _GAIN
+            better |= solves < 2
             keep = lambda a, b: jnp.where(better, a, b)  # noqa: E731
-            kept = jax.tree.map(keep, (wanted, new, reach), (aim, move, length))
-            return *kept, count + 1, better
+            kept = jax.tree.map(keep, (wanted, new, reach), kept)
+            wanted, target = jax.lax.cond(
+                solves == 0, corrected, centred, *kept, target
+            )
+            return solves + 1, wanted, kept, target, better
 
-        _, move, length, _, _ = jax.lax.while_loop(more, correct, carry)
+        # Predictor, corrector and corrections are the same code, compiled once.
+        square = soc.product(scaled, scaled)
+        aim = (-square[0], -square[1]), -at.s * at.mu
+        nothing = aim, jax.tree.map(jnp.zeros_like, at), jnp.zeros_like(total)
+        carry = jnp.asarray(0), aim, nothing, jnp.zeros_like(total), jnp.asarray(True)
+        _, _, (_, move, length), _, _ = jax.lax.while_loop(more, solve, carry)
         length = jnp.minimum(_BOUNDARY * length, 1)
         new = _inside(program, cones, _moved(at, move, length))
         sound = jnp.all(jnp.asarray([jnp.all(jnp.isfinite(x)) for x in _arrays(new)]))

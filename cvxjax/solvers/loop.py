@@ -287,8 +287,13 @@ def run(solver: Any, program: Any, w: Array | None = None) -> Solution:
     return state.progress.solution(program)
 
 
-_init = jax.jit(lambda solver, program, w: solver.init(program, w))
-_advance = jax.jit(advance)
+@jax.jit
+def _init(solver: Any, program: Any, w: Array) -> Any:
+    # Copies: `_advance` takes its state's memory, which must not be an argument's.
+    return jax.tree.map(jnp.copy, solver.init(program, w))
+
+
+_advance = jax.jit(advance, donate_argnames="state")
 
 
 def run_on_host(

@@ -26,7 +26,7 @@ from flax import struct
 
 from cvxjax import linalg
 from cvxjax.solvers import loop
-from cvxjax.solvers.anderson import Anderson
+from cvxjax.solvers.anderson import Anderson, move_if
 from cvxjax.symmetric import along, positive_part, smat, svec
 
 Array = jax.Array
@@ -113,7 +113,7 @@ class Semidefinite(struct.PyTreeNode, kw_only=True):
         state = self._plain_step(program, state)[0]
         state = state.replace(clock=state.clock + 1)
         due = state.clock % self.cycle == 0
-        return jax.lax.cond(due, self._accelerate, lambda s: s, state)
+        return move_if(due, self._accelerate, state)
 
     def _plain_step(
         self, program: Any, state: SemidefiniteState

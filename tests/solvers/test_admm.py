@@ -33,7 +33,7 @@ def random_state(program, solver):
     """A state in the middle of nowhere, with dual variables of every splitting."""
     rng = np.random.default_rng(0)
     state = solver.init(program, jnp.asarray(rng.standard_normal(program.shape)))
-    names = [k for k in ("v", "u_v", "s", "u_s", "z", "u_z") if hasattr(state, k)]
+    names = [k for k in ("v", "u_v", "slack", "z", "u_z") if hasattr(state, k)]
     fields = {k: getattr(state, k) for k in names}
     return state.replace(
         **{
