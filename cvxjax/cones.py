@@ -16,6 +16,7 @@ from jax.typing import ArrayLike
 from scipy.optimize import linprog
 
 from cvxjax import linalg
+from cvxjax.runtime import jit_leanly
 
 Array = jax.Array
 
@@ -291,7 +292,7 @@ def _interior_point(rows: np.ndarray, signs: np.ndarray) -> np.ndarray | None:
     return result.x[:d]
 
 
-@jax.jit
+@jit_leanly
 def _analytic_centres(rows: Array, masks: Array, gates: Array) -> Array:
     """Unit vectors deep inside the cells: argmin_u ||u||^2/2 - sum_j log A_ij u.
 
@@ -307,7 +308,7 @@ def _analytic_centres(rows: Array, masks: Array, gates: Array) -> Array:
     return jax.lax.map(lambda part: _centres(rows, *part), parts).reshape(-1, d)[:P]
 
 
-@jax.jit
+@jit_leanly
 def _own_centres(rows: Array, gates: Array) -> Array:
     """`_analytic_centres` of cones that have rows [P, m, d] of their own."""
     every = jnp.ones((1, rows.shape[1]), bool)

@@ -82,6 +82,7 @@ class Admm(struct.PyTreeNode, kw_only=True):
       cycle: steps between two accelerations, static.
       projection_steps: of a feasible point; ten times as many at the end, static.
       dense_samples: up to which there may be matrices [n, n], static.
+      lean: compiled as by `runtime.jit_leanly`, for few steps; static.
     """
 
     tol: Any = None
@@ -94,6 +95,7 @@ class Admm(struct.PyTreeNode, kw_only=True):
     cycle: int = struct.field(pytree_node=False, default=10)
     projection_steps: int = struct.field(pytree_node=False, default=30)
     dense_samples: int = struct.field(pytree_node=False, default=5_000)
+    lean: bool = struct.field(pytree_node=False, default=False)
 
     def refuse(self, program: Any) -> str | None:
         missing = [k for k in ("response", "cones") if not hasattr(program, k)]

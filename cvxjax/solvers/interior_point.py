@@ -16,7 +16,7 @@ corrections; Vandenberghe (2010), Nesterov-Todd scaling of second-order cones.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -86,6 +86,7 @@ class InteriorPoint(struct.PyTreeNode, kw_only=True):
     corrections: int = struct.field(pytree_node=False, default=3)
     refinements: int = struct.field(pytree_node=False, default=1)
     start: Any = 1.0
+    lean: ClassVar[bool] = True  # as `runtime.jit_leanly`: products take its time
 
     def refuse(self, program: Any) -> str | None:
         missing = [k for k in ("spread", "cones") if not hasattr(program, k)]

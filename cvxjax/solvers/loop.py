@@ -12,6 +12,7 @@ from flax import struct
 from jax.typing import ArrayLike
 
 from cvxjax import linalg
+from cvxjax.runtime import jit_leanly
 from cvxjax.solution import History, Solution, Status
 
 Array = jax.Array
@@ -294,6 +295,7 @@ def _init(solver: Any, program: Any, w: Array) -> Any:
 
 
 _advance = jax.jit(advance, donate_argnames="state")
+_advance_leanly = jit_leanly(advance, donate_argnames="state")
 
 
 def run_on_host(
@@ -311,11 +313,12 @@ def run_on_host(
     w = jnp.zeros(program.shape, program.X.dtype) if w is None else w
     tol = default_tol(w.dtype) if solver.tol is None else solver.tol
     solver = solver.replace(tol=jnp.asarray(tol, w.dtype))
+    go_on = _advance_leanly if getattr(solver, "lean", False) else _advance
     state = _init(solver, program, w)
     stride = solver.max_iters if report is None else report_every * solver.check_every
     until = stride
     while True:
-        state = _advance(solver, program, state, until)
+        state = go_on(solver, program, state, until)
         progress = state.progress
         if report is not None:
             report(

@@ -29,7 +29,7 @@ Report = Callable[[int, float, float, float], None]
 
 _LEAST = 64  # blocks of a restricted program
 _SHARE = 0.7  # of the tolerance: that of the restricted programs
-_PRICING_STEPS = 300
+_PRICING_STEPS = 60, 300  # of all doubtful blocks, then of those that still are
 _PRICING_GLANCE = 30  # steps between two looks at the norms
 
 
@@ -70,11 +70,12 @@ class WorkingSet(struct.PyTreeNode, kw_only=True):
         inner = _default_inner(program) if self.inner is None else self.inner
         if np.prod(program.shape[:2]) <= _LEAST:
             return loop.run_on_host(inner.replace(tol=tol), program, start, report)
+        multipliers = None
         if start is None:
-            scout = Admm(tol=tol, max_iters=self.scouting, check_every=self.scouting)
-            start = loop.run_on_host(scout, program).params
+            scouted = loop.run_on_host(_scout(tol, self.scouting), program)
+            start, multipliers = scouted.params, scouted.multipliers
         working = np.asarray(group_norms(start)).ravel() > 0
-        rounds, aim = _Rounds(program, start), _SHARE * tol
+        rounds, aim = _Rounds(program, start, multipliers), _SHARE * tol
         status = Status.RUNNING
         while status is Status.RUNNING:
             solution = rounds.solve(inner.replace(tol=aim), working)
@@ -97,6 +98,21 @@ class WorkingSet(struct.PyTreeNode, kw_only=True):
         return rounds.finish(status)
 
 
+def _scout(tol: float, steps: int) -> Admm:
+    """Admm that names blocks: a few steps on all of them, where memory is what counts.
+
+    A longer memory of its acceleration, or a better point at the end, names no better.
+    """
+    return Admm(
+        tol=tol,
+        max_iters=steps,
+        check_every=steps,
+        memory=2,
+        projection_steps=2,
+        lean=True,
+    )
+
+
 def _default_inner(program: Any) -> Any:
     """InteriorPoint where it fits, else Admm."""
     precise = InteriorPoint()
@@ -114,13 +130,15 @@ def padded(count: int) -> int:
 class _Rounds:
     """The best point, the best bound, and the history of the rounds so far."""
 
-    def __init__(self, program: Any, start: Array) -> None:
+    def __init__(self, program: Any, start: Array, multipliers: Any) -> None:
         y = program.y
         self.program, self.beta = program, float(program.beta)
         self.size = program.shape[0] * program.shape[1]
         self.params, self.objective = start, float(program.objective(start))
         self.multipliers = None
-        if program.cones is not None:
+        if multipliers is not None:
+            self.multipliers = program.cones.scaled(multipliers)
+        elif program.cones is not None:
             shape = (*program.shape[:2], program.cones.num_rows)
             self.multipliers = jnp.zeros(shape, y.dtype)
         self.best = 0 * y, self.multipliers
@@ -169,11 +187,13 @@ class _Rounds:
         program, v = self.program, solution.dual
         bounds = np.array(_bounds(program, v, self.multipliers)).ravel()
         most = self.beta * margin
-        doubtful = (bounds > most) & ~working
-        if self.multipliers is not None and doubtful.any():
+        for steps in _PRICING_STEPS:
+            doubtful = (bounds > most) & ~working
+            if self.multipliers is None or not doubtful.any():
+                break
             part, place, count = self._select(doubtful)
             flat = self.multipliers.reshape(self.size, -1)
-            norms, better = _project(part, v, flat[place], most)
+            norms, better = _project(part, v, flat[place], most, steps)
             norms = np.asarray(norms)[0, :count]
             bounds[doubtful] = np.minimum(bounds[doubtful], norms)
             flat = flat.at[place[:count]].set(better[0, :count])
@@ -220,7 +240,7 @@ def _bounds(program: Any, v: Array, multipliers: Any) -> Array:
 
 
 @jax.jit
-def _project(part: Any, v: Array, multipliers: Array, most: Array) -> Any:
+def _project(part: Any, v: Array, multipliers: Array, most: Array, steps: Array) -> Any:
     """Norms [1, B] of F_b^T v moved towards the cones, and the multipliers.
 
     Steps until all norms are at most `most`, or there are too many steps.
@@ -229,7 +249,7 @@ def _project(part: Any, v: Array, multipliers: Array, most: Array) -> Any:
 
     def more(carry: tuple[Array, Array, Array]) -> Array:
         norms, _, count = carry
-        return jnp.any(norms > most) & (count < _PRICING_STEPS)
+        return jnp.any(norms > most) & (count < steps)
 
     def body(carry: tuple[Array, Array, Array]) -> Any:
         _, mu, count = carry
