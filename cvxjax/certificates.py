@@ -16,7 +16,7 @@ import numpy as np
 
 from cvxjax.interfaces import Judge, Loss, Program
 from cvxjax.pricing.duals import improve_dual
-from cvxjax.solution import Certificate, Scope, Solution
+from cvxjax.solution import Certificate, Scope, Solution, relative_gap
 
 _LINE_SEARCH = 60  # golden sections
 _UNBOUNDED = 1e6  # scale of a dual vector with polar gauge 0
@@ -135,10 +135,3 @@ def scaled_dual(
         else:
             low = a
     return max(value(t) for t in (min(1.0, limit), limit, low, high))
-
-
-def relative_gap(primal: float, dual: float) -> float:
-    """(primal - dual) / max(1, |primal|); inf where either bound is missing."""
-    if not (np.isfinite(primal) and np.isfinite(dual)):
-        return float("inf")
-    return (primal - dual) / max(1.0, abs(primal))

@@ -13,9 +13,8 @@ import jax
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from cvxjax.certificates import relative_gap
 from cvxjax.programs.two_layer import TwoLayerProgram
-from cvxjax.solution import Certificate, Solution, Status
+from cvxjax.solution import Certificate, Solution, Status, relative_gap
 from cvxjax.weights_file import Network
 
 DONE, WRONG_INPUT, NOT_CERTIFIED, INTERRUPTED = 0, 2, 3, 130

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,6 +54,13 @@ _SCOPES = {
     Scope.EXHAUSTIVE: "optimal among all networks: every activation pattern is covered",
     Scope.GLOBAL_BOUND: "a rigorous bound over all networks, without enumeration",
 }
+
+
+def relative_gap(primal: float, dual: float) -> float:
+    """(primal - dual) / max(1, |primal|); inf where either bound is missing."""
+    if not (math.isfinite(primal) and math.isfinite(dual)):
+        return math.inf
+    return (primal - dual) / max(1.0, abs(primal))
 
 
 class History(struct.PyTreeNode, kw_only=True):

@@ -142,8 +142,7 @@ def default_solver(program: Program) -> Any:
     if newton.refuse(program) is None:
         if not program.loss.quadratic:
             return newton.replace(inner=Admm(tol=_ROUGH))
-        v = -program.loss.gradient(jnp.zeros_like(program.y), program.y)
-        highest, _ = loop.price_range(program, v)
+        highest, _ = loop.price_range(program)
         if float(program.beta) >= _SPARSE * float(highest):
             return newton
     if precise.refuse(program) is not None:
@@ -157,11 +156,9 @@ def _zero_if_optimal(program: Any) -> Solution | None:
     loss, y = program.loss, program.y
     if loss.constraint is not None:
         return None
-    zero = jnp.zeros(program.shape, program.X.dtype)
-    v = -loss.gradient(jnp.zeros_like(y), y)
     beta = float(program.beta)
     if isinstance(program, LinearProgram):
-        highest, least = (float(x) for x in loop.price_range(program, v))
+        highest, least = (float(x) for x in loop.price_range(program))
     else:
         highest = least = program.beta_max()
     if not (beta >= least and np.isfinite(highest)):
@@ -171,8 +168,8 @@ def _zero_if_optimal(program: Any) -> Solution | None:
     value = loss.value(jnp.zeros_like(y), y)
     nothing = jnp.zeros(0, y.dtype)
     return Solution(
-        params=zero,
-        dual=v,
+        params=jnp.zeros(program.shape, program.X.dtype),
+        dual=-loss.gradient(jnp.zeros_like(y), y),
         multipliers=None,
         status=jnp.asarray(Status.CONVERGED, jnp.int32),
         objective=value,

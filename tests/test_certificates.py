@@ -6,7 +6,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 import cvxjax as cj
-from cvxjax.certificates import relative_gap, scaled_dual
+from cvxjax.certificates import scaled_dual
+from cvxjax.solution import relative_gap
 from tests import instances
 
 NAMES = [

@@ -25,7 +25,7 @@ from flax import struct
 
 from cvxjax.interfaces import HostSolver, NeuronProgram
 from cvxjax.pricing.oracle import Oracle, Price
-from cvxjax.solution import History, Scope, Solution, Status
+from cvxjax.solution import History, Scope, Solution, Status, relative_gap
 from cvxjax.solvers import loop
 from cvxjax.solvers.admm import Admm
 from cvxjax.solvers.interior_point import InteriorPoint
@@ -165,7 +165,7 @@ class _Rounds:
         return values[best], tries[best]
 
     def gap_at(self, v: np.ndarray, objective: float, price: float) -> float:
-        return _gap(objective, max(self.bound, self.scaled(v, price)[0]))
+        return relative_gap(objective, max(self.bound, self.scaled(v, price)[0]))
 
     def add(self, v: np.ndarray, objective: float, price: Price, exact: bool) -> float:
         """The gap to all networks if that can be proven, else to the neurons found."""
@@ -173,8 +173,8 @@ class _Rounds:
         self.vector = v
         if price.proven and exact and value > self.bound:
             self.bound, self.dual = value, dual
-        gap = _gap(objective, self.bound if exact else value)
-        self.lines.append((objective, self.bound, _gap(objective, self.bound)))
+        gap = relative_gap(objective, self.bound if exact else value)
+        self.lines.append((objective, self.bound, relative_gap(objective, self.bound)))
         self.last = objective, self.bound if exact else value, gap
         return gap
 
@@ -187,7 +187,7 @@ class _Rounds:
             bound, dual = self.scaled(self.vector, price)
         if self.lines:
             objective = self.lines[-1][0]
-            self.lines[-1] = objective, bound, _gap(objective, bound)
+            self.lines[-1] = objective, bound, relative_gap(objective, bound)
         dtype = self.program.X.dtype
         columns = np.reshape(self.lines, (-1, 3)).T
         objectives, bounds, gaps = (jnp.asarray(column, dtype) for column in columns)
@@ -199,7 +199,7 @@ class _Rounds:
             status=jnp.asarray(status, jnp.int32),
             objective=jnp.asarray(pool.objective, dtype),
             dual_bound=jnp.asarray(bound, dtype),
-            gap=jnp.asarray(_gap(pool.objective, bound), dtype),
+            gap=jnp.asarray(relative_gap(pool.objective, bound), dtype),
             iterations=jnp.asarray(self.count, jnp.int32),
             history=History(
                 iteration=jnp.arange(1, self.count + 1, dtype=jnp.int32),
@@ -210,7 +210,3 @@ class _Rounds:
             scope=scope,
             patterns=None if program is self.program else program.patterns,
         )
-
-
-def _gap(objective: float, bound: float) -> float:
-    return float(loop.relative_gap(jnp.asarray(objective), jnp.asarray(bound)))

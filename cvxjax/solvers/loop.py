@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import struct
 from jax.typing import ArrayLike
 
-from cvxjax import linalg
+from cvxjax import linalg, solution
 from cvxjax.runtime import jit_leanly
 from cvxjax.solution import History, Solution, Status
 
@@ -51,11 +51,14 @@ def polar_gauge(program: Any, v: Array, multipliers: Array | None) -> Array:
 
 
 @jax.jit
-def price_range(program: Any, v: Array) -> tuple[Array, Array]:
+def price_range(program: Any) -> tuple[Array, Array]:
     """Bounds from above and below of max_b max {v^T F_b u : R(u) <= 1, A_b u >= 0}.
 
-    The lower one is attained at the cells' interior points; without cones it is exact.
+    v is minus the loss's gradient at zero, so that they are bounds of the beta from
+    which on zero is optimal. The lower one is attained at the cells' interior points;
+    without cones it is exact.
     """
+    v = -program.loss.gradient(jnp.zeros_like(program.y), program.y)
     blocks, regulariser = program.adjoint(v), program.regulariser
     highest = jnp.max(regulariser.dual_norms(blocks))
     if program.cones is None:
@@ -294,6 +297,7 @@ def _init(solver: Any, program: Any, w: Array) -> Any:
     return jax.tree.map(jnp.copy, solver.init(program, w))
 
 
+_solution = jax.jit(lambda program, progress: progress.solution(program))
 _advance = jax.jit(advance, donate_argnames="state")
 _advance_leanly = jit_leanly(advance, donate_argnames="state")
 
@@ -321,12 +325,9 @@ def run_on_host(
         state = go_on(solver, program, state, until)
         progress = state.progress
         if report is not None:
-            report(
-                int(progress.iteration),
-                float(progress.objective),
-                float(progress.dual_bound),
-                float(progress.gap),
-            )
+            objective, bound = float(progress.objective), float(progress.dual_bound)
+            gap = solution.relative_gap(objective, bound)
+            report(int(progress.iteration), objective, bound, gap)
         if int(progress.status) != Status.RUNNING:
-            return progress.solution(program)
+            return _solution(program, progress)
         until += stride

@@ -11,7 +11,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from cvxjax.solution import History, Solution, Status
+from cvxjax.solution import History, Solution, Status, relative_gap
 
 
 class Record:
@@ -29,8 +29,7 @@ class Record:
 
     @property
     def gap(self) -> float:
-        size = max(1.0, abs(self.objective))
-        return float((self.objective - self.bound) / size)
+        return relative_gap(self.objective, self.bound)
 
     def residual(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
         """Y - F, [n, c]."""

@@ -32,7 +32,7 @@ from flax import struct
 from scipy.linalg import cho_factor, cho_solve
 
 from cvxjax.interfaces import HostSolver
-from cvxjax.solution import History, Solution, Status
+from cvxjax.solution import History, Solution, Status, relative_gap
 from cvxjax.solvers import loop
 from cvxjax.solvers.faces import make_blocks
 from cvxjax.solvers.prices import Prices
@@ -176,7 +176,7 @@ class _Rounds:
 
     @property
     def gap(self) -> float:
-        return (self.objective - self.prices.bound) / max(1.0, abs(self.objective))
+        return relative_gap(self.objective, self.prices.bound)
 
     @property
     def finite(self) -> bool:

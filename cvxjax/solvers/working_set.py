@@ -18,8 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from cvxjax.feasible import feasible_point
 from cvxjax.regularisers import GroupNorm, group_norms
-from cvxjax.solution import History, Solution, Status
+from cvxjax.solution import History, Solution, Status, relative_gap
 from cvxjax.solvers import loop
 from cvxjax.solvers.admm import Admm
 from cvxjax.solvers.interior_point import InteriorPoint
@@ -70,12 +71,13 @@ class WorkingSet(struct.PyTreeNode, kw_only=True):
         inner = _default_inner(program) if self.inner is None else self.inner
         if np.prod(program.shape[:2]) <= _LEAST:
             return loop.run_on_host(inner.replace(tol=tol), program, start, report)
-        multipliers = None
         if start is None:
             scouted = loop.run_on_host(_scout(tol, self.scouting), program)
-            start, multipliers = scouted.params, scouted.multipliers
-        working = np.asarray(group_norms(start)).ravel() > 0
-        rounds, aim = _Rounds(program, start, multipliers), _SHARE * tol
+            rounds = _Rounds(program, scouted.params, scouted.objective)
+            rounds.take(scouted.multipliers)
+        else:
+            rounds = _Rounds(program, *_feasible(program, start))
+        working, aim = np.any(rounds.params != 0, axis=-1).ravel(), _SHARE * tol
         status = Status.RUNNING
         while status is Status.RUNNING:
             solution = rounds.solve(inner.replace(tol=aim), working)
@@ -128,53 +130,58 @@ def padded(count: int) -> int:
 
 
 class _Rounds:
-    """The best point, the best bound, and the history of the rounds so far."""
+    """The best point, the best bound, and the history of the rounds so far.
 
-    def __init__(self, program: Any, start: Array, multipliers: Any) -> None:
-        y = program.y
+    Their arrays are NumPy's, whose indexing compiles nothing.
+    """
+
+    def __init__(self, program: Any, point: Any, objective: Any) -> None:
         self.program, self.beta = program, float(program.beta)
+        self.y = np.asarray(program.y)
         self.size = program.shape[0] * program.shape[1]
-        self.params, self.objective = start, float(program.objective(start))
-        self.multipliers = None
-        if multipliers is not None:
-            self.multipliers = program.cones.scaled(multipliers)
-        elif program.cones is not None:
-            shape = (*program.shape[:2], program.cones.num_rows)
-            self.multipliers = jnp.zeros(shape, y.dtype)
-        self.best = 0 * y, self.multipliers
-        self.bound = -float(program.loss.conjugate(0 * y, y))
+        self.params, self.objective = np.asarray(point), float(objective)
+        self.multipliers = None  # [2 P, m]
+        if program.cones is not None:
+            shape = (self.size, program.cones.num_rows)
+            self.multipliers = np.zeros(shape, self.y.dtype)
+        self.best = 0 * self.y, self.multipliers
+        self.bound = -float(program.loss.conjugate(0 * self.y, self.y))
         self.lines: list[tuple[int, float, float, float]] = []
         self.iterations = 0
 
     @property
     def gap(self) -> float:
-        objective, bound = jnp.asarray(self.objective), jnp.asarray(self.bound)
-        return float(loop.relative_gap(objective, bound))
+        return relative_gap(self.objective, self.bound)
 
-    def _select(self, chosen: np.ndarray) -> tuple[Any, Array, int]:
-        """The program of the chosen blocks, padded, and where they lie."""
+    def take(self, multipliers: Any) -> None:
+        """Starts from a solution's multipliers."""
+        if multipliers is not None:
+            lengths = np.asarray(self.program.cones.lengths)
+            scaled = np.asarray(multipliers) * lengths
+            self.multipliers = scaled.reshape(self.size, -1)
+
+    def _select(self, chosen: np.ndarray) -> tuple[Any, np.ndarray]:
+        """The program of the chosen blocks, padded, and which these are."""
         (index,) = np.nonzero(chosen)
         blocks = np.zeros(padded(len(index)), int)
         blocks[: len(index)] = index
         live = np.arange(len(blocks)) < len(index)
-        place = jnp.asarray(blocks)
-        return _select(self.program, place, jnp.asarray(live)), place, len(index)
+        return _select(self.program, blocks, live), blocks
 
     def solve(self, inner: Any, working: np.ndarray) -> Solution:
         """Over the working set; keeps its point if it is better."""
-        part, place, count = self._select(working)
+        part, _ = self._select(working)
         solution = loop.run_on_host(inner, part)
         self.iterations += int(solution.iterations)
+        count = int(working.sum())
         if float(solution.objective) < self.objective:
-            flat = jnp.zeros((self.size, part.shape[-1]), self.params.dtype)
-            flat = flat.at[place[:count]].set(solution.params[0, :count])
+            flat = np.zeros((self.size, part.shape[-1]), self.params.dtype)
+            flat[working] = np.asarray(solution.params)[0, :count]
             self.params = flat.reshape(self.program.shape)
             self.objective = float(solution.objective)
         if self.multipliers is not None:
-            flat = self.multipliers.reshape(self.size, -1)
-            scaled = part.cones.scaled(solution.multipliers)
-            flat = flat.at[place[:count]].set(scaled[0, :count])
-            self.multipliers = flat.reshape(self.multipliers.shape)
+            scaled = np.asarray(solution.multipliers) * np.asarray(part.cones.lengths)
+            self.multipliers[working] = scaled[0, :count]
         return solution
 
     def price(
@@ -184,36 +191,42 @@ class _Rounds:
 
         Those of other blocks than `working` need not fall below `margin` times beta.
         """
-        program, v = self.program, solution.dual
-        bounds = np.array(_bounds(program, v, self.multipliers)).ravel()
+        program, v = self.program, np.asarray(solution.dual)
+        bounds = np.array(_bounds(program, v, self._shaped(self.multipliers))).ravel()
         most = self.beta * margin
         for steps in _PRICING_STEPS:
             doubtful = (bounds > most) & ~working
             if self.multipliers is None or not doubtful.any():
                 break
-            part, place, count = self._select(doubtful)
-            flat = self.multipliers.reshape(self.size, -1)
-            norms, better = _project(part, v, flat[place], most, steps)
+            part, blocks = self._select(doubtful)
+            norms, better = _project(part, v, self.multipliers[blocks], most, steps)
+            count = int(doubtful.sum())
             norms = np.asarray(norms)[0, :count]
             bounds[doubtful] = np.minimum(bounds[doubtful], norms)
-            flat = flat.at[place[:count]].set(better[0, :count])
-            self.multipliers = flat.reshape(self.multipliers.shape)
+            self.multipliers[doubtful] = np.asarray(better)[0, :count]
         scale = min(1.0, self.beta / bounds.max()) if bounds.max() > 0 else 1.0
-        value = -float(program.loss.conjugate(-scale * v, program.y))
+        value = -float(program.loss.conjugate(-scale * v, self.y))
         if value > self.bound:
             scaled = None if self.multipliers is None else scale * self.multipliers
             self.bound, self.best = value, (scale * v, scaled)
         self.lines.append((self.iterations, self.objective, self.bound, self.gap))
         return bounds
 
+    def _shaped(self, multipliers: Any) -> Any:
+        """[2, P, n] of [2 P, n]; None without cones."""
+        if multipliers is None:
+            return None
+        return multipliers.reshape(*self.program.shape[:2], -1)
+
     def finish(self, status: Status) -> Solution:
         program, dtype = self.program, self.params.dtype
         dual, multipliers = self.best
         if multipliers is not None:
-            multipliers = program.cones.unscaled(multipliers)
+            lengths = np.asarray(program.cones.lengths)
+            multipliers = jnp.asarray(self._shaped(multipliers) / lengths)
         return Solution(
-            params=self.params,
-            dual=dual,
+            params=jnp.asarray(self.params),
+            dual=jnp.asarray(dual),
             multipliers=multipliers,
             status=jnp.asarray(status, jnp.int32),
             objective=jnp.asarray(self.objective, dtype),
@@ -223,6 +236,16 @@ class _Rounds:
             history=History.of_lines(self.lines, dtype),
             scope=program.scope,
         )
+
+
+@jax.jit
+def _feasible(program: Any, w: Array) -> tuple[Array, Array]:
+    """A feasible point near w, and its objective."""
+    zero = None
+    if program.cones is not None:
+        zero = jnp.zeros((*program.shape[:2], program.cones.num_rows), w.dtype)
+    point, _ = feasible_point(program, w, zero, steps=_PRICING_GLANCE)
+    return point, program.objective(point)
 
 
 _select = jax.jit(lambda program, blocks, live: program.select(blocks, live))
