@@ -15,6 +15,7 @@ made.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -213,6 +214,13 @@ def features_of(rows: Array, hadamard: Array, shift: Array) -> Array:
     return moved.reshape(n, -1)
 
 
+@functools.partial(jax.jit, static_argnames=("pool", "lifted"))
+def _lifted_features(
+    X: Array, hadamard: Array, shift: Array, *, pool: int, lifted: bool
+) -> Array:
+    return features_of(lift(X, pool, lifted), hadamard, shift)
+
+
 def spectral_parts(
     X: np.ndarray,
     y: np.ndarray,
@@ -234,10 +242,10 @@ def spectral_parts(
     features = None
     if numbers <= max(_DENSE, data.size):
         parts = [
-            features_of(lift(data[k : k + _CHUNK], pool, lifted), H, s)
+            _lifted_features(X[k : k + _CHUNK], H, s, pool=pool, lifted=lifted)
             for k in range(0, len(X), _CHUNK)
         ]
-        features = jnp.concatenate(parts)
+        features = jnp.concatenate(parts) if len(parts) > 1 else parts[0]
     return {
         "X": data,
         "y": jnp.asarray(y),

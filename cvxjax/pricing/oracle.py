@@ -116,10 +116,11 @@ class Oracle:
 
     def _searched(self, v: np.ndarray, floor: float, near: np.ndarray) -> Price:
         self.key, key = jax.random.split(self.key)
-        starts = jax.random.normal(key, (self.starts, self.X.shape[1]), self.unit.dtype)
+        shape, dtype = (self.starts, self.X.shape[1]), self.unit.dtype
+        starts = np.array(jax.random.normal(key, shape, dtype))
         near = near[: self.starts // 4]
-        starts = starts.at[: len(near)].set(jnp.asarray(near, starts.dtype))
-        weights = jnp.asarray(v * self.rows.lengths, starts.dtype)
+        starts[: len(near)] = near
+        weights = np.asarray(v * self.rows.lengths, dtype)
         points, values = map(np.asarray, climb(self.unit, weights, starts))
         order = np.argsort(-values)
         order = order[values[order] >= _CLOSE * values[order[0]]]

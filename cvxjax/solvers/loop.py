@@ -292,12 +292,17 @@ def run(solver: Any, program: Any, w: Array | None = None) -> Solution:
 
 
 @jax.jit
+def solution_of(program: Any, progress: Progress) -> Solution:
+    """`progress.solution`, compiled."""
+    return progress.solution(program)
+
+
+@jax.jit
 def _init(solver: Any, program: Any, w: Array) -> Any:
     # Copies: `_advance` takes its state's memory, which must not be an argument's.
     return jax.tree.map(jnp.copy, solver.init(program, w))
 
 
-_solution = jax.jit(lambda program, progress: progress.solution(program))
 _advance = jax.jit(advance, donate_argnames="state")
 _advance_leanly = jit_leanly(advance, donate_argnames="state")
 
@@ -329,5 +334,5 @@ def run_on_host(
             gap = solution.relative_gap(objective, bound)
             report(int(progress.iteration), objective, bound, gap)
         if int(progress.status) != Status.RUNNING:
-            return _solution(program, progress)
+            return solution_of(program, progress)
         until += stride

@@ -30,7 +30,7 @@ from scipy.optimize import minimize
 
 from cvxjax import linalg
 from cvxjax.neural_decomposition import decompose
-from cvxjax.solution import History, Solution, Status
+from cvxjax.solution import History, Solution, Status, relative_gap
 from cvxjax.solvers import loop
 
 Array = jax.Array
@@ -79,22 +79,18 @@ class LowRankSemidefinite(struct.PyTreeNode, kw_only=True):
         rng = np.random.default_rng(self.seed)
         factors = _first(program, start, rng)
         limits = _Limits(max_iters=self.rounds, check_every=1, tol=tol)
-        zero = jnp.zeros(program.shape, dtype)
-        progress = loop.Progress.start(limits, program, zero)
+        progress = _start(limits, program)
         lines: list[tuple[int, float, float, float]] = []
         steps, best, stuck = 0, np.inf, 0
         status = Status.RUNNING
         while status is Status.RUNNING:
             factors, taken = _descend(program, factors, self.max_iters)
             steps += max(taken, 1)
-            point, v, pull = _judge(program, jnp.asarray(factors, dtype))
-            progress = progress.update(
-                limits, program, point, [v], None, finite_of=point
-            )
-            gap = float(progress.gap)
-            lines.append(
-                (steps, float(progress.objective), float(progress.dual_bound), gap)
-            )
+            given = jnp.asarray(factors, dtype)
+            progress, pull = _judge(limits, program, progress, given)
+            objective, bound = float(progress.objective), float(progress.dual_bound)
+            gap = relative_gap(objective, bound)
+            lines.append((steps, objective, bound, gap))
             if report is not None:
                 report(*lines[-1])
             stuck = 0 if gap < best else stuck + 1
@@ -109,7 +105,7 @@ class LowRankSemidefinite(struct.PyTreeNode, kw_only=True):
                 status = Status.STALLED
             else:
                 factors = _widen(program, factors, np.asarray(pull), rng)
-        return progress.solution(program).replace(
+        return loop.solution_of(program, progress).replace(
             status=jnp.asarray(status, jnp.int32),
             iterations=jnp.asarray(steps, jnp.int32),
             history=History.of_lines(lines, dtype),
@@ -130,7 +126,7 @@ def _first(program: Any, start: Any, rng: np.random.Generator) -> np.ndarray:
     k = q - 1 if program.lifted else q
     if start is None or not np.any(np.asarray(start)):
         size = np.sqrt(np.sum(np.asarray(program.y, np.float64) ** 2))
-        slope = program.pull(-program.loss.gradient(0 * program.y, program.y))
+        slope = _slope(program)
         steep = np.sqrt(np.sum(np.asarray(slope, np.float64) ** 2))
         scale = size / np.sqrt(steep) if steep > 0 else 1.0
         return scale * rng.standard_normal((2, B, k, _FIRST)) / np.sqrt(k)
@@ -181,12 +177,27 @@ def _descend(program: Any, first: np.ndarray, max_iters: int) -> tuple[np.ndarra
 
 
 @jax.jit
-def _judge(program: Any, V: Array) -> tuple[Array, Array, Array]:
-    """The feasible point, the dual vector and its blocks A* v, [B, q, q]."""
+def _slope(program: Any) -> Array:
+    """`pull` of minus the loss's gradient at zero."""
+    return program.pull(-program.loss.gradient(0 * program.y, program.y))
+
+
+@jax.jit
+def _start(limits: _Limits, program: Any) -> loop.Progress:
+    zero = jnp.zeros(program.shape, program.X.dtype)
+    return loop.Progress.start(limits, program, zero)
+
+
+@jax.jit
+def _judge(
+    limits: _Limits, program: Any, progress: loop.Progress, V: Array
+) -> tuple[loop.Progress, Array]:
+    """Progress with the feasible point and the dual vector v, and A* v, [B, q, q]."""
     P = _expand(program, V)
     point = program.regulariser.inside(linalg.dot(P, jnp.swapaxes(P, 2, 3)))
     v = -program.loss.gradient(program.fit_factors(P), program.y)
-    return point, v, program.adjoint(v)[0]
+    progress = progress.update(limits, program, point, [v], None, finite_of=point)
+    return progress, program.adjoint(v)[0]
 
 
 def _widen(

@@ -24,7 +24,7 @@ Source: Todd, Toh & Tutuncu, On the Nesterov-Todd Direction in Semidefinite Prog
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -80,6 +80,7 @@ class SemidefiniteInteriorPoint(struct.PyTreeNode, kw_only=True):
     tol: Any = None
     max_iters: int = struct.field(pytree_node=False, default=100)
     check_every: int = struct.field(pytree_node=False, default=1)
+    lean: ClassVar[bool] = True  # as `runtime.jit_leanly`: products take its time
 
     def refuse(self, program: Any) -> str | None:
         if not hasattr(program, "hadamard"):

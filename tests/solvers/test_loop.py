@@ -33,6 +33,22 @@ def test_relative_gap(objective, bound, want):
     assert float(got) == want
 
 
+@pytest.mark.parametrize("solver", ["Admm", "Fista", "InteriorPoint"])
+def test_what_was_given_stays(solver):
+    """States give their memory to the next call; start and program keep theirs."""
+    program = instances.program_of("two_layer/gated/squared")
+    start = jnp.ones(program.shape, program.X.dtype)
+    record = instances.SOLVERS[solver].solver
+    lines = []
+    for _ in range(2):
+        solution = cj.solve(
+            program, record, start=start, report=lambda *line: lines.append(line)
+        )
+    assert_allclose(start, 1)
+    assert len(lines) >= 2 and lines[-1][1] == float(solution.objective)
+    assert np.all(np.isfinite(program.objective(solution.params)))
+
+
 @pytest.mark.parametrize("checks", [(7, 3, [3, 6, 7]), (6, 3, [3, 6]), (2, 5, [2])])
 def test_iterations_end_at_max_iters(checks):
     max_iters, check_every, want = checks

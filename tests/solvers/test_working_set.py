@@ -53,6 +53,30 @@ def test_a_bad_first_set_grows(program, optimum):
     assert np.all(np.asarray(solution.history.objective) >= optimum - slack)
 
 
+def test_an_infeasible_start_is_repaired(program, optimum):
+    """It has an objective below the optimum, which must not be kept."""
+    gated = cj.solve(program.replace(cones=None), Admm(tol=1e-6)).params
+    assert program.objective(gated) < optimum - 1e-3
+    solution = cj.solve(program, WorkingSet(tol=1e-6), start=gated).check()
+    assert cj.certify(program, solution).cone_violation <= 1e-12
+    assert float(solution.objective) >= optimum - 1e-7 * max(1, optimum)
+
+
+def test_rounds_compile_little(program):
+    """A new padded size compiles the solver and what selects; indexing is NumPy's."""
+    compiled = []
+    listen = lambda event, *_, **__: compiled.append(event)  # noqa: E731
+    cj.solve(program, WorkingSet(tol=1e-6))
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        for beta in (0.9, 0.8):
+            at = program.replace(beta=jnp.asarray(beta))
+            cj.solve(at, WorkingSet(tol=1e-6)).check()
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert sum("backend_compile" in event for event in compiled) <= 15
+
+
 def test_around_admm_and_gated(program):
     _, certificate = judged(program, WorkingSet(tol=1e-5, inner=Admm()))
     assert certificate.gap <= 1e-5
