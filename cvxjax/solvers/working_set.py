@@ -140,11 +140,8 @@ class _Rounds:
         self.y = np.asarray(program.y)
         self.size = program.shape[0] * program.shape[1]
         self.params, self.objective = np.asarray(point), float(objective)
-        self.multipliers = None  # [2 P, m]
-        if program.cones is not None:
-            shape = (self.size, program.cones.num_rows)
-            self.multipliers = np.zeros(shape, self.y.dtype)
-        self.best = 0 * self.y, self.multipliers
+        self.multipliers = self._nothing()
+        self.best = 0 * self.y, self._nothing()
         self.bound = -float(program.loss.conjugate(0 * self.y, self.y))
         self.lines: list[tuple[int, float, float, float]] = []
         self.iterations = 0
@@ -152,6 +149,15 @@ class _Rounds:
     @property
     def gap(self) -> float:
         return relative_gap(self.objective, self.bound)
+
+    def _nothing(self) -> Any:
+        """Multipliers [2 P, m], of zero; None without cones."""
+        cones = self.program.cones
+        return (
+            None
+            if cones is None
+            else np.zeros((self.size, cones.num_rows), self.y.dtype)
+        )
 
     def take(self, multipliers: Any) -> None:
         """Starts from a solution's multipliers."""
