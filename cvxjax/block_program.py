@@ -7,12 +7,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from cvxjax import linalg
 from cvxjax.block_judge import BlockJudge
 from cvxjax.cones import Cones, SignCones
 from cvxjax.interfaces import Judge, Loss
+from cvxjax.record import Record, static
 from cvxjax.regularisers import GroupNorm, NuclearNorm, PairNorms
 from cvxjax.solution import Scope
 
@@ -21,7 +21,7 @@ Array = jax.Array
 _NORMS = {GroupNorm: "group", PairNorms: "pairs", NuclearNorm: "nuclear"}
 
 
-class RegularisedProgram(struct.PyTreeNode, kw_only=True):
+class RegularisedProgram(Record):
     """minimise L(F w, y) + beta R(w); subclasses have the maps."""
 
     X: Array  # the data
@@ -59,7 +59,7 @@ class RegularisedProgram(struct.PyTreeNode, kw_only=True):
         return self.judge().polar_bound(-self.loss.gradient(zero, y), None)
 
 
-class BlockProgram(RegularisedProgram, kw_only=True):
+class BlockProgram(RegularisedProgram):
     """Blocks that are given by their matrices: F w = sum_b s_b F_p w_b.
 
     Parameters are [S, P, d], one block for each sign s and matrix F_p.
@@ -68,7 +68,7 @@ class BlockProgram(RegularisedProgram, kw_only=True):
     features: Array  # [P, n, d], F_p
     cones: Any  # of `cvxjax.cones`; None: no constraints
     signs: Array  # [S, 1]; of selected blocks [1, P], 0 for padding
-    scope: Scope = struct.field(pytree_node=False)
+    scope: Scope = static()
 
     @property
     def shape(self) -> tuple[int, int, int]:

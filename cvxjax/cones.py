@@ -11,11 +11,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 from jax.typing import ArrayLike
 from scipy.optimize import linprog
 
 from cvxjax import linalg
+from cvxjax.record import Record
 from cvxjax.runtime import jit_leanly
 
 Array = jax.Array
@@ -25,7 +25,7 @@ _DECREMENT = 1e-2  # squared, at which a point is central enough
 _CHUNK_ELEMENTS = 1 << 22
 
 
-class Cones(struct.PyTreeNode, kw_only=True):
+class Cones(Record):
     """K_i = {u : A_i u >= 0} with m rows of unit length each, P of them.
 
     Blocks carry a leading sign axis: w is [S, P, d], A w is [S, P, m].
@@ -126,7 +126,7 @@ class Cones(struct.PyTreeNode, kw_only=True):
         return jnp.maximum(-jnp.min(values), 0) / jnp.where(size > 0, size, 1)
 
 
-class SignCones(Cones, kw_only=True):
+class SignCones(Cones):
     """A_i = (2 D_i - I) X with rows scaled to unit length.
 
     Scaling rows changes no cone, and every A_i has the same Gram matrix X^T X (of
@@ -164,7 +164,7 @@ class SignCones(Cones, kw_only=True):
         return self.replace(masks=self.masks[pattern], interior=self.interior[pattern])
 
 
-class RowCones(Cones, kw_only=True):
+class RowCones(Cones):
     """Every A_i has rows of its own, scaled to unit length; some may be zero."""
 
     rows: Array  # [P, m, d]

@@ -33,18 +33,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 from scipy.optimize import brentq, nnls
 
 from cvxjax.cones import SignCones, make_sign_cones
 from cvxjax.interfaces import Program
+from cvxjax.record import Record
 
 Array = jax.Array
 
 _EPS = np.finfo(np.float64).eps
 
 
-class Decomposition(struct.PyTreeNode, kw_only=True):
+class Decomposition(Record):
     """A feasible point of the ReLU program with the predictions of a gated network."""
 
     program: Any  # the ReLU program over the same patterns

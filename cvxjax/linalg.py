@@ -9,8 +9,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 from jax.typing import ArrayLike
+
+from cvxjax.record import Record
 
 Array = jax.Array
 
@@ -128,7 +129,7 @@ def weighted_grams(weights: Array, rows: Array) -> Array:
     return dot(weights, rows[:, i] * rows[:, j])[:, place]
 
 
-class ShiftedEigh(struct.PyTreeNode, kw_only=True):
+class ShiftedEigh(Record):
     """An eigendecomposition of K >= 0 that solves (shift I + K) x = b for any shift."""
 
     values: Array  # [n], >= 0

@@ -35,8 +35,9 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 from jax.core import Tracer
+
+from cvxjax.record import Record
 
 Array = Any  # NumPy or JAX; the same code serves both.
 
@@ -71,10 +72,10 @@ def _on_interval(
     return xp.where(xp.abs(s - t) <= slack, function(t), xp.inf)
 
 
-class _Separable(struct.PyTreeNode):
+class _Separable(Record):
     """What all losses share; f, its derivative, conjugate and prox are elementwise."""
 
-    name: str = struct.field(pytree_node=False, default="")
+    name: ClassVar[str] = ""
     quadratic: ClassVar[bool] = False
     smoothness: ClassVar[float | None] = None
     constraint: ClassVar[str | None] = None
@@ -167,7 +168,7 @@ class _Margin(_Separable):
 class Squared(_Residual):
     """f(r) = r^2/2; f*(s) = s^2/2."""
 
-    name: str = struct.field(pytree_node=False, default="squared")
+    name = "squared"
     quadratic = True
     smoothness = 1.0
 
@@ -184,10 +185,10 @@ class Squared(_Residual):
         return t / (1 + step)
 
 
-class Huber(_Residual, kw_only=True):
+class Huber(_Residual):
     """f(r) = r^2/2, delta |r| - delta^2/2 past delta; f*(s) = s^2/2 up to delta."""
 
-    name: str = struct.field(pytree_node=False, default="huber")
+    name = "huber"
     smoothness = 1.0
 
     delta: Array  # [], > 0
@@ -220,7 +221,7 @@ class Huber(_Residual, kw_only=True):
 class Interpolation(_Residual):
     """f(r) = 0 if r = 0, else +inf; f*(s) = 0."""
 
-    name: str = struct.field(pytree_node=False, default="interpolation")
+    name = "interpolation"
     constraint = "equality"
 
     def value(self, z: Array, y: Array) -> Array:
@@ -239,7 +240,7 @@ class Interpolation(_Residual):
 class Logistic(_Margin):
     """f(m) = log(1 + exp(-m)); f*(-p) = p log p + (1-p) log(1-p) on 0 <= p <= 1."""
 
-    name: str = struct.field(pytree_node=False, default="logistic")
+    name = "logistic"
     _domain = (-1, 0)
     smoothness = 0.25
 
@@ -282,7 +283,7 @@ class Logistic(_Margin):
 class Hinge(_Margin):
     """f(m) = max(0, 1 - m); f*(s) = s on -1 <= s <= 0."""
 
-    name: str = struct.field(pytree_node=False, default="hinge")
+    name = "hinge"
     _domain = (-1, 0)
 
     def _f(self, xp: ModuleType, t: Array) -> Array:
@@ -301,7 +302,7 @@ class Hinge(_Margin):
 class SquaredHinge(_Margin):
     """f(m) = max(0, 1 - m)^2 / 2; f*(s) = s + s^2/2 on s <= 0."""
 
-    name: str = struct.field(pytree_node=False, default="squared_hinge")
+    name = "squared_hinge"
     _domain = (None, 0)
     smoothness = 1.0
 
@@ -321,7 +322,7 @@ class SquaredHinge(_Margin):
 class HardMargin(_Margin):
     """f(m) = 0 if m >= 1, else +inf; f*(s) = s on s <= 0."""
 
-    name: str = struct.field(pytree_node=False, default="hard_margin")
+    name = "hard_margin"
     _domain = (None, 0)
     constraint = "margin"
 

@@ -17,7 +17,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from cvxjax import losses, recovery
 from cvxjax.arguments import check_interiors, check_patterns
@@ -27,6 +26,7 @@ from cvxjax.block_program import BlockProgram
 from cvxjax.cones import make_sign_cones
 from cvxjax.networks.convolutional import Convolutional
 from cvxjax.pooled_judge import PooledJudge
+from cvxjax.record import static
 from cvxjax.regularisers import GroupNorm
 from cvxjax.solution import Scope
 
@@ -35,12 +35,12 @@ Array = jax.Array
 SUMS = ("sum_pool", "average_pool")
 
 
-class PooledProgram(BlockProgram, kw_only=True):
+class PooledProgram(BlockProgram):
     """The program above; parameters are filters, [2, P, h], v first."""
 
     masks: Array  # [P, n K], bool, sample by sample
     gates: Array  # [P, h]
-    kind: str = struct.field(pytree_node=False)
+    kind: str = static()
 
     @property
     def rows(self) -> Array:

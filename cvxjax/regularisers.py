@@ -1,23 +1,22 @@
 """Regularisers R(w), a sum over blocks: norms, proximal maps, dual norms.
 
 Parameters are [S, P, ...], one block for each sign and pattern. Records meet
-`interfaces.Regulariser`; those without other fields have names, as in `spectra`.
+`interfaces.Regulariser`.
 """
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 from jax.typing import ArrayLike
+
+from cvxjax.record import Record, static
 
 Array = jax.Array
 
 
-class GroupNorm(struct.PyTreeNode):
+class GroupNorm(Record):
     """sum_b ||w_b||_2 for blocks [..., d]."""
-
-    name: str = struct.field(pytree_node=False, default="group norm")
 
     def norms(self, w: Array) -> Array:
         """||w_b||_2, [...]."""
@@ -32,10 +31,8 @@ class GroupNorm(struct.PyTreeNode):
         return group_norms(q)
 
 
-class PairNorms(struct.PyTreeNode):
+class PairNorms(Record):
     """sum_b sum_k ||(w_b,2k, w_b,2k+1)||_2 for blocks [..., 2 G]: complex l1 norms."""
-
-    name: str = struct.field(pytree_node=False, default="pair norms")
 
     def norms(self, w: Array) -> Array:
         """sum_k ||(w_b,2k, w_b,2k+1)||_2, [...]."""
@@ -50,7 +47,7 @@ class PairNorms(struct.PyTreeNode):
         return jnp.max(group_norms(_pairs(q)), axis=-1)
 
 
-class NuclearNorm(struct.PyTreeNode):
+class NuclearNorm(Record):
     """sum_b ||W_b||_*, the sum of singular values of each block.
 
     Args:
@@ -58,7 +55,7 @@ class NuclearNorm(struct.PyTreeNode):
         are matrices [..., rows, columns] already.
     """
 
-    shape: tuple[int, int] | None = struct.field(pytree_node=False, default=None)
+    shape: tuple[int, int] | None = static(default=None)
 
     def norms(self, w: Array) -> Array:
         """||W_b||_*, [...]."""

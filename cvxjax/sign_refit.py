@@ -20,11 +20,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 from jax import lax
 
 from cvxjax import linalg, losses
 from cvxjax.interfaces import Loss
+from cvxjax.record import Record
 
 Array = jax.Array
 
@@ -35,7 +35,7 @@ _POLISH_STEPS = 4
 _MULTIPLE = 64  # of neurons, by zeros: merged draws share one compiled solver
 
 
-class Refit(struct.PyTreeNode, kw_only=True):
+class Refit(Record):
     """Neurons with their new output weights, none of them 0; NumPy arrays.
 
     A gap above the `tol` asked for says that the solver stopped before the optimum.
@@ -201,7 +201,7 @@ def _derivatives(loss: Any, z: Array, y: Array) -> tuple[Array, Array]:
     return slope, jnp.maximum(curvature, 0)
 
 
-class _Point(struct.PyTreeNode, kw_only=True):
+class _Point(Record):
     """alpha = p - q, and the multipliers s, t of p >= 0, q >= 0."""
 
     p: Array  # [m], > 0

@@ -9,7 +9,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import struct
+
+from cvxjax.record import Record, static
 
 
 class Status(enum.IntEnum):
@@ -63,7 +64,7 @@ def relative_gap(primal: float, dual: float) -> float:
     return (primal - dual) / max(1.0, abs(primal))
 
 
-class History(struct.PyTreeNode, kw_only=True):
+class History(Record):
     """One entry per check; entries after the last check are NaN (iteration: -1)."""
 
     iteration: jax.Array  # [checks], int32
@@ -90,7 +91,7 @@ class SolverError(RuntimeError):
     """Raised by `Solution.check` when the solver did not converge."""
 
 
-class Solution(struct.PyTreeNode, kw_only=True):
+class Solution(Record):
     """A feasible point, a dual vector, and what the solver says of both.
 
     `objective`, `dual_bound` and `gap` are the solver's own; `cvxjax.certify`
@@ -106,7 +107,7 @@ class Solution(struct.PyTreeNode, kw_only=True):
     gap: jax.Array  # [], relative
     iterations: jax.Array  # [], int32
     history: History
-    scope: Scope = struct.field(pytree_node=False)
+    scope: Scope = static()
     patterns: Any = None  # of params, where the solver chose them; None: the program's
 
     def check(self) -> Solution:
@@ -124,14 +125,14 @@ class Solution(struct.PyTreeNode, kw_only=True):
         return self
 
 
-class Certificate(struct.PyTreeNode, kw_only=True):
+class Certificate(Record):
     """Bounds computed on the host in float64: dual <= optimum <= primal."""
 
     primal: float
     dual: float
     gap: float  # (primal - dual) / max(1, |primal|)
     cone_violation: float  # of the solution's params as they came, relative
-    scope: Scope = struct.field(pytree_node=False)
+    scope: Scope = static()
 
     def __str__(self) -> str:
         return (

@@ -11,9 +11,7 @@ two. With the equations it is a gauge:
                     of the difference
 
 Records have the part of `interfaces.Regulariser` that certificates need, and the linear
-equations for solvers. Each has a name because, to jaxlib 0.10, records of different
-classes with the same leaves and static fields have equal tree structures, and `jit`
-may take one for another.
+equations for solvers.
 
 Source: Bartan & Pilanci, Neural Spectrahedra and Semidefinite Lifts (2021); Bartan &
 Pilanci, Training Quantized Neural Networks to Global Optimality via Semidefinite
@@ -28,9 +26,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from cvxjax import linalg
+from cvxjax.record import Record
 from cvxjax.symmetric import along, positive_part, symmetrise
 
 Array = jax.Array
@@ -42,10 +40,8 @@ _BOUNDARY = 0.95  # of the way that a step goes
 _NEAR = 0.5  # scale factors down to it are applied, smaller ones replaced by a sum
 
 
-class UnitNeurons(struct.PyTreeNode):
+class UnitNeurons(Record):
     """sum_j |alpha_j| over neurons [u_j; 1] with ||u_j|| = 1, of both signs."""
-
-    name: str = struct.field(pytree_node=False, default="unit neurons")
 
     def cost(self, q: int) -> np.ndarray:
         """C with R = sum <C, Z>, [q, q]."""
@@ -126,10 +122,8 @@ class UnitNeurons(struct.PyTreeNode):
         return w + add[..., None] * along(jnp.eye(d + 1), w)
 
 
-class TracePair(struct.PyTreeNode):
+class TracePair(Record):
     """tr Z+ + tr Z-, at its least the nuclear norm of Z+ - Z-."""
-
-    name: str = struct.field(pytree_node=False, default="trace pair")
 
     def cost(self, q: int) -> np.ndarray:
         """C with R = sum <C, Z>, [q, q]."""
@@ -157,15 +151,13 @@ class TracePair(struct.PyTreeNode):
         return jnp.stack([positive_part(difference), positive_part(-difference)])
 
 
-class ConstantDiagonal(struct.PyTreeNode):
+class ConstantDiagonal(Record):
     """rho, the constant diagonal of Z+ + Z-, for one pair: B = 1.
 
     Q = [[V, Z], [Z^T, W]] >= 0 with diag Q = rho 1 and a symmetric Z may be taken with
     V = W, since exchanging both halves changes nothing; in the coordinates of the sum
     and the difference of the halves it is V + Z = 2 Z+ and V - Z = 2 Z-.
     """
-
-    name: str = struct.field(pytree_node=False, default="constant diagonal")
 
     def cost(self, q: int) -> np.ndarray:
         """C with R = sum <C, Z>, [q, q]."""

@@ -21,11 +21,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from cvxjax import linalg
 from cvxjax.block_program import RegularisedProgram
 from cvxjax.interfaces import Loss
+from cvxjax.record import static
 from cvxjax.solution import Scope
 from cvxjax.spectral_judge import SpectralJudge
 from cvxjax.symmetric import along, smat, svec, symmetrise, upper
@@ -36,7 +36,7 @@ _DENSE = 1 << 22  # numbers up to which features are kept, or as many as X has
 _CHUNK = 1024  # samples whose features are made at a time
 
 
-class SpectralProgram(RegularisedProgram, kw_only=True):
+class SpectralProgram(RegularisedProgram):
     """The program above; parameters are [2, B, q, q], Z+ first, B = outputs x windows.
 
     Subclasses say what networks it is of.
@@ -45,9 +45,9 @@ class SpectralProgram(RegularisedProgram, kw_only=True):
     hadamard: Array  # H, [q, q]
     shift: Array  # s, []
     features: Any  # [n, W q (q + 1) / 2], `svec` of F_ik; None: made from X
-    pool: int = struct.field(pytree_node=False)  # patches in a window
-    lifted: bool = struct.field(pytree_node=False)
-    scope: Scope = struct.field(pytree_node=False)
+    pool: int = static()  # patches in a window
+    lifted: bool = static()
+    scope: Scope = static()
     cones: None = None
 
     @property

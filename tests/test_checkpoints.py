@@ -15,17 +15,17 @@ import numpy as np
 import optax
 import orbax.checkpoint as ocp
 import pytest
-from flax import struct
 
 import cvxjax as cj
 from cvxjax import checkpoints
 from cvxjax.checkpoints import Checkpoints
+from cvxjax.record import Record, static
 from tests import instances
 
 
-class Node(struct.PyTreeNode):
+class Node(Record):
     x: jax.Array
-    name: str = struct.field(pytree_node=False, default="static")
+    name: str = static(default="static")
 
 
 def make_state():
@@ -36,7 +36,7 @@ def make_state():
         "key": jax.random.key(3),
         "keys": jax.random.wrap_key_data(np.ones((2, 4), np.uint32), impl="rbg"),
         "order": np.random.default_rng(0).permutation(7),
-        "node": Node(jnp.float32(0.1)),
+        "node": Node(x=jnp.float32(0.1)),
         "int8": jnp.array([-128, 127], jnp.int8),
         "bool": jnp.array([True, False]),
         "special": np.array([np.nan, -0.0, np.inf, 5e-324]),

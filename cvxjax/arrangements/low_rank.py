@@ -22,7 +22,6 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 from numpy.typing import ArrayLike
 
 from cvxjax.arrangements.exact import enumerate_patterns
@@ -33,13 +32,14 @@ from cvxjax.arrangements.patterns import (
     find_lines,
     unit,
 )
+from cvxjax.record import Record, static
 
 Array = jax.Array
 
 _ROUNDING = 8  # times d eps: rows of Z this small against those of X are zero
 
 
-class LowRank(struct.PyTreeNode, kw_only=True):
+class LowRank(Record):
     """Data of rank k in place of X, and the patterns of those data.
 
     Train on `data` with `patterns`; use the weights on X. Weights that a solver left
@@ -50,7 +50,7 @@ class LowRank(struct.PyTreeNode, kw_only=True):
     data: Array  # [n, d], the truncation Z
     basis: Array  # [d, k], orthonormal, of the row space of Z
     patterns: Patterns | None  # all of `data`; None if they may be too many
-    error: float = struct.field(pytree_node=False)  # ||X - data||_2, in float64
+    error: float = static()  # ||X - data||_2, in float64
 
     @property
     def rank(self) -> int:

@@ -9,15 +9,15 @@ import warnings
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 from numpy.typing import ArrayLike
 
+from cvxjax.record import Record, static
 from cvxjax.solution import Scope
 
 _CHUNK = 2**21  # scalars of a temporary
 
 
-class Patterns(struct.PyTreeNode, kw_only=True):
+class Patterns(Record):
     """Activation patterns 1[X g >= 0], each with a gate g that produces it.
 
     Enumerated and sampled gates have unit norm and lie strictly inside their cell:
@@ -27,7 +27,7 @@ class Patterns(struct.PyTreeNode, kw_only=True):
 
     masks: jax.Array  # [P, n], bool
     gates: jax.Array  # [P, d], dtype of X
-    scope: Scope = struct.field(pytree_node=False)
+    scope: Scope = static()
 
 
 def count_bound(n: int, rank: int) -> int:

@@ -8,10 +8,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from cvxjax import linalg
 from cvxjax.networks.layers import dense, root, width_of
+from cvxjax.record import Record
 
 Array = jax.Array
 
@@ -80,7 +80,7 @@ def round_signs(variables: Any) -> dict[str, Any]:
     return {"params": {**signs, "second": params["second"]}}
 
 
-class Packed(struct.PyTreeNode, kw_only=True):
+class Packed(Record):
     """A network of signs, one bit a sign: 64 times less than in float64."""
 
     left: Array  # [ceil(d / 8), m], uint8

@@ -19,12 +19,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import core, struct
+from flax import core
 from flax import linen as nn
 from jax import lax
 
 from cvxjax import losses
 from cvxjax.interfaces import Loss
+from cvxjax.record import Record
 
 Array = jax.Array
 Penalty = Callable[[Any], Array]
@@ -65,7 +66,7 @@ def weight_decay_objective(
     return fit + beta * penalty(variables.get("params", {}))
 
 
-class TrainingResult(struct.PyTreeNode, kw_only=True):
+class TrainingResult(Record):
     """What `train` returns; S seeds, R records.
 
     A seed that diverges keeps the NaN or infinity it reached, in its objective and its

@@ -32,7 +32,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from cvxjax import linalg, losses, recovery
 from cvxjax.arguments import check_beta, check_interiors, check_labels, check_patterns
@@ -44,26 +43,27 @@ from cvxjax.elimination import completed, eliminated
 from cvxjax.networks.batch_norm import BatchNorm, check_order, statistics_of
 from cvxjax.programs.two_layer import TwoLayerProgram, make_two_layer
 from cvxjax.programs.vector_output import VectorOutputProgram, make_vector_output
+from cvxjax.record import Record, static
 from cvxjax.regularisers import GroupNorm
 from cvxjax.whitening import centred, factors, with_shift
 
 Array = jax.Array
 
 
-class Whitened(struct.PyTreeNode, kw_only=True):
+class Whitened(Record):
     """What programs with normalisation before the ReLU add; their X is U'."""
 
     raw: Array  # [n, d], what the network takes
     unmix: Array  # [d, r], V S^{-1}
-    centre: bool = struct.field(pytree_node=False)
-    shift: bool = struct.field(pytree_node=False)
+    centre: bool = static()
+    shift: bool = static()
 
     @property
     def inputs(self) -> Array:
         return self.raw
 
 
-class NormBeforeProgram(Whitened, TwoLayerProgram, kw_only=True):
+class NormBeforeProgram(Whitened, TwoLayerProgram):
     """Normalisation before the ReLU, scalar output."""
 
     def network(self) -> BatchNorm:
@@ -89,7 +89,7 @@ class NormBeforeProgram(Whitened, TwoLayerProgram, kw_only=True):
         return _variables(self, first, directions, second[:, None])
 
 
-class NormBeforeVectorProgram(Whitened, VectorOutputProgram, kw_only=True):
+class NormBeforeVectorProgram(Whitened, VectorOutputProgram):
     """Normalisation before the ReLU, several outputs."""
 
     def network(self) -> BatchNorm:
@@ -129,7 +129,7 @@ class NormBeforeVectorProgram(Whitened, VectorOutputProgram, kw_only=True):
         return jnp.asarray(np.hstack([*parts, params["second"]["kernel"]])[None])
 
 
-class NormAfterProgram(BlockProgram, kw_only=True):
+class NormAfterProgram(BlockProgram):
     """Normalisation after the ReLU; parameters are [2, P, d + 1] (d without `shift`).
 
     Blocks of rank r_i use their first r_i coordinates, and the last for the shift.
@@ -137,8 +137,8 @@ class NormAfterProgram(BlockProgram, kw_only=True):
 
     unmix: Array  # [P, d, d], V_i S_i^{-1} and columns of zeros
     active: Any  # [P, n], bool
-    centre: bool = struct.field(pytree_node=False)
-    shift: bool = struct.field(pytree_node=False)
+    centre: bool = static()
+    shift: bool = static()
 
     def network(self) -> BatchNorm:
         """The Flax network of `recover`'s variables, whatever their width."""

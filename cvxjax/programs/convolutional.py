@@ -29,7 +29,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from cvxjax import losses, recovery
 from cvxjax.arguments import (
@@ -45,20 +44,21 @@ from cvxjax.block_program import BlockProgram
 from cvxjax.cones import make_row_cones, make_sign_cones
 from cvxjax.networks.convolutional import Convolutional, check_kind
 from cvxjax.pooled_program import SUMS, PooledProgram, make_pooled
+from cvxjax.record import static
 from cvxjax.regularisers import GroupNorm, NuclearNorm, PairNorms
 from cvxjax.solution import Scope
 
 Array = jax.Array
 
 
-class ConvolutionalProgram(BlockProgram, kw_only=True):
+class ConvolutionalProgram(BlockProgram):
     """One of the programs above; `PooledProgram` for sums and averages.
 
     Parameters are [2, P, h] for max_pool, v first; [1, 1, K h] for linear, z_1 to z_K;
     [1, G, 2] for circular; [2, P, 2 G] for circular_relu. G = d // 2 + 1.
     """
 
-    kind: str = struct.field(pytree_node=False)
+    kind: str = static()
 
     def network(self) -> Convolutional:
         """The Flax network of `recover`'s variables, whatever their width."""

@@ -26,7 +26,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from cvxjax import losses
 from cvxjax.arguments import check_beta, check_labels
@@ -35,6 +34,7 @@ from cvxjax.arrangements.patterns import check_data
 from cvxjax.interfaces import Loss
 from cvxjax.networks.polynomial import Polynomial
 from cvxjax.neural_decomposition import neurons_of, quadratic_neurons
+from cvxjax.record import static
 from cvxjax.solution import Scope
 from cvxjax.spectra import TracePair, UnitNeurons
 from cvxjax.spectral_program import SpectralProgram, spectral_parts
@@ -45,13 +45,13 @@ RELU_LIKE = (0.09, 0.5, 0.47)
 """The coefficients that the authors take in place of the ReLU."""
 
 
-class PolynomialProgram(SpectralProgram, kw_only=True):
+class PolynomialProgram(SpectralProgram):
     """The program above; parameters are Z and Z', [2, B, q, q], B = outputs x windows.
 
     q = d + 1, or d where b = 0.
     """
 
-    coefficients: tuple[float, float, float] = struct.field(pytree_node=False)
+    coefficients: tuple[float, float, float] = static()
 
     def network(self) -> Polynomial:
         """The Flax network of `recover`'s variables, whatever their width."""

@@ -43,7 +43,7 @@ from cvxjax.spectral_program import SpectralProgram, spectral_parts
 Array = jax.Array
 
 
-class QuantizedProgram(SpectralProgram, kw_only=True):
+class QuantizedProgram(SpectralProgram):
     """The program above; parameters are Z+ and Z-, [2, 1, d, d]."""
 
     def matrix(self, w: Array) -> Array:

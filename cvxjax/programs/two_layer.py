@@ -17,7 +17,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from cvxjax import linalg, losses, recovery
 from cvxjax.arguments import (
@@ -32,6 +31,7 @@ from cvxjax.cones import SignCones, make_sign_cones
 from cvxjax.interfaces import Loss
 from cvxjax.judges import SignConeJudge
 from cvxjax.networks.two_layer import GatedTwoLayer, TwoLayer
+from cvxjax.record import static
 from cvxjax.regularisers import GroupNorm
 from cvxjax.solution import Scope
 
@@ -41,7 +41,7 @@ _CHUNK_ELEMENTS = 1 << 19  # of `spread`'s temporaries, which should fit the cac
 _ROW_PARTS = 4  # in which `spread` leaves out what symmetry gives
 
 
-class TwoLayerProgram(RegularisedProgram, kw_only=True):
+class TwoLayerProgram(RegularisedProgram):
     """The program above; parameters are [2, P, d], v first and w second.
 
     `select` leaves some of these 2 P blocks, whose parameters are [1, P, d].
@@ -51,7 +51,7 @@ class TwoLayerProgram(RegularisedProgram, kw_only=True):
     gates: Array  # [P, d], the networks' gates if there are no cones
     cones: SignCones | None  # None: gated ReLU
     signs: Array  # [2, 1], 1 and -1; of selected blocks [1, P], 0 for padding
-    scope: Scope = struct.field(pytree_node=False)
+    scope: Scope = static()
     regulariser: GroupNorm = GroupNorm()
 
     @property

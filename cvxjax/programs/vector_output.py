@@ -27,7 +27,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from cvxjax import linalg, losses
 from cvxjax.arguments import check_beta, check_interiors, check_patterns
@@ -36,6 +35,7 @@ from cvxjax.arrangements.patterns import Patterns, check_data
 from cvxjax.block_program import RegularisedProgram
 from cvxjax.cones import SignCones, make_sign_cones
 from cvxjax.networks.vector_output import GatedVectorOutput, VectorOutput
+from cvxjax.record import static
 from cvxjax.regularisers import NuclearNorm
 from cvxjax.solution import Scope
 from cvxjax.vector_judges import GatedVectorJudge, NeuronJudge
@@ -43,13 +43,13 @@ from cvxjax.vector_judges import GatedVectorJudge, NeuronJudge
 Array = jax.Array
 
 
-class GatedVectorProgram(RegularisedProgram, kw_only=True):
+class GatedVectorProgram(RegularisedProgram):
     """The program without cones; parameters are V_i^T, [1, P, c, d]."""
 
     masks: Array  # [P, n], bool
     gates: Array  # [P, d]
     cones: None = None
-    scope: Scope = struct.field(pytree_node=False)
+    scope: Scope = static()
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -105,7 +105,7 @@ class GatedVectorProgram(RegularisedProgram, kw_only=True):
         }
 
 
-class VectorOutputProgram(RegularisedProgram, kw_only=True):
+class VectorOutputProgram(RegularisedProgram):
     """The ReLU program; parameters are neurons (u_j, v_j), [1, n c, d + c].
 
     Any neurons are a network; those with u_j in a listed cell are feasible.
@@ -113,7 +113,7 @@ class VectorOutputProgram(RegularisedProgram, kw_only=True):
 
     masks: Array  # [P, n], bool
     cones: SignCones
-    scope: Scope = struct.field(pytree_node=False)
+    scope: Scope = static()
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -20,11 +20,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
 from cvxjax import linalg
 from cvxjax.feasible import feasible_point
 from cvxjax.linalg import ShiftedEigh
+from cvxjax.record import Record, static
 from cvxjax.solvers import loop
 from cvxjax.solvers.anderson import Anderson, move_if
 from cvxjax.solvers.matrix_free import MatrixFree
@@ -34,7 +34,7 @@ Array = jax.Array
 _HEAVIEST = 10.0  # gamma; above it the rows' own norm drowns what couples blocks
 
 
-class AdmmState(struct.PyTreeNode, kw_only=True):
+class AdmmState(Record):
     """The iterate; `u_*` are scaled duals of the three splittings.
 
     Of s and u_s one is zero wherever the other is not, so that their sum is kept.
@@ -65,7 +65,7 @@ class AdmmState(struct.PyTreeNode, kw_only=True):
         return None if self.slack is None else jnp.minimum(self.slack, 0)
 
 
-class Admm(struct.PyTreeNode, kw_only=True):
+class Admm(Record):
     """Over-relaxed ADMM with balanced penalties; stops on the duality gap.
 
     Args:
@@ -86,16 +86,16 @@ class Admm(struct.PyTreeNode, kw_only=True):
     """
 
     tol: Any = None
-    max_iters: int = struct.field(pytree_node=False, default=20_000)
-    check_every: int = struct.field(pytree_node=False, default=50)
+    max_iters: int = static(default=20_000)
+    check_every: int = static(default=50)
     rho: Any = 1.0
     cone_weight: Any = 150.0
     relaxation: Any = 1.6
-    memory: int = struct.field(pytree_node=False, default=8)
-    cycle: int = struct.field(pytree_node=False, default=10)
-    projection_steps: int = struct.field(pytree_node=False, default=30)
-    dense_samples: int = struct.field(pytree_node=False, default=5_000)
-    lean: bool = struct.field(pytree_node=False, default=False)
+    memory: int = static(default=8)
+    cycle: int = static(default=10)
+    projection_steps: int = static(default=30)
+    dense_samples: int = static(default=5_000)
+    lean: bool = static(default=False)
 
     def refuse(self, program: Any) -> str | None:
         missing = [k for k in ("response", "cones") if not hasattr(program, k)]

@@ -14,16 +14,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
 from cvxjax import linalg
+from cvxjax.record import Record
 
 Array = jax.Array
 
 _GROWTH = 1.5  # of the residual's norm that is still accepted
 
 
-class Anderson(struct.PyTreeNode, kw_only=True):
+class Anderson(Record):
     """Differences of the last M images and residuals, in a ring."""
 
     images: Array  # [M, N], g_{j+1} - g_j

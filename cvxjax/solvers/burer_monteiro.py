@@ -22,13 +22,13 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 from scipy.optimize import minimize
 
 from cvxjax import linalg
 from cvxjax.pricing.vector import vector_bound
+from cvxjax.record import Record, static
 from cvxjax.solution import Scope, Solution, Status
-from cvxjax.solvers.neurons import Record
+from cvxjax.solvers.neurons import Ledger
 
 Array = jax.Array
 Report = Callable[[int, float, float, float], None]
@@ -39,7 +39,7 @@ _MEMORY = 20  # pairs of L-BFGS
 _DEAD = 1e-6  # of the largest neuron: left out
 
 
-class BurerMonteiro(struct.PyTreeNode, kw_only=True):
+class BurerMonteiro(Record):
     """L-BFGS from several starts, on the host, until one is certified.
 
     For several outputs with cones, at sizes where cells are too many to list: neurons
@@ -59,10 +59,10 @@ class BurerMonteiro(struct.PyTreeNode, kw_only=True):
     """
 
     tol: Any = None
-    max_iters: int = struct.field(pytree_node=False, default=3000)
-    num_neurons: int | None = struct.field(pytree_node=False, default=None)
-    starts: int = struct.field(pytree_node=False, default=5)
-    seed: int = struct.field(pytree_node=False, default=0)
+    max_iters: int = static(default=3000)
+    num_neurons: int | None = static(default=None)
+    starts: int = static(default=5)
+    seed: int = static(default=0)
     leaves_patterns: ClassVar[bool] = True  # of the program, for its neurons' own
 
     def refuse(self, program: Any) -> str | None:
@@ -73,7 +73,7 @@ class BurerMonteiro(struct.PyTreeNode, kw_only=True):
     def run(self, program: Any, start: Any, report: Report | None) -> Solution:
         """Starts in turn, on the host."""
         tol = float(_TOLERANCE if self.tol is None else self.tol)
-        record, found = Record(program), program
+        ledger, found = Ledger(program), program
         _, most, width = program.shape
         m = min(most, _MOST) if self.num_neurons is None else self.num_neurons
         rng, d = np.random.default_rng(self.seed), program.X.shape[1]
@@ -88,23 +88,23 @@ class BurerMonteiro(struct.PyTreeNode, kw_only=True):
             if finite:
                 sizes = np.linalg.norm(w, axis=1)
                 w = w[sizes > _DEAD * np.max(sizes, initial=0)]
-                best = record.objective
-                if record.offer_point(w[:, :d], w[:, d:]) < best:
+                best = ledger.objective
+                if ledger.offer_point(w[:, :d], w[:, d:]) < best:
                     found = _with_own(program, w[:, :d])
                     if found is not program:
-                        record.bound = -np.inf  # of other cells
-                    R = record.residual(*record.best)
-                    highest = vector_bound(record.X, np.asarray(found.masks), R)
-                    record.offer_residual(R, highest)
-            record.end_line(steps)
+                        ledger.bound = -np.inf  # of other cells
+                    R = ledger.residual(*ledger.best)
+                    highest = vector_bound(ledger.X, np.asarray(found.masks), R)
+                    ledger.offer_residual(R, highest)
+            ledger.end_line(steps)
             if report is not None:
-                report(*record.lines[-1])
-            if not finite or record.gap <= tol:
+                report(*ledger.lines[-1])
+            if not finite or ledger.gap <= tol:
                 break
-        status = Status.CONVERGED if record.gap <= tol else Status.STALLED
+        status = Status.CONVERGED if ledger.gap <= tol else Status.STALLED
         status = status if finite else Status.NONFINITE
         patterns = None if found is program else found.patterns
-        return record.finish(program, status).replace(patterns=patterns)
+        return ledger.finish(program, status).replace(patterns=patterns)
 
 
 def _with_own(program: Any, u: np.ndarray) -> Any:

@@ -21,10 +21,10 @@ from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from cvxjax.interfaces import HostSolver, NeuronProgram
 from cvxjax.pricing.oracle import Oracle, Price
+from cvxjax.record import Record, static
 from cvxjax.solution import History, Scope, Solution, Status, relative_gap
 from cvxjax.solvers import loop
 from cvxjax.solvers.admm import Admm
@@ -38,7 +38,7 @@ _FIRST_AIM = 1e-3  # relative gap of the first restricted program
 _SHARE = 0.1  # of the gap: the next restricted program's
 
 
-class ColumnGeneration(struct.PyTreeNode, kw_only=True):
+class ColumnGeneration(Record):
     """Solves over few patterns and adds those that a pricing of neurons finds.
 
     The program's patterns are only where it starts. The solution carries the patterns
@@ -59,10 +59,10 @@ class ColumnGeneration(struct.PyTreeNode, kw_only=True):
     """
 
     tol: Any = None
-    max_iters: int = struct.field(pytree_node=False, default=100)
+    max_iters: int = static(default=100)
     inner: Any = None
-    starts: int = struct.field(pytree_node=False, default=512)
-    seed: int = struct.field(pytree_node=False, default=0)
+    starts: int = static(default=512)
+    seed: int = static(default=0)
     leaves_patterns: ClassVar[bool] = True  # of the program, for better ones
 
     def refuse(self, program: Any) -> str | None:

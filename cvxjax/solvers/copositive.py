@@ -28,10 +28,10 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from cvxjax.pricing.exact import row_space
 from cvxjax.pricing.vector import relaxed_maxima
+from cvxjax.record import Record, static
 from cvxjax.solution import Solution, Status
 from cvxjax.solvers.doubly_nonnegative import (
     Iterate,
@@ -40,7 +40,7 @@ from cvxjax.solvers.doubly_nonnegative import (
     newton_step,
 )
 from cvxjax.solvers.frank_wolfe import FrankWolfe, Rounds
-from cvxjax.solvers.neurons import Record
+from cvxjax.solvers.neurons import Ledger
 
 Report = Callable[[int, float, float, float], None]
 
@@ -54,7 +54,7 @@ _SWEEPS = 100  # of block coordinate descent
 _ROUNDS = 30  # of Frank-Wolfe at the end
 
 
-class CopositiveRelaxation(struct.PyTreeNode, kw_only=True):
+class CopositiveRelaxation(Record):
     """Interior-point steps for the relaxation, and a network from each, in float64.
 
     For X of rank one to six; exact for rank two, else the gap says how far. It starts
@@ -66,7 +66,7 @@ class CopositiveRelaxation(struct.PyTreeNode, kw_only=True):
     """
 
     tol: Any = None
-    max_iters: int = struct.field(pytree_node=False, default=100)
+    max_iters: int = static(default=100)
 
     def refuse(self, program: Any) -> str | None:
         if not hasattr(program, "neurons"):
@@ -89,25 +89,25 @@ class CopositiveRelaxation(struct.PyTreeNode, kw_only=True):
         """Steps, on the host."""
         tol = float(_TOLERANCE if self.tol is None else self.tol)
         relaxation, point = make_relaxation(program)
-        record = Record(program)
+        ledger = Ledger(program)
         status, stuck = Status.RUNNING, False
         while status is Status.RUNNING:
             value, R = relaxation.evaluate(point.U)
             finite = bool(jnp.isfinite(value))
             found = None
             if finite:
-                found = _judge(program, relaxation, point, np.asarray(R), record)
-            rest = (float(value) - record.bound) / max(1.0, abs(record.objective))
+                found = _judge(program, relaxation, point, np.asarray(R), ledger)
+            rest = (float(value) - ledger.bound) / max(1.0, abs(ledger.objective))
             settled = rest <= _SETTLED * tol
-            last = len(record.lines) >= self.max_iters
-            if found is not None and (record.gap <= tol or settled or stuck or last):
-                _finish(program, found, record, tol)
-            record.end_line()
+            last = len(ledger.lines) >= self.max_iters
+            if found is not None and (ledger.gap <= tol or settled or stuck or last):
+                _finish(program, found, ledger, tol)
+            ledger.end_line()
             if report is not None:
-                report(*record.lines[-1])
+                report(*ledger.lines[-1])
             if not finite:
                 status = Status.NONFINITE
-            elif record.gap <= tol:
+            elif ledger.gap <= tol:
                 status = Status.CONVERGED
             elif settled or stuck:
                 status = Status.STALLED
@@ -118,23 +118,23 @@ class CopositiveRelaxation(struct.PyTreeNode, kw_only=True):
                 sizes = [jnp.max(jnp.abs(x)) for x in (ahead.U, ahead.Z)]
                 stuck = not bool(jnp.isfinite(sum(sizes)))
                 point = point if stuck else ahead
-        return record.finish(program, status)
+        return ledger.finish(program, status)
 
 
 def _judge(
-    program: Any, relaxation: Relaxation, point: Iterate, R: np.ndarray, record: Record
+    program: Any, relaxation: Relaxation, point: Iterate, R: np.ndarray, ledger: Ledger
 ) -> tuple[np.ndarray, np.ndarray]:
     """Offers the network and the bound of one point; returns the network's u and v."""
-    X, Y, beta, masks = record.X, record.Y, record.beta, np.asarray(program.masks)
+    X, Y, beta, masks = ledger.X, ledger.Y, ledger.beta, np.asarray(program.masks)
     u = _split(relaxation, np.asarray(point.U))
     features = np.maximum(X @ u.T, 0)
     ridge = features @ features.T + beta * np.eye(len(X))
     v = features.T @ np.linalg.solve(ridge, Y)
-    record.offer_point(u, v)
+    ledger.offer_point(u, v)
     weights = beta * np.asarray(point.N / relaxation.scales)[..., None]
     multipliers = np.concatenate([np.asarray(relaxation.ends), weights], axis=2)
     highest = float(np.max(relaxed_maxima(X, masks, R, multipliers)))
-    record.offer_residual(R, highest, multipliers)
+    ledger.offer_residual(R, highest, multipliers)
     return u, v
 
 
@@ -167,7 +167,7 @@ def _split(relaxation: Relaxation, U: np.ndarray) -> np.ndarray:
 
 
 def _finish(
-    program: Any, found: tuple[np.ndarray, np.ndarray], record: Record, tol: float
+    program: Any, found: tuple[np.ndarray, np.ndarray], ledger: Ledger, tol: float
 ) -> None:
     """Offers better networks from the last one's larger neurons.
 
@@ -178,15 +178,15 @@ def _finish(
     sizes = np.linalg.norm(u, axis=1) * np.linalg.norm(v, axis=1)
     live = sizes > _DEAD * np.max(sizes, initial=0)
     u = u[live] / np.linalg.norm(u[live], axis=1, keepdims=True)
-    v = _reweighed(np.maximum(record.X @ u.T, 0), record.Y, record.beta)
-    record.offer_point(u, v)
-    if record.gap <= tol:
+    v = _reweighed(np.maximum(ledger.X @ u.T, 0), ledger.Y, ledger.beta)
+    ledger.offer_point(u, v)
+    if ledger.gap <= tol:
         return
     rounds = Rounds(program, FrankWolfe(), np.hstack([u, v])[None])
     for _ in range(_ROUNDS):
         rounds.price()
-        record.offer_point(rounds.neurons.u, rounds.neurons.v)
-        if record.gap <= tol or not rounds.finite or not rounds.advance():
+        ledger.offer_point(rounds.neurons.u, rounds.neurons.v)
+        if ledger.gap <= tol or not rounds.finite or not rounds.advance():
             return
 
 

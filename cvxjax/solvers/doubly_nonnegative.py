@@ -26,11 +26,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from cvxjax import linalg
 from cvxjax.facets import find_facets
 from cvxjax.pricing.exact import row_space
+from cvxjax.record import Record
 
 Array = jax.Array
 
@@ -41,7 +41,7 @@ _CENTRE = (1e-4, 0.8)  # least and largest share of complementarity that is kept
 _einsum = partial(jnp.einsum, precision="highest")
 
 
-class Relaxation(struct.PyTreeNode, kw_only=True):
+class Relaxation(Record):
     """The program's data; facets are rows a with a^T x = 1 at the cell's centre."""
 
     y: Array  # [n, c]
@@ -83,7 +83,7 @@ class Relaxation(struct.PyTreeNode, kw_only=True):
         return jnp.sum(R * self.y) / 2 + penalty, R
 
 
-class Iterate(struct.PyTreeNode, kw_only=True):
+class Iterate(Record):
     """A point strictly inside the cones and their duals, or a move of one."""
 
     U: Array  # [P, r, r]

@@ -11,15 +11,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
 from cvxjax import linalg
+from cvxjax.record import Record, static
 from cvxjax.solvers import loop
 
 Array = jax.Array
 
 
-class FistaState(struct.PyTreeNode, kw_only=True):
+class FistaState(Record):
     """The iterate and the point that momentum reached."""
 
     w: Array  # [2, P, d]
@@ -29,7 +29,7 @@ class FistaState(struct.PyTreeNode, kw_only=True):
     progress: loop.Progress
 
 
-class Fista(struct.PyTreeNode, kw_only=True):
+class Fista(Record):
     """FISTA with restarts; the step is 1 / (smoothness ||F||^2), or 5 % shorter.
 
     Args:
@@ -39,8 +39,8 @@ class Fista(struct.PyTreeNode, kw_only=True):
     """
 
     tol: Any = None
-    max_iters: int = struct.field(pytree_node=False, default=20_000)
-    check_every: int = struct.field(pytree_node=False, default=50)
+    max_iters: int = static(default=20_000)
+    check_every: int = static(default=50)
 
     def refuse(self, program: Any) -> str | None:
         if getattr(program, "cones", None) is not None:

@@ -30,14 +30,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from cvxjax import linalg
 from cvxjax.pricing.vector import cell_maxima, is_exact, vector_bound
+from cvxjax.record import Record, static
 from cvxjax.solution import Solution, Status
 from cvxjax.solvers import loop
 from cvxjax.solvers.correction import Neurons, correct, join_alike, walls
-from cvxjax.solvers.neurons import Record
+from cvxjax.solvers.neurons import Ledger
 
 Array = jax.Array
 Report = Callable[[int, float, float, float], None]
@@ -57,7 +57,7 @@ _PATIENCE = 30  # rounds without a gain of 1 %
 _PROJECTION_STEPS = 30
 
 
-class FrankWolfe(struct.PyTreeNode, kw_only=True):
+class FrankWolfe(Record):
     """Rounds of new neurons and full corrections, on the host.
 
     Args:
@@ -68,9 +68,9 @@ class FrankWolfe(struct.PyTreeNode, kw_only=True):
     """
 
     tol: Any = None
-    max_iters: int = struct.field(pytree_node=False, default=500)
-    starts: int = struct.field(pytree_node=False, default=4)
-    power_steps: int = struct.field(pytree_node=False, default=30)
+    max_iters: int = static(default=500)
+    starts: int = static(default=4)
+    power_steps: int = static(default=30)
 
     def refuse(self, program: Any) -> str | None:
         if not hasattr(program, "neurons"):
@@ -86,19 +86,19 @@ class FrankWolfe(struct.PyTreeNode, kw_only=True):
         status, mark, since = Status.RUNNING, np.inf, 0
         while status is Status.RUNNING:
             rounds.price()
-            gap = rounds.record.gap
+            gap = rounds.ledger.gap
             if report is not None:
-                report(*rounds.record.lines[-1])
+                report(*rounds.ledger.lines[-1])
             mark, since = (gap, 0) if gap < 0.99 * mark else (mark, since + 1)
             if not rounds.finite:
                 status = Status.NONFINITE
             elif gap <= tol:
                 status = Status.CONVERGED
-            elif len(rounds.record.lines) > self.max_iters:
+            elif len(rounds.ledger.lines) > self.max_iters:
                 status = Status.MAX_ITERATIONS
             elif since >= _PATIENCE or not rounds.advance():
                 status = Status.STALLED
-        return rounds.record.finish(program, status)
+        return rounds.ledger.finish(program, status)
 
 
 class Rounds:
@@ -106,8 +106,8 @@ class Rounds:
 
     def __init__(self, program: Any, solver: FrankWolfe, start: Any) -> None:
         self.program, self.solver = program, solver
-        self.record = record = Record(program)
-        self.X, self.Y, self.beta = record.X, record.Y, record.beta
+        self.ledger = ledger = Ledger(program)
+        self.X, self.Y, self.beta = ledger.X, ledger.Y, ledger.beta
         self.masks = np.asarray(program.masks)
         self.interior = np.asarray(program.cones.interior, np.float64)
         self.exact = is_exact(self.X)
@@ -137,24 +137,24 @@ class Rounds:
     def price(self) -> None:
         """Judges the point, and finds the best new neuron of every cell."""
         u, v = self.neurons.u, self.neurons.v
-        R = self.record.residual(u, v)
+        R = self.ledger.residual(u, v)
         self.finite = bool(np.all(np.isfinite(R)))
         if self.finite:
-            value = self.record.offer_point(u, v)
+            value = self.ledger.offer_point(u, v)
             if self.exact:
                 self.values, self.directions = cell_maxima(self.X, self.masks, R)
                 highest = float(np.max(self.values))
             else:
                 self.values, self.directions = self._search(R)
                 highest = vector_bound(self.X, self.masks, R)
-            self.record.offer_residual(R, highest)
-            near, _ = self.record.bound_of(R, float(np.max(self.values)))
+            self.ledger.offer_residual(R, highest)
+            near, _ = self.ledger.bound_of(R, float(np.max(self.values)))
             self.slack = value - near
             self.residual = R
-        self.record.end_line()
+        self.ledger.end_line()
 
     def _search(self, R: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        key = jax.random.fold_in(jax.random.key(0), len(self.record.lines))
+        key = jax.random.fold_in(jax.random.key(0), len(self.ledger.lines))
         dtype = self.program.X.dtype
         found = _power(
             self.program,
@@ -177,7 +177,7 @@ class Rounds:
         mu = min(_SHARE * self.slack / (k * count + 1), _FALL * self.mu)
         if explained:
             mu = min(mu, _SHARE * self.mu)
-        mu = max(mu, _LEAST * max(1.0, self.record.objective))
+        mu = max(mu, _LEAST * max(1.0, self.ledger.objective))
         neurons = join_alike(self.X, self.Y, self.neurons, self.beta, k * mu)
         entrants = self._entrants(0 if explained else _BATCH)
         if len(entrants.cells) == 0 and (mu == self.mu or count == 0):

@@ -20,10 +20,10 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
 from cvxjax import linalg
 from cvxjax.cones import Cones, SignCones
+from cvxjax.record import Record, static
 from cvxjax.regularisers import GroupNorm
 from cvxjax.solvers import loop
 from cvxjax.solvers import nesterov_todd as soc
@@ -40,7 +40,7 @@ _ROUGH = 1e-3  # relative gap down to which solves need no refinement
 _BAND = 10.0  # complementarity products within this factor of the target are central
 
 
-class Point(struct.PyTreeNode, kw_only=True):
+class Point(Record):
     """An iterate, or a move of one."""
 
     w: Array  # [2, P, d]
@@ -51,7 +51,7 @@ class Point(struct.PyTreeNode, kw_only=True):
     r: Array  # [n]
 
 
-class Newton(struct.PyTreeNode, kw_only=True):
+class Newton(Record):
     """The factored system at one iterate."""
 
     scaling: Scaling
@@ -60,7 +60,7 @@ class Newton(struct.PyTreeNode, kw_only=True):
     cholesky: Array  # [n, n], of the system in r
 
 
-class InteriorPointState(struct.PyTreeNode, kw_only=True):
+class InteriorPointState(Record):
     """The iterate, strictly inside all cones."""
 
     point: Point
@@ -68,7 +68,7 @@ class InteriorPointState(struct.PyTreeNode, kw_only=True):
     progress: loop.Progress
 
 
-class InteriorPoint(struct.PyTreeNode, kw_only=True):
+class InteriorPoint(Record):
     """Mehrotra's method with centrality corrections, in float64.
 
     Args:
@@ -81,10 +81,10 @@ class InteriorPoint(struct.PyTreeNode, kw_only=True):
     """
 
     tol: Any = None
-    max_iters: int = struct.field(pytree_node=False, default=100)
-    check_every: int = struct.field(pytree_node=False, default=1)
-    corrections: int = struct.field(pytree_node=False, default=3)
-    refinements: int = struct.field(pytree_node=False, default=1)
+    max_iters: int = static(default=100)
+    check_every: int = static(default=1)
+    corrections: int = static(default=3)
+    refinements: int = static(default=1)
     start: Any = 1.0
     lean: ClassVar[bool] = True  # as `runtime.jit_leanly`: products take its time
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 from jax.typing import ArrayLike
 
 from cvxjax import linalg, solution
+from cvxjax.record import Record
 from cvxjax.runtime import jit_leanly
 from cvxjax.solution import History, Solution, Status
 
@@ -68,7 +68,7 @@ def price_range(program: Any) -> tuple[Array, Array]:
     return highest, jnp.max(reached)
 
 
-class Progress(struct.PyTreeNode, kw_only=True):
+class Progress(Record):
     """What a solver has to show so far: the best point and the best bound."""
 
     params: Array

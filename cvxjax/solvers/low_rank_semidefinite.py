@@ -25,11 +25,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 from scipy.optimize import minimize
 
 from cvxjax import linalg
 from cvxjax.neural_decomposition import decompose
+from cvxjax.record import Record, static
 from cvxjax.solution import History, Solution, Status, relative_gap
 from cvxjax.solvers import loop
 
@@ -44,7 +44,7 @@ _NEW = 1e-3  # of the largest column: the size of a new one
 _PATIENCE = 5  # rounds without a smaller gap
 
 
-class LowRankSemidefinite(struct.PyTreeNode, kw_only=True):
+class LowRankSemidefinite(Record):
     """Rounds of L-BFGS on the factors, each with new columns, on the host.
 
     For smooth losses, one float type, any order. Gaps below 1e-7 are beyond it where
@@ -58,9 +58,9 @@ class LowRankSemidefinite(struct.PyTreeNode, kw_only=True):
     """
 
     tol: Any = None
-    max_iters: int = struct.field(pytree_node=False, default=2000)
-    rounds: int = struct.field(pytree_node=False, default=50)
-    seed: int = struct.field(pytree_node=False, default=0)
+    max_iters: int = static(default=2000)
+    rounds: int = static(default=50)
+    seed: int = static(default=0)
 
     def refuse(self, program: Any) -> str | None:
         if not hasattr(program, "hadamard"):
@@ -112,12 +112,12 @@ class LowRankSemidefinite(struct.PyTreeNode, kw_only=True):
         )
 
 
-class _Limits(struct.PyTreeNode, kw_only=True):
+class _Limits(Record):
     """What `Progress` asks of a solver."""
 
     tol: Any
-    max_iters: int = struct.field(pytree_node=False)
-    check_every: int = struct.field(pytree_node=False)
+    max_iters: int = static()
+    check_every: int = static()
 
 
 def _first(program: Any, start: Any, rng: np.random.Generator) -> np.ndarray:

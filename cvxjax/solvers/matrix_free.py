@@ -24,10 +24,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 from jax.typing import ArrayLike
 
 from cvxjax import linalg
+from cvxjax.record import Record
 
 Array = jax.Array
 
@@ -36,7 +36,7 @@ _SHARE = 0.1  # of a right-hand side: the residual at which a solve ends
 _MOST = 200  # iterations of one
 
 
-class MatrixFree(struct.PyTreeNode, kw_only=True):
+class MatrixFree(Record):
     """The preconditioner, and where the last step of ADMM left x."""
 
     vectors: Array  # U, [n, k], orthonormal

@@ -22,10 +22,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
 from cvxjax import linalg
 from cvxjax.interfaces import Loss, Regulariser
+from cvxjax.record import Record, static
 
 Array = jax.Array
 
@@ -41,7 +41,7 @@ class Sums(NamedTuple):
     reach: Array  # [], sum of all |x_j^T w|
 
 
-class GateModel(struct.PyTreeNode, kw_only=True):
+class GateModel(Record):
     """The estimate above; weights are [S, P, c, d].
 
     Signs are 1 and -1; S = 1 leaves out the second, which gated programs do without.
@@ -65,11 +65,11 @@ class GateModel(struct.PyTreeNode, kw_only=True):
     loss: Loss
     regulariser: Regulariser
     cone_weight: Any = None
-    num_samples: int = struct.field(pytree_node=False)
-    summed: bool = struct.field(pytree_node=False, default=False)
-    products: Any = struct.field(pytree_node=False, default=None)
-    axis: str | None = struct.field(pytree_node=False, default=None)
-    rows_axis: str | None = struct.field(pytree_node=False, default=None)
+    num_samples: int = static()
+    summed: bool = static(default=False)
+    products: Any = static(default=None)
+    axis: str | None = static(default=None)
+    rows_axis: str | None = static(default=None)
 
     def predict(self, w: Array, x: Array) -> Array:
         """F w of rows x [b, d], [b, c]."""

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from flax import struct
+
+from cvxjax.record import Record
 
 Array = jax.Array
 Pair = tuple[Array, Array]
@@ -65,7 +66,7 @@ def room(x: Pair, move: Pair) -> Array:
     return jnp.minimum(positive(q, a), positive(c, q))
 
 
-class Scaling(struct.PyTreeNode, kw_only=True):
+class Scaling(Record):
     """W = eta [[h, k^T], [k, I + k k^T / (1 + h)]], h^2 - ||k||^2 = 1."""
 
     head: Array  # [...], h

@@ -14,7 +14,7 @@ import numpy as np
 from cvxjax.solution import History, Solution, Status, relative_gap
 
 
-class Record:
+class Ledger:
     """The best neurons and the best bound of a solver, and its history."""
 
     def __init__(self, program: Any) -> None:

@@ -22,9 +22,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
 from cvxjax import linalg
+from cvxjax.record import Record, static
 from cvxjax.solvers import loop
 from cvxjax.solvers.anderson import Anderson, move_if
 from cvxjax.symmetric import along, positive_part, smat, svec
@@ -34,7 +34,7 @@ Array = jax.Array
 _MAX_NUMBERS = 6_000  # svec of all windows: the size of the linear system
 
 
-class SemidefiniteState(struct.PyTreeNode, kw_only=True):
+class SemidefiniteState(Record):
     """The point that both steps are reflected at, and what the second one needs."""
 
     P: Array  # [2, B, q, q]; its positive part is feasible but for the equations
@@ -49,7 +49,7 @@ class SemidefiniteState(struct.PyTreeNode, kw_only=True):
     progress: loop.Progress
 
 
-class Semidefinite(struct.PyTreeNode, kw_only=True):
+class Semidefinite(Record):
     """Over-relaxed splitting with balanced penalties; stops on the duality gap.
 
     Args:
@@ -63,12 +63,12 @@ class Semidefinite(struct.PyTreeNode, kw_only=True):
     """
 
     tol: Any = None
-    max_iters: int = struct.field(pytree_node=False, default=20_000)
-    check_every: int = struct.field(pytree_node=False, default=50)
+    max_iters: int = static(default=20_000)
+    check_every: int = static(default=50)
     rho: Any = 1.0
     relaxation: Any = 1.6
-    memory: int = struct.field(pytree_node=False, default=5)
-    cycle: int = struct.field(pytree_node=False, default=50)
+    memory: int = static(default=5)
+    cycle: int = static(default=50)
 
     def refuse(self, program: Any) -> str | None:
         if not hasattr(program, "hadamard"):

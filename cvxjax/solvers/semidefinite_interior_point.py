@@ -28,10 +28,10 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 from jax.scipy.linalg import cho_solve
 
 from cvxjax import linalg
+from cvxjax.record import Record, static
 from cvxjax.solution import Status
 from cvxjax.solvers import loop
 from cvxjax.solvers.semidefinite_step import make_basis, make_system, reach, turned
@@ -49,7 +49,7 @@ _PATIENCE = 15  # steps without a smaller gap: the precision's floor
 _MAX_NUMBERS = 3_000  # svec of all windows: the size of the Newton system
 
 
-class State(struct.PyTreeNode, kw_only=True):
+class State(Record):
     """A point strictly inside the cones, and a dual vector -L'(A fitted).
 
     `fitted` becomes Z+ - Z-, but is moved for itself: S must not inherit the rounding
@@ -65,7 +65,7 @@ class State(struct.PyTreeNode, kw_only=True):
     progress: loop.Progress
 
 
-class SemidefiniteInteriorPoint(struct.PyTreeNode, kw_only=True):
+class SemidefiniteInteriorPoint(Record):
     """Primal-dual steps with predictor and corrector, in float64.
 
     For squared, logistic and squared hinge losses, and matrices of small order: all
@@ -78,8 +78,8 @@ class SemidefiniteInteriorPoint(struct.PyTreeNode, kw_only=True):
     """
 
     tol: Any = None
-    max_iters: int = struct.field(pytree_node=False, default=100)
-    check_every: int = struct.field(pytree_node=False, default=1)
+    max_iters: int = static(default=100)
+    check_every: int = static(default=1)
     lean: ClassVar[bool] = True  # as `runtime.jit_leanly`: products take its time
 
     def refuse(self, program: Any) -> str | None:

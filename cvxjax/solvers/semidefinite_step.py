@@ -13,16 +13,16 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 from jax.scipy.linalg import solve_triangular
 
 from cvxjax import linalg
+from cvxjax.record import Record
 from cvxjax.symmetric import congruence, smat, svec, upper
 
 Array = jax.Array
 
 
-class Basis(struct.PyTreeNode, kw_only=True):
+class Basis(Record):
     """Scalings of one output's blocks: W_s = scale_s scale_s^T."""
 
     scale: Array  # [2, W, q, q], with scale^T S scale = scale^{-1} Z scale^{-T} = D
@@ -53,7 +53,7 @@ def make_basis(Z: Array, S: Array) -> Basis:
     )
 
 
-class System(struct.PyTreeNode, kw_only=True):
+class System(Record):
     """The factored equations of one output's step."""
 
     common: Array  # [W, q, q], B

@@ -28,10 +28,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 from scipy.linalg import cho_factor, cho_solve
 
 from cvxjax.interfaces import HostSolver
+from cvxjax.record import Record, static
 from cvxjax.solution import History, Solution, Status, relative_gap
 from cvxjax.solvers import loop
 from cvxjax.solvers.faces import make_blocks
@@ -53,7 +53,7 @@ _ROUNDING = 1e-13  # of the merit, a sum of terms that cancel
 _SHORTEST = 1e-8  # of a Newton step, before the search gives up
 
 
-class SemismoothNewton(struct.PyTreeNode, kw_only=True):
+class SemismoothNewton(Record):
     """Proximal point rounds of semismooth Newton steps, on the host, in float64.
 
     Work grows with the blocks that matter, so it is fastest where few are active.
@@ -70,7 +70,7 @@ class SemismoothNewton(struct.PyTreeNode, kw_only=True):
     """
 
     tol: Any = None
-    max_iters: int = struct.field(pytree_node=False, default=200)
+    max_iters: int = static(default=200)
     inner: Any = None
 
     def refuse(self, program: Any) -> str | None:

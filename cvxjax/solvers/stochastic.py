@@ -17,10 +17,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from flax import struct
 
 from cvxjax import linalg
 from cvxjax.feasible import feasible_point
+from cvxjax.record import Record, static
 from cvxjax.regularisers import GroupNorm
 from cvxjax.solvers import loop
 from cvxjax.solvers.minibatch import GateModel
@@ -28,7 +28,7 @@ from cvxjax.solvers.minibatch import GateModel
 Array = jax.Array
 
 
-class Iterate(struct.PyTreeNode, kw_only=True):
+class Iterate(Record):
     """Weights, what the optimizer remembers, and the steps taken."""
 
     w: Array  # [S, P, c, d]
@@ -36,7 +36,7 @@ class Iterate(struct.PyTreeNode, kw_only=True):
     clock: Array  # [], int32
 
 
-class StochasticState(struct.PyTreeNode, kw_only=True):
+class StochasticState(Record):
     """The iterate, and this epoch's order of the rows."""
 
     iterate: Iterate
@@ -47,7 +47,7 @@ class StochasticState(struct.PyTreeNode, kw_only=True):
     progress: loop.Progress
 
 
-class Stochastic(struct.PyTreeNode, kw_only=True):
+class Stochastic(Record):
     """SGD with momentum, or any Optax transformation, with proximal steps.
 
     The gradient followed is that of 1/n of the objective, estimated from batches that
@@ -74,20 +74,18 @@ class Stochastic(struct.PyTreeNode, kw_only=True):
     """
 
     tol: Any = None
-    max_iters: int = struct.field(pytree_node=False, default=20_000)
-    check_every: int = struct.field(pytree_node=False, default=50)
-    batch_size: int = struct.field(pytree_node=False, default=1_000)
+    max_iters: int = static(default=20_000)
+    check_every: int = static(default=50)
+    batch_size: int = static(default=1_000)
     learning_rate: Any = None
-    schedule: Callable[[Any], Any] | None = struct.field(
-        pytree_node=False, default=None
-    )
-    momentum: float = struct.field(pytree_node=False, default=0.9)
-    optimizer: Any = struct.field(pytree_node=False, default=None)
-    proximal: bool = struct.field(pytree_node=False, default=True)
+    schedule: Callable[[Any], Any] | None = static(default=None)
+    momentum: float = static(default=0.9)
+    optimizer: Any = static(default=None)
+    proximal: bool = static(default=True)
     cone_weight: Any = 1.0
-    products: Any = struct.field(pytree_node=False, default=None)
-    seed: int = struct.field(pytree_node=False, default=0)
-    projection_steps: int = struct.field(pytree_node=False, default=30)
+    products: Any = static(default=None)
+    seed: int = static(default=0)
+    projection_steps: int = static(default=30)
 
     def refuse(self, program: Any) -> str | None:
         missing = [k for k in ("gates", "masks", "cones") if not hasattr(program, k)]

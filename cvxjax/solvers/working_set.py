@@ -16,9 +16,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from cvxjax.feasible import feasible_point
+from cvxjax.record import Record, static
 from cvxjax.regularisers import GroupNorm, group_norms
 from cvxjax.solution import History, Solution, Status, relative_gap
 from cvxjax.solvers import loop
@@ -34,7 +34,7 @@ _PRICING_STEPS = 60, 300  # of all doubtful blocks, then of those that still are
 _PRICING_GLANCE = 30  # steps between two looks at the norms
 
 
-class WorkingSet(struct.PyTreeNode, kw_only=True):
+class WorkingSet(Record):
     """Rounds of solving over a working set of blocks and pricing all of them.
 
     A few steps of Admm, or the given start, name the first set. Sets are padded to
@@ -51,9 +51,9 @@ class WorkingSet(struct.PyTreeNode, kw_only=True):
     """
 
     tol: Any = None
-    max_iters: int = struct.field(pytree_node=False, default=30)
+    max_iters: int = static(default=30)
     inner: Any = None
-    scouting: int = struct.field(pytree_node=False, default=150)
+    scouting: int = static(default=150)
 
     def refuse(self, program: Any) -> str | None:
         if not hasattr(program, "select"):
