@@ -22,6 +22,10 @@ class Status(enum.IntEnum):
     STALLED = 3
     NONFINITE = 4
     INFEASIBLE = 5
+    TIME_LIMIT = 6
+    INTERRUPTED = 7
+    SEARCHED = 8
+    INCONSISTENT = 9
 
     @property
     def message(self) -> str:
@@ -35,6 +39,10 @@ _MESSAGES = {
     Status.STALLED: "the gap stopped improving: the precision's floor is reached",
     Status.NONFINITE: "a NaN or an infinity appeared",
     Status.INFEASIBLE: "no parameters satisfy the constraints",
+    Status.TIME_LIMIT: "time_limit passed before the gap reached tol",
+    Status.INTERRUPTED: "an interruption came before the gap reached tol",
+    Status.SEARCHED: "no search finds a better point; nothing proves that none exists",
+    Status.INCONSISTENT: "the lower bound lies above the objective: an error in cvxjax",
 }
 
 
