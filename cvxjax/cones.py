@@ -22,7 +22,9 @@ Array = jax.Array
 
 _NEWTON_STEPS = 40
 _DECREMENT = 1e-2  # squared, at which a point is central enough
+_CENTRAL = 1e-28  # the same by a norm whose dual would stretch what is left
 _CHUNK_ELEMENTS = 1 << 22
+_QR_BATCH = 1024  # LAPACK under vmap hangs on larger ones
 
 
 class Cones(Record):
@@ -163,6 +165,30 @@ class SignCones(Cones):
     def select(self, pattern: Array) -> SignCones:
         return self.replace(masks=self.masks[pattern], interior=self.interior[pattern])
 
+    def in_coordinates(
+        self, rows: np.ndarray, change: np.ndarray, root: Array
+    ) -> SignCones | None:
+        """The same cones in u' = S u; None if rounding left no point inside.
+
+        Args:
+          rows: [m, r], the rows in the new coordinates.
+          change: S [r, d].
+          root: T [d, r], with ||u|| = ||T u'||, by which centres are central.
+        """
+        units, lengths = _unit_rows(rows)
+        start = np.asarray(self.interior, np.float64) @ change.T
+        start = start / np.linalg.norm(start, axis=1, keepdims=True)
+        margins = np.where(np.asarray(self.masks), 1, -1) * (start @ units.T)
+        if not np.all(margins[:, np.any(units != 0, axis=1)] > 0):
+            return None
+        parts = jnp.asarray(units), self.masks, jnp.asarray(start)
+        return SignCones(
+            rows=parts[0],
+            lengths=jnp.asarray(lengths),
+            masks=self.masks,
+            interior=_analytic_centres(*parts, root),
+        )
+
 
 class RowCones(Cones):
     """Every A_i has rows of its own, scaled to unit length; some may be zero."""
@@ -293,10 +319,13 @@ def _interior_point(rows: np.ndarray, signs: np.ndarray) -> np.ndarray | None:
 
 
 @jit_leanly
-def _analytic_centres(rows: Array, masks: Array, gates: Array) -> Array:
-    """Unit vectors deep inside the cells: argmin_u ||u||^2/2 - sum_j log A_ij u.
+def _analytic_centres(
+    rows: Array, masks: Array, gates: Array, root: Array | None = None
+) -> Array:
+    """Unit vectors deep inside the cells: argmin_u ||T u||^2/2 - sum_j log A_ij u.
 
-    Damped Newton from the gates; a deep point makes `lift` cheap in objective.
+    Damped Newton from the gates; a deep point makes `lift` cheap in objective. T is
+    `root` [k, d], the identity where it is None.
     """
     (P, n), d = masks.shape, rows.shape[1]
     size = max(1, min(P, _CHUNK_ELEMENTS // max(1, n * d)))
@@ -305,31 +334,43 @@ def _analytic_centres(rows: Array, masks: Array, gates: Array) -> Array:
     masks = jnp.pad(masks, ((0, missing), (0, 0)), mode="edge")
     gates = jnp.pad(gates, ((0, missing), (0, 0)), mode="edge")
     parts = masks.reshape(chunks, size, n), gates.reshape(chunks, size, d)
-    return jax.lax.map(lambda part: _centres(rows, *part), parts).reshape(-1, d)[:P]
+    return jax.lax.map(lambda part: _centres(rows, *part, root), parts).reshape(-1, d)[
+        :P
+    ]
 
 
 @jit_leanly
 def _own_centres(rows: Array, gates: Array) -> Array:
     """`_analytic_centres` of cones that have rows [P, m, d] of their own."""
     every = jnp.ones((1, rows.shape[1]), bool)
-    return jax.vmap(lambda a, gate: _centres(a, every, gate[None])[0])(rows, gates)
+    return jax.vmap(lambda a, gate: _centres(a, every, gate[None], None)[0])(
+        rows, gates
+    )
 
 
-def _centres(rows: Array, masks: Array, gates: Array) -> Array:
+def _centres(rows: Array, masks: Array, gates: Array, root: Array | None) -> Array:
     """`_analytic_centres` of a few cells at once."""
     live = jnp.any(rows != 0, axis=1)
     eye = jnp.eye(rows.shape[1], dtype=rows.dtype)
+    enough = _DECREMENT if root is None else _CENTRAL
     reach_of = lambda u: jnp.where(masks, u, -u)  # noqa: E731
     over = lambda x, m: jnp.where(live, x / jnp.where(live, m, 1), 0)  # noqa: E731
     norm = lambda u: jnp.sqrt(jnp.sum(u * u, axis=1, keepdims=True))  # noqa: E731
+    tails = lambda u: u if root is None else linalg.dot(u, root.T)  # noqa: E731
+
+    def solved(gram: Array, slope: Array) -> Array:
+        """(T^T T + gram)^{-1} slope."""
+        if root is None:
+            factor = jnp.linalg.cholesky(eye[None] + gram)
+            return jax.scipy.linalg.cho_solve((factor, True), slope[..., None])[..., 0]
+        return _solved_together(root, gram, slope)
 
     def newton(carry: tuple[Array, Array, Array, Array]) -> Any:
         u, margin, count, _ = carry
         inverse = over(1, margin)
-        slope = u - linalg.dot(reach_of(inverse), rows)
-        hessian = eye[None] + linalg.weighted_grams(inverse**2, rows)
-        factor = jnp.linalg.cholesky(hessian)
-        move = -jax.scipy.linalg.cho_solve((factor, True), slope[..., None])[..., 0]
+        pull = u if root is None else linalg.dot(tails(u), root)
+        slope = pull - linalg.dot(reach_of(inverse), rows)
+        move = -solved(linalg.weighted_grams(inverse**2, rows), slope)
         change = reach_of(linalg.dot(move, rows.T))
         decrement = -jnp.sum(slope * move, axis=1)
         room = 1 / jnp.maximum(jnp.max(over(-change, margin), axis=1), 1e-3)
@@ -342,20 +383,22 @@ def _centres(rows: Array, masks: Array, gates: Array) -> Array:
             t = t[:, None]
             ahead = jnp.where(live, margin + t * change, 1)
             logs = jnp.log(jnp.where(ahead > 0, ahead, 1))
-            value = jnp.sum((u + t * move) ** 2 / 2, axis=1) - jnp.sum(logs, axis=1)
+            value = jnp.sum(tails(u + t * move) ** 2 / 2, axis=1) - jnp.sum(
+                logs, axis=1
+            )
             return jnp.where(jnp.all(ahead > 0, axis=1), value, jnp.inf)
 
         best = jnp.argmin(jnp.stack([barrier(t) for t in lengths]), axis=0)
         length = jnp.take_along_axis(lengths, best[None], axis=0)[0]
-        length = jnp.where(decrement > _DECREMENT, length, 0)[:, None]
+        length = jnp.where(decrement > enough, length, 0)[:, None]
         ahead = margin + length * change
         return u + length * move, ahead, count + 1, jnp.max(decrement)
 
     # The centre's square is the number of rows, by the slope along u.
-    start = jnp.sqrt(jnp.sum(live, dtype=rows.dtype)) * gates / norm(gates)
+    start = jnp.sqrt(jnp.sum(live, dtype=rows.dtype)) * gates / norm(tails(gates))
     margin = reach_of(linalg.dot(start, rows.T))
     begin = (start, margin, jnp.asarray(0), jnp.asarray(jnp.inf, rows.dtype))
-    far = lambda carry: (carry[2] < _NEWTON_STEPS) & (carry[3] > _DECREMENT)  # noqa: E731
+    far = lambda carry: (carry[2] < _NEWTON_STEPS) & (carry[3] > enough)  # noqa: E731
     u = jax.lax.while_loop(far, newton, begin)[0]
     start, u = gates / norm(gates), u / norm(u)
 
@@ -363,4 +406,27 @@ def _centres(rows: Array, masks: Array, gates: Array) -> Array:
         margin = reach_of(linalg.dot(u, rows.T))
         return jnp.min(jnp.where(live, margin, jnp.inf), axis=1, keepdims=True)
 
-    return jnp.where(depth(u) > depth(start), u, start)
+    least = depth(start) if root is None else 0
+    return jnp.where(depth(u) > least, u, start)
+
+
+def _solved_together(root: Array, gram: Array, slope: Array) -> Array:
+    """(T^T T + gram)^{-1} slope, without the squared condition of T.
+
+    Args:
+      root: T [k, d].
+      gram: [P, d, d], positive semidefinite.
+      slope: [P, d].
+    """
+    d = gram.shape[-1]
+    ridge = 1e-15 * jnp.trace(gram, axis1=1, axis2=2)
+
+    def one(parts: tuple[Array, Array, Array]) -> Array:
+        gram, slope, ridge = parts
+        lower = jnp.linalg.cholesky(gram + ridge * jnp.eye(d, dtype=gram.dtype))
+        stack = jnp.concatenate([root, lower.T])
+        scale = 1 / jnp.sqrt(jnp.sum(stack**2, axis=0))
+        upper = jnp.linalg.qr(stack * scale, mode="r")
+        return scale * jax.scipy.linalg.cho_solve((upper, False), scale * slope)
+
+    return jax.lax.map(one, (gram, slope, ridge), batch_size=_QR_BATCH)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from cvxjax import linalg
 from cvxjax.record import Record, static
 
 Array = jax.Array
@@ -29,6 +30,56 @@ class GroupNorm(Record):
     def dual_norms(self, q: Array) -> Array:
         """max {q_b^T u : ||u||_2 <= 1}, [...]."""
         return group_norms(q)
+
+    def tails(self, w: Array) -> Array:
+        """Vectors with the norms of w as their Euclidean norms: w itself."""
+        return w
+
+    def adjoint_tails(self, p: Array) -> Array:
+        """The transpose of `tails`."""
+        return p
+
+    def dual_tails(self, q: Array) -> Array:
+        """Vectors with the dual norms of q as their Euclidean norms: q itself."""
+        return q
+
+    def tails_of_rows(self, rows: Array) -> Array:
+        """Rows [..., k, d] of a map on tails, as rows of the map on blocks."""
+        return rows
+
+
+class EllipsoidNorm(Record):
+    """sum_b ||T w_b||_2 for blocks [..., d]: the group norm of other coordinates.
+
+    The maps on tails are those of `GroupNorm`.
+    """
+
+    root: Array  # T [d, d], invertible
+    inverse: Array  # [d, d], of T
+
+    def norms(self, w: Array) -> Array:
+        """||T w_b||_2, [...]."""
+        return group_norms(self.tails(w))
+
+    def dual_norms(self, q: Array) -> Array:
+        """max {q_b^T u : ||T u||_2 <= 1} = ||T^{-T} q_b||_2, [...]."""
+        return group_norms(self.dual_tails(q))
+
+    def tails(self, w: Array) -> Array:
+        """T w_b."""
+        return linalg.dot(w, self.root.T)
+
+    def adjoint_tails(self, p: Array) -> Array:
+        """T^T p_b."""
+        return linalg.dot(p, self.root)
+
+    def dual_tails(self, q: Array) -> Array:
+        """T^{-T} q_b."""
+        return linalg.dot(q, self.inverse)
+
+    def tails_of_rows(self, rows: Array) -> Array:
+        """Rows times T."""
+        return linalg.dot(rows, self.root)
 
 
 class PairNorms(Record):

@@ -28,11 +28,12 @@ from cvxjax.arguments import (
 from cvxjax.arrangements.patterns import Patterns, check_data
 from cvxjax.block_program import RegularisedProgram
 from cvxjax.cones import SignCones, make_sign_cones
+from cvxjax.coordinates import Coordinates
 from cvxjax.interfaces import Loss
 from cvxjax.judges import SignConeJudge
 from cvxjax.networks.two_layer import GatedTwoLayer, TwoLayer
 from cvxjax.record import static
-from cvxjax.regularisers import GroupNorm
+from cvxjax.regularisers import EllipsoidNorm, GroupNorm
 from cvxjax.solution import Scope
 
 Array = jax.Array
@@ -52,7 +53,7 @@ class TwoLayerProgram(RegularisedProgram):
     cones: SignCones | None  # None: gated ReLU
     signs: Array  # [2, 1], 1 and -1; of selected blocks [1, P], 0 for padding
     scope: Scope = static()
-    regulariser: GroupNorm = GroupNorm()
+    regulariser: GroupNorm | EllipsoidNorm = GroupNorm()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -105,6 +106,21 @@ class TwoLayerProgram(RegularisedProgram):
             gates=self.gates[pattern],
             cones=cones,
             signs=jnp.where(live, sign, 0)[None].astype(self.X.dtype),
+        )
+
+    def in_coordinates(self, coordinates: Coordinates) -> TwoLayerProgram | None:
+        """The same program in w' = S w, float64; None where rounding empties a cone."""
+        Q, S, T = coordinates
+        cones = self.cones
+        if cones is not None:
+            cones = cones.in_coordinates(Q, S, jnp.asarray(T))
+            if cones is None:
+                return None
+        return self.replace(
+            X=jnp.asarray(Q),
+            gates=jnp.asarray(np.asarray(self.gates) @ S.T),
+            cones=cones,
+            regulariser=EllipsoidNorm(root=jnp.asarray(T), inverse=jnp.asarray(S)),
         )
 
     def forward(self, w: Array) -> Array:

@@ -1,0 +1,184 @@
+"""Points inside all cones of a block program and of its loss's conjugate.
+
+The conditions of optimality, with u = -r inside the box [low, high] of the loss's
+conjugate L*, slacks s = A w, heads t_b >= ||T w_b|| and the norm's metric T, are
+
+    F w = L*'(u) + a - b,   F_b^T r + A_b^T mu_b + T^T q_b = 0,
+    s mu = 0,   a (high - u) = 0,   b (u - low) = 0,   (t_b, T w_b) o (beta, q_b) = 0.
+
+Source: Wright, Primal-Dual Interior-Point Methods (1997), for central paths.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from cvxjax.cones import Cones
+from cvxjax.record import Record, static
+from cvxjax.solvers import nesterov_todd as soc
+from cvxjax.solvers.nesterov_todd import norm
+
+Array = jax.Array
+
+_INSIDE = 0.25  # of beta, at most: the prices of the first residual
+
+
+class Orthants(Record):
+    """Numbers for the slacks of the cones and of the box's two sides."""
+
+    cone: Array  # [S, P, m]
+    high: Array  # [n]
+    low: Array  # [n]
+
+
+class Point(Record):
+    """An iterate, or a move of one."""
+
+    w: Array  # [S, P, d]
+    m: Array  # [S, P, d], T w
+    t: Array  # [S, P]
+    q: Array  # [S, P, d]
+    r: Array  # [n]
+    slack: Orthants  # A w, high - u, u - low; 1 where there is no inequality
+    dual: Orthants  # mu, a, b
+
+
+class Box(Record):
+    """Where the loss's conjugate is finite."""
+
+    low: Array  # [n]; -inf: none
+    high: Array  # [n]; inf: none
+    steep: bool = static()  # its slope is infinite at the ends, which are never reached
+
+    @classmethod
+    def of(cls, program: Any) -> Box:
+        low, high = program.loss.box(program.y)
+        return cls(low=low, high=high, steep=program.loss.steep)
+
+    def slacks(self, r: Array) -> tuple[Array, Array]:
+        """high - u and u - low of u = -r; 1 where that is infinite."""
+        high, low = self.ends()
+        return (
+            jnp.where(high, jnp.where(high, self.high, 0) + r, 1),
+            jnp.where(low, -r - jnp.where(low, self.low, 0), 1),
+        )
+
+    def ends(self) -> tuple[Array, Array]:
+        """Which ends there are, [n] each, bool: high and low."""
+        return jnp.isfinite(self.high), jnp.isfinite(self.low)
+
+    def live(self) -> tuple[Array, Array]:
+        """Which ends have multipliers, [n] each, bool."""
+        high, low = self.ends()
+        return (high & False, low & False) if self.steep else (high, low)
+
+
+def slack_of(cones: Cones, w: Array) -> Array:
+    """A w; 1 at zero rows, whose inequalities always hold."""
+    return jnp.where(cones.live()[None], cones.apply(w), 1)
+
+
+def count_of(at: Point, box: Box) -> Array:
+    """How many complementarity products there are."""
+    return at.t.size + at.slack.cone.size + sum(jnp.sum(x) for x in box.live())
+
+
+def size_of_optimum(program: Any) -> Array:
+    """L(0, y), or for constraints a lower bound of the optimum, to start from."""
+    loss, y = program.loss, program.y
+    zero = jnp.zeros_like(y)
+    if loss.constraint is None:
+        return jnp.asarray(loss.value(zero, y), y.dtype)
+    gauge = jnp.max(program.regulariser.dual_norms(program.adjoint(y)))
+    return program.beta * jnp.sum(y * y) / jnp.where(gauge > 0, gauge, 1)
+
+
+def central_point(program: Any, cones: Cones, box: Box, level: Array) -> Point:
+    """Near the central path, at one complementarity: inside all cones.
+
+    r is well inside its box and so small that no block's price exceeds beta / 4.
+    """
+    beta, y, norm_of = program.beta, program.y, program.regulariser
+    inner = jnp.broadcast_to(cones.interior, program.shape)
+    r = _first_residual(program, box)
+    stretch = jnp.sqrt(1 + 1 / max(cones.num_rows, 1))
+    steep = norm_of.dual_tails(cones.adjoint(1 / slack_of(cones, inner)))
+    size = level * norm(steep) * stretch / (beta * (1 - _INSIDE))
+    w = size[..., None] * inner
+    tails = norm_of.tails(w)
+    t = jnp.maximum(norm(tails) * stretch, level / beta)
+    slack = Orthants(cone=slack_of(cones, w), high=y, low=y)
+    high, low = box.slacks(r)
+    slack = slack.replace(high=high, low=low)
+    live = box.live()
+    dual = Orthants(
+        cone=level / slack.cone,
+        high=live[0] * level / high,
+        low=live[1] * level / low,
+    )
+    q = -norm_of.dual_tails(program.adjoint(r) + cones.adjoint(dual.cone))
+    return Point(w=w, m=tails, t=t, q=q, r=r, slack=slack, dual=dual)
+
+
+def _first_residual(program: Any, box: Box) -> Array:
+    """A point -u inside the box, whose prices are at most a fourth of beta."""
+    middle = jnp.where(
+        jnp.isfinite(box.low) & jnp.isfinite(box.high),
+        (box.low + box.high) / 2,
+        jnp.where(
+            jnp.isfinite(box.high),
+            box.high - jnp.abs(program.y),
+            jnp.where(jnp.isfinite(box.low), box.low + jnp.abs(program.y), 0),
+        ),
+    )
+    gauge = jnp.max(program.regulariser.dual_norms(program.adjoint(middle)))
+    limit = _INSIDE * program.beta
+    return -middle * jnp.where(gauge > limit, limit / jnp.where(gauge > 0, gauge, 1), 1)
+
+
+def moved(at: Point, move: Point, length: Array) -> Point:
+    """at + length move."""
+    return jax.tree.map(lambda a, b: a + length * b, at, move)
+
+
+def settled(program: Any, cones: Cones, box: Box, point: Point) -> Point:
+    """The same point with slacks, tails and q recomputed, so their equations hold."""
+    norm_of = program.regulariser
+    q = -norm_of.dual_tails(program.adjoint(point.r) + cones.adjoint(point.dual.cone))
+    high, low = box.slacks(point.r)
+    slack = Orthants(cone=slack_of(cones, point.w), high=high, low=low)
+    return point.replace(slack=slack, m=norm_of.tails(point.w), q=q)
+
+
+def is_inside(point: Point, beta: Array) -> Array:
+    """Whether a point is finite and strictly inside all cones."""
+    sound = [jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(point)]
+    sound += [jnp.all(x > 0) for x in jax.tree.leaves(point.slack)]
+    sound += [jnp.all(norm(point.m) < point.t), jnp.all(norm(point.q) < beta)]
+    return jnp.all(jnp.stack(sound))
+
+
+def complementarity(at: Point, beta: Array) -> Array:
+    """The sum of (t, m)^T (beta, q) and of all slacks times their multipliers."""
+    pairs = zip(jax.tree.leaves(at.slack), jax.tree.leaves(at.dual), strict=True)
+    heads = jnp.sum(at.t * beta + soc.inner(at.m, at.q))
+    return heads + sum(jnp.sum(s * mu) for s, mu in pairs)
+
+
+def room(at: Point, beta: Array, move: Point) -> Array:
+    """The longest step that stays inside all cones, primal and dual."""
+
+    def ratio(x: Array, dx: Array) -> Array:
+        falls = dx < 0
+        steps = jnp.where(falls, -x / jnp.where(falls, dx, 1), jnp.inf)
+        return jnp.min(steps, initial=jnp.inf)
+
+    heads = jnp.broadcast_to(beta, at.t.shape)
+    primal = soc.room((at.t, at.m), (move.t, move.m))
+    dual = soc.room((heads, at.q), (jnp.zeros_like(heads), move.q))
+    ends = jax.tree.leaves(jax.tree.map(ratio, at.slack, move.slack))
+    ends += jax.tree.leaves(jax.tree.map(ratio, at.dual, move.dual))
+    return jnp.min(jnp.stack([*ends, jnp.min(primal), jnp.min(dual)]))
