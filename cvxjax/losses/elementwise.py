@@ -66,8 +66,8 @@ class Separable(Record):
     name: ClassVar[str] = ""
     quadratic: ClassVar[bool] = False
     smoothness: ClassVar[float | None] = None
-    constraint: ClassVar[str | None] = None
-    separable: ClassVar[bool] = True
+    constraint = None
+    separable = True
     _labels: ClassVar[str]
 
     def _f(self, xp: ModuleType, t: Array) -> Array: ...
