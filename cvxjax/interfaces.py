@@ -11,7 +11,7 @@ itself, for `certify`.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -33,12 +33,19 @@ class Loss(Protocol):
         ...
 
     @property
-    def smoothness(self) -> float | None:
+    def smoothness(self) -> Any:
         """The Lipschitz constant of the gradient; None if L is not smooth."""
         ...
 
-    constraint: ClassVar[str | None]
-    """Its constraint: "equality", z = y; "margin", y z >= 1; None: none."""
+    @property
+    def constraint(self) -> str | None:
+        """Its constraint: "equality", z = y; "margin", y z >= 1; None: none."""
+        ...
+
+    @property
+    def separable(self) -> bool:
+        """True if L is a sum over the entries of z; then it is a `SeparableLoss`."""
+        ...
 
     def value(self, z: Any, y: Any) -> Any:
         """L(z, y), a scalar; +inf outside the domain."""
@@ -62,6 +69,23 @@ class Loss(Protocol):
 
     def check_labels(self, y: np.ndarray) -> None:
         """Raises ValueError if y holds values outside the loss's set."""
+        ...
+
+
+@runtime_checkable
+class SeparableLoss(Loss, Protocol):
+    """A sum over the entries of z: its conjugate is one over those of u."""
+
+    def box(self, y: Any) -> tuple[Any, Any]:
+        """The least and the largest u_i where L* is finite, of y's shape; or +-inf."""
+        ...
+
+    def dual_slope(self, u: Any, y: Any) -> Any:
+        """The derivative of L* at u strictly inside the box, of u's shape."""
+        ...
+
+    def curvature(self, u: Any, y: Any) -> Any:
+        """The second derivative of L* there, entry by entry, of u's shape."""
         ...
 
 
