@@ -47,6 +47,10 @@ class Loss(Protocol):
         """True if L is a sum over the entries of z; then it is a `SeparableLoss`."""
         ...
 
+    def in_units(self, unit: Any) -> tuple[Any, int] | None:
+        """L' and k with L(unit z, unit y) = unit^k L'(z, y); None: labels have none."""
+        ...
+
     def value(self, z: Any, y: Any) -> Any:
         """L(z, y), a scalar; +inf outside the domain."""
         ...
@@ -75,6 +79,11 @@ class Loss(Protocol):
 @runtime_checkable
 class SeparableLoss(Loss, Protocol):
     """A sum over the entries of z: its conjugate is one over those of u."""
+
+    @property
+    def steep(self) -> bool:
+        """Whether the slope of L* is infinite at the ends of its box."""
+        ...
 
     def box(self, y: Any) -> tuple[Any, Any]:
         """The least and the largest u_i where L* is finite, of y's shape; or +-inf."""

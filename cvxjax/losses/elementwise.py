@@ -68,6 +68,7 @@ class Separable(Record):
     smoothness: ClassVar[float | None] = None
     constraint = None
     separable = True
+    steep: ClassVar[bool] = False
     _labels: ClassVar[str]
 
     def _f(self, xp: ModuleType, t: Array) -> Array: ...
@@ -92,6 +93,9 @@ class Separable(Record):
     def _slope(self, xp: ModuleType, t: Array) -> Array:
         return xp.zeros_like(t)  # Kept by the two constraints.
 
+    def in_units(self, unit: Any) -> tuple[Any, int] | None:
+        return None
+
     def value(self, z: Array, y: Array) -> Array:
         terms = self.terms(z, y)
         return terms.sum()
@@ -113,6 +117,9 @@ class Residual(Separable):
     """L(z, y) = sum f(z - y), hence L*(u) = u^T y + sum f*(u)."""
 
     _labels = "finite real labels"
+
+    def in_units(self, unit: Any) -> tuple[Any, int] | None:
+        return self, 1
 
     def terms(self, z: Array, y: Array) -> Array:
         xp, z, y = prepare(z, y)

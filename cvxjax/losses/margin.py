@@ -15,6 +15,7 @@ class Logistic(Margin):
 
     name = "logistic"
     smoothness = 0.25
+    steep = True
 
     def _domain(self, xp: ModuleType, like: Array) -> tuple[Any, Any]:
         return -1.0, 0.0

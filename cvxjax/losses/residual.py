@@ -15,6 +15,9 @@ class Squared(Residual):
     quadratic = True
     smoothness = 1.0
 
+    def in_units(self, unit: Any) -> tuple[Any, int] | None:
+        return self, 2
+
     def _f(self, xp: ModuleType, t: Array) -> Array:
         return 0.5 * t * t
 
@@ -41,6 +44,9 @@ class Huber(Residual):
     smoothness = 1.0
 
     delta: Array  # [], > 0
+
+    def in_units(self, unit: Any) -> tuple[Any, int] | None:
+        return self.replace(delta=self.delta / unit), 2
 
     def _threshold(self, xp: ModuleType, t: Array) -> Array:
         return xp.asarray(self.delta, dtype=t.dtype)

@@ -33,6 +33,14 @@ class Weighted(Record):
         return self.loss.constraint
 
     @property
+    def steep(self) -> bool:
+        return self.loss.steep
+
+    def in_units(self, unit: Any) -> tuple[Any, int] | None:
+        found = self.loss.in_units(unit)
+        return None if found is None else (self.replace(loss=found[0]), found[1])
+
+    @property
     def separable(self) -> bool:
         return self.loss.separable
 

@@ -46,6 +46,15 @@ class Point(Record):
     dual: Orthants  # mu, a, b
 
 
+class Misses(Record):
+    """What is wanted of F dw + L*'' dr - da + db, A dw - ds, T dw - dm, and so on."""
+
+    fit: Array  # [n], L*'(u) + a - b - F w
+    rows: Array  # [S, P, m], s - A w
+    tails: Array  # [S, P, d], m - T w
+    prices: Array  # [S, P, d], -F^T r - A^T mu - T^T q
+
+
 class Box(Record):
     """Where the loss's conjugate is finite."""
 
@@ -144,13 +153,20 @@ def moved(at: Point, move: Point, length: Array) -> Point:
     return jax.tree.map(lambda a, b: a + length * b, at, move)
 
 
-def settled(program: Any, cones: Cones, box: Box, point: Point) -> Point:
-    """The same point with slacks, tails and q recomputed, so their equations hold."""
-    norm_of = program.regulariser
-    q = -norm_of.dual_tails(program.adjoint(point.r) + cones.adjoint(point.dual.cone))
-    high, low = box.slacks(point.r)
-    slack = Orthants(cone=slack_of(cones, point.w), high=high, low=low)
-    return point.replace(slack=slack, m=norm_of.tails(point.w), q=q)
+def misses(program: Any, cones: Cones, at: Point) -> Misses:
+    """What the linear equations lack; all shrink by one factor in a step."""
+    norm_of, loss = program.regulariser, program.loss
+    live = cones.live()[None]
+    ends = at.dual.high - at.dual.low
+    fit = loss.dual_slope(-at.r, program.y) + ends - program.forward(at.w)
+    rows = jnp.where(live, at.slack.cone - cones.apply(at.w), 0)
+    prices = program.adjoint(at.r) + cones.adjoint(at.dual.cone)
+    return Misses(
+        fit=fit,
+        rows=rows,
+        tails=at.m - norm_of.tails(at.w),
+        prices=-prices - norm_of.adjoint_tails(at.q),
+    )
 
 
 def is_inside(point: Point, beta: Array) -> Array:

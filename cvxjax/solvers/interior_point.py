@@ -33,9 +33,9 @@ from cvxjax.solvers.central_path import (
     complementarity,
     count_of,
     is_inside,
+    misses,
     moved,
     room,
-    settled,
     size_of_optimum,
 )
 from cvxjax.solvers.nesterov_todd import Scaling, norm
@@ -102,12 +102,11 @@ class InteriorPoint(Record):
 
     def step(self, program: Any, state: InteriorPointState) -> InteriorPointState:
         """One factorisation: predictor, corrector, centrality corrections, move."""
-        at, beta, loss = state.point, program.beta, program.loss
+        at, beta = state.point, program.beta
         cones, box = _cones(program), Box.of(program)
         newton = newton_system.factor(program, cones, at)
         scaled = newton.scaling.inverse((at.t, at.m))  # = W (beta, q)
-        ends = at.dual.high - at.dual.low
-        miss = loss.dual_slope(-at.r, program.y) + ends - program.forward(at.w)
+        miss = misses(program, cones, at)
         high, low = box.live()
         live = Orthants(cone=jnp.ones((), bool), high=high, low=low)
         count = count_of(at, box)
@@ -171,7 +170,7 @@ class InteriorPoint(Record):
         carry = jnp.asarray(0), aim, nothing, jnp.zeros_like(total), jnp.asarray(True)
         _, _, (_, move, length), _, _ = jax.lax.while_loop(more, solve, carry)
         length = jnp.minimum(_BOUNDARY * length, 1)
-        new = settled(program, cones, box, moved(at, move, length))
+        new = moved(at, move, length)
         sound = is_inside(new, beta)
         point = jax.tree.map(lambda a, b: jnp.where(sound, a, b), new, at)
         return state.replace(point=point, stuck=~sound | (length < 1e-8))

@@ -16,7 +16,7 @@ from cvxjax import linalg
 from cvxjax.cones import Cones
 from cvxjax.record import Record
 from cvxjax.solvers import nesterov_todd as soc
-from cvxjax.solvers.central_path import Box, Orthants, Point
+from cvxjax.solvers.central_path import Box, Misses, Orthants, Point
 from cvxjax.solvers.nesterov_todd import Scaling
 
 Array = jax.Array
@@ -71,19 +71,21 @@ def solve(
     at: Point,
     u: soc.Pair,
     orthants: Orthants,
-    miss: Array,
+    miss: Misses,
     rounds: Array,
 ) -> Point:
     """The Newton move, refined for some rounds.
 
     It has W^{-1} dx + W dz = u, s dmu + mu ds = orthants for every inequality, and
-    F dw + L*'' dr - da + db = miss.
+    makes up for what the linear equations lack.
     """
     scaling, norm_of = newton.scaling, program.regulariser
     change = jax.tree.map(jnp.divide, orthants, at.slack)
-    miss = miss + change.high - change.low
-    goal = scaling.apply(u)[1]
-    right = cones.adjoint(change.cone) + norm_of.adjoint_tails(scaling.curvature(goal))
+    fit = miss.fit + change.high - change.low
+    goal = scaling.apply(u)[1] + miss.tails
+    bent = change.cone + newton.ratio * miss.rows
+    right = cones.adjoint(bent) + norm_of.adjoint_tails(scaling.curvature(goal))
+    right = right - miss.prices
 
     def curved(w: Array) -> Array:
         stiff = cones.adjoint(newton.ratio * cones.apply(w))
@@ -102,22 +104,24 @@ def solve(
     def refine(_: int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         w, r = carry
         left = right + program.adjoint(r) - curved(w)
-        dw, dr = both(left, miss - program.forward(w) - newton.bend * r)
+        dw, dr = both(left, fit - program.forward(w) - newton.bend * r)
         return w + dw, r + dr
 
-    w, r = jax.lax.fori_loop(0, rounds, refine, both(right, miss))
+    w, r = jax.lax.fori_loop(0, rounds, refine, both(right, fit))
     high, low = box.ends()
     slack = Orthants(
-        cone=cones.apply(w), high=jnp.where(high, r, 0), low=jnp.where(low, -r, 0)
+        cone=cones.apply(w) - miss.rows,
+        high=jnp.where(high, r, 0),
+        low=jnp.where(low, -r, 0),
     )
     ratio = jax.tree.map(jnp.divide, at.dual, at.slack)
     dual = jax.tree.map(lambda c, k, s: c - k * s, change, ratio, slack)
-    tails = norm_of.tails(w)
+    tails = norm_of.tails(w) - miss.tails
     return Point(
         w=w,
         m=tails,
         t=scaling.head_of(scaling.inverse(u)[0], tails),
-        q=-norm_of.dual_tails(program.adjoint(r) + cones.adjoint(dual.cone)),
+        q=scaling.curvature(scaling.apply(u)[1] - tails),
         r=r,
         slack=slack,
         dual=dual,
