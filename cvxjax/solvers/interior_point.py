@@ -184,7 +184,8 @@ class InteriorPoint(Record):
         point = jnp.where(lower, sparse, at.w)
         multipliers = None if program.cones is None else at.dual.cone
         if program.loss.constraint is not None:
-            point, _ = feasible_point(program, at.w, multipliers, steps=0)
+            none = None if multipliers is None else jnp.zeros_like(multipliers)
+            point, _ = feasible_point(program, at.w, none, steps=0)
         progress = state.progress.update(
             self, program, point, [at.r], multipliers, finite_of=at.w
         )
