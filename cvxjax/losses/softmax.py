@@ -159,9 +159,15 @@ def _solve_rows(xp: ModuleType, x: Array, y: Array, step: Array) -> Array:
         """log P from above, along a convex function of it."""
         t = xp.log(step) + xp.where(hot, step, x) - level
         logs = xp.where(t > 1, xp.log(xp.maximum(t, 1)), t) - xp.log(step)
-        for _ in range(_LOG_STEPS):
+
+        def nearer(_: Any, logs: Array) -> Array:
             excess = logs + level - x + step * moved(logs)
-            logs = logs - excess / (1 + step * xp.exp(logs))
+            return logs - excess / (1 + step * xp.exp(logs))
+
+        if xp is not np:
+            return jax.lax.fori_loop(0, _LOG_STEPS, nearer, logs)
+        for count in range(_LOG_STEPS):
+            logs = nearer(count, logs)
         return logs
 
     def raised(level: Array) -> Array:
