@@ -35,6 +35,11 @@ def check_labels(y: Any, X: np.ndarray, loss: Loss) -> np.ndarray:
         raise ValueError(f"want real numbers for y; got dtype {labels.dtype}")
     if labels.shape != X.shape[:1]:
         raise ValueError(f"want X [n, d], y [n]; got {X.shape}, {labels.shape}")
+    if not loss.separable:
+        raise ValueError(
+            f"want a loss of one output; got {loss.name}, which is of several "
+            "(make_vector_output takes it)"
+        )
     labels = labels.astype(X.dtype)
     if not np.all(np.isfinite(labels)):
         raise ValueError("want finite y; got NaN or infinity")

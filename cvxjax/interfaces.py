@@ -71,6 +71,10 @@ class Loss(Protocol):
         """argmin_z L(z, y) + ||z - x||^2 / (2 step), [n]."""
         ...
 
+    def take(self, rows: Any) -> Any:
+        """The loss of some of the samples, of the same class."""
+        ...
+
     def check_labels(self, y: np.ndarray) -> None:
         """Raises ValueError if y holds values outside the loss's set."""
         ...

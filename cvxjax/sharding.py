@@ -35,6 +35,7 @@ SAMPLES, PATTERNS = "samples", "patterns"
 _LAYOUT = {
     "X": (SAMPLES,),
     "y": (SAMPLES,),
+    "weights": (SAMPLES,),
     "masks": (PATTERNS, SAMPLES),
     "gates": (PATTERNS,),
     "rows": (SAMPLES,),

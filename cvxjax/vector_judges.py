@@ -39,7 +39,7 @@ class GatedVectorJudge:
         return params
 
     def match(self, params: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Does nothing: the loss is squared."""
+        """Does nothing: no loss of these programs is a constraint."""
         return params
 
     def polar_bound(self, v: np.ndarray, multipliers: np.ndarray | None) -> float:
@@ -95,7 +95,7 @@ class NeuronJudge:
         return params
 
     def match(self, params: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Does nothing: the loss is squared."""
+        """Does nothing: no loss of these programs is a constraint."""
         return params
 
     def polar_bound(self, v: np.ndarray, multipliers: np.ndarray | None) -> float:

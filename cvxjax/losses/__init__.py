@@ -1,19 +1,21 @@
 """Convex losses: value, gradient, conjugate and proximal map.
 
-Each loss is a sum over samples, with no 1/n; all but softmax of one function f of one
-number, so that they are sums over all entries of z:
+Each loss is a sum over samples, with no 1/n, and all but one are sums over all entries
+of z, of one function f of one number:
 
     L(z, y) = sum_i f(z_i - y_i)    squared, huber, pinball, interpolation
     L(z, y) = sum_i f(y_i z_i)      logistic, hinge, squared_hinge, hard_margin
+    L(z, y) = sum_s log sum_k exp(z_sk) - y_s^T z_s    softmax, z [n, c]
 
-with y_i in {-1, +1} in the second row. `weighted` is any of them with a weight for each
-sample. The record of a loss meets `interfaces.Loss`:
+with y_i in {-1, +1} in the second row, one-hot y_s in the third. `weighted` is any of
+them with a weight for each sample. The record of a loss meets `interfaces.Loss`:
 
     value(z, y)        L(z, y), scalar; +inf outside the domain
     gradient(z, y)     an element of the subdifferential at z, shape of z
     conjugate(u, y)    L*(u) = sup_z u^T z - L(z, y), scalar; +inf outside the domain
     clip_dual(u, y)    the point of L*'s domain nearest to u, shape of u
     prox(x, y, step)   argmin_z L(z, y) + ||z - x||^2 / (2 step), shape of x; step > 0
+    take(rows)         the loss of these samples, of which y then has the labels
 
 and where it is `separable`, `interfaces.SeparableLoss` too:
 
@@ -22,11 +24,11 @@ and where it is `separable`, `interfaces.SeparableLoss` too:
     curvature(u, y)    the second derivative of L* there, entry by entry, shape of u
 
 z, u, x and y have one common shape, [n] or any other whose first axis is that of the
-samples; `step` is a scalar or of that shape. `terms` and `conjugate_terms` are the
-summands of value and conjugate. NumPy arrays give NumPy results and JAX arrays give JAX
-results, under `jit` and `vmap` as well; one JAX array among the arguments makes the
-result JAX. The result has the dtype of the first argument. Unequal shapes raise
-`ValueError`.
+samples; `step` is a scalar or of that shape ([n, 1], one for each sample, for softmax,
+which is no sum over outputs). `terms` and `conjugate_terms` are the summands of value
+and conjugate. NumPy arrays give NumPy results and JAX arrays give JAX results, under
+`jit` and `vmap` as well; one JAX array among the arguments makes the result JAX. The
+result has the dtype of the first argument. Unequal shapes raise `ValueError`.
 
 Rounding tolerances: `DOMAIN_EPS` for conjugates, `FEASIBILITY` for the values of the
 two constraints `interpolation` and `hard_margin`.
@@ -48,6 +50,7 @@ from jax.core import Tracer
 from cvxjax.losses.elementwise import DOMAIN_EPS, FEASIBILITY, Separable
 from cvxjax.losses.margin import HardMargin, Hinge, Logistic, SquaredHinge
 from cvxjax.losses.residual import Huber, Interpolation, Pinball, Squared
+from cvxjax.losses.softmax import Softmax, one_hot
 from cvxjax.losses.weighted import Weighted
 
 __all__ = [
@@ -59,6 +62,7 @@ __all__ = [
     "Interpolation",
     "Logistic",
     "Pinball",
+    "Softmax",
     "Squared",
     "SquaredHinge",
     "Weighted",
@@ -67,7 +71,9 @@ __all__ = [
     "huber",
     "interpolation",
     "logistic",
+    "one_hot",
     "pinball",
+    "softmax",
     "squared",
     "squared_hinge",
     "weighted",
@@ -128,6 +134,11 @@ def pinball(quantile: float | jax.Array = 0.5) -> Pinball:
     return Pinball(quantile=quantile)
 
 
+def softmax() -> Softmax:
+    """sum_s log sum_k exp(Z_sk) - Y_s^T Z_s, for one-hot Y [n, c], c >= 2 outputs."""
+    return Softmax()
+
+
 def interpolation() -> Interpolation:
     """0 if z = y, else +inf: the network must fit every real label exactly.
 
@@ -158,7 +169,7 @@ def weighted(loss: Any, weights: Any) -> Weighted:
       ValueError: `weights` are not n positive, finite numbers (not checked on a
         tracer), or `loss` is no loss.
     """
-    if not isinstance(loss, Separable | Weighted):
+    if not isinstance(loss, Separable | Softmax | Weighted):
         raise ValueError(f"want a loss of cvxjax.losses; got {loss!r}")
     if not isinstance(weights, Tracer):
         weights = np.asarray(weights)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -106,6 +106,10 @@ class Separable(Record):
 
     def terms(self, z: Array, y: Array) -> Array: ...
     def conjugate_terms(self, u: Array, y: Array) -> Array: ...
+
+    def take(self, rows: Array) -> Self:
+        """The loss of some of the samples."""
+        return self
 
     def check_labels(self, y: np.ndarray) -> None:
         """Raises ValueError, saying what arrived, if a label is outside the set."""

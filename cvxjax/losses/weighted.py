@@ -91,6 +91,10 @@ class Weighted(Record):
         _, x, y, step, omega = self._rows(x, y, step)
         return self.loss.prox(x, y, step * omega)
 
+    def take(self, rows: Array) -> Weighted:
+        """The loss of some of the samples, with their weights."""
+        return self.replace(loss=self.loss.take(rows), weights=self.weights[rows])
+
     def check_labels(self, y: np.ndarray) -> None:
         """Raises ValueError, saying what arrived, for another number of labels too."""
         count = len(self.weights)

@@ -259,7 +259,7 @@ def _run(
         def step(t: Array, carry: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
             params, state, order = carry
             if batch_size is None:
-                inputs, labels, scale = X, y, 1
+                inputs, labels, scale, part = X, y, 1, loss
             else:
                 epoch, batch = jnp.divmod(t, n // batch_size)
                 epoch_key = jax.random.fold_in(batch_key, epoch)
@@ -270,12 +270,13 @@ def _run(
                 )
                 rows = lax.dynamic_slice_in_dim(order, batch * batch_size, batch_size)
                 inputs, labels, scale = X[rows], y[rows], n / batch_size
+                part = loss.take(rows)
 
             def forward(params: Any) -> Any:
                 return network.apply({**fixed, "params": params}, inputs)
 
             z, pull_back = jax.vjp(forward, params)
-            (data_gradient,) = pull_back(scale * loss.gradient(z, labels))
+            (data_gradient,) = pull_back(scale * part.gradient(z, labels))
             gradient = jax.tree.map(
                 lambda g, p: g + beta * p, data_gradient, jax.grad(penalty)(params)
             )

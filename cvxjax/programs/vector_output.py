@@ -1,20 +1,21 @@
 """Two-layer networks with several outputs, ReLU or gated ReLU.
 
 With half squares of all weights as the penalty, training f(X) = (X W1)_+ W2, W2 [m, c],
-on 1/2 ||f - Y||_F^2 has the optimal value of
+on L(f, Y) has the optimal value of
 
-    minimise  1/2 ||sum_i D_i X V_i - Y||_F^2 + beta sum_i ||V_i||_{K_i, *}
+    minimise  L(sum_i D_i X V_i, Y) + beta sum_i ||V_i||_{K_i, *}
 
 over V_i [d, c] with the gauge of rank-one matrices whose left factor is in the cone,
 
     ||V||_{K, *} = min {t : V in t conv {u v^T : (2 D_i - I) X u >= 0,
                                          ||u|| <= 1, ||v|| <= 1}}
 
-and m >= n c neurons. There is no pair of V_i: signs are in v. Without cones (gated
+and m >= n c neurons, for a convex L such as 1/2 ||f - Y||_F^2, or softmax for classes. There is no pair of V_i: signs are in v. Without cones (gated
 ReLU) the gauge is the nuclear norm. The talk prints nuclear norms with cones, which is
 another value. The gauge is NP-hard in general, so that the ReLU program is written in
 its neurons, sum_j (X u_j)_+ v_j^T with sum_j ||u_j|| ||v_j||, u_j in listed cells, and
-has solvers of its own: FrankWolfe, and CopositiveRelaxation for data of small rank.
+has solvers of its own: FrankWolfe, and CopositiveRelaxation for the squared loss and
+data of small rank.
 
 Source: Sahiner, Ergen, Pauly & Pilanci, Vector-output ReLU Neural Network Problems are
 Copositive Programs (ICLR 2021).
@@ -34,6 +35,7 @@ from cvxjax.arrangements.exact import few_patterns
 from cvxjax.arrangements.patterns import Patterns, check_data
 from cvxjax.block_program import RegularisedProgram
 from cvxjax.cones import SignCones, make_sign_cones
+from cvxjax.interfaces import Loss
 from cvxjax.networks.vector_output import GatedVectorOutput, VectorOutput
 from cvxjax.record import static
 from cvxjax.regularisers import NuclearNorm
@@ -202,15 +204,19 @@ def make_vector_output(
     patterns: Patterns | None = None,
     *,
     beta: float,
+    loss: Loss | None = None,
     gated: bool = False,
 ) -> VectorOutputProgram | GatedVectorProgram:
-    """Validates the data and builds the program; the loss is squared.
+    """Validates the data and builds the program.
 
     Args:
       X: [n, d], real; integers are cast to float. A bias is a column of ones.
-      Y: [n, c]; X itself for an autoencoder.
+      Y: [n, c], labels of the loss's set; X itself for an autoencoder. For softmax
+        one-hot, or classes [n], the integers 0 to c - 1, of which c - 1 occurs.
       patterns: from `cvxjax.arrangements`, of this X. None: all, if there are few.
       beta: weight decay, > 0; the network's objective has beta/2.
+      loss: of `cvxjax.losses`, default squared, 1/2 ||Z - Y||_F^2; none that is a
+        constraint, and with cones a smooth one.
       gated: drop the cones; the network is then gated ReLU.
 
     Raises:
@@ -218,16 +224,20 @@ def make_vector_output(
     """
     data = check_data(X)
     scale = check_beta(beta)
-    labels = check_data(Y).astype(data.dtype)
-    if len(labels) != len(data):
-        raise ValueError(f"want X [n, d], Y [n, c]; got {data.shape}, {labels.shape}")
+    loss = losses.squared() if loss is None else loss
+    labels = _check_outputs(Y, data, loss)
+    if not gated and loss.smoothness is None:
+        raise ValueError(
+            f"want a smooth loss for several outputs of ReLU; got {loss.name} "
+            "(gated=True takes it)"
+        )
     patterns = few_patterns(data, patterns)
     masks, gates = check_patterns(patterns, data)
     shared = {
         "X": jnp.asarray(data),
         "y": jnp.asarray(labels),
         "beta": jnp.asarray(scale, data.dtype),
-        "loss": losses.squared(),
+        "loss": loss,
         "scope": patterns.scope,
     }
     if gated:
@@ -242,6 +252,21 @@ def make_vector_output(
     return VectorOutputProgram(
         **shared, regulariser=None, masks=jnp.asarray(masks[kept]), cones=cones
     )
+
+
+def _check_outputs(Y: Any, X: np.ndarray, loss: Loss) -> np.ndarray:
+    """Y as [n, c] floats of X's dtype, one-hot if it has classes, or ValueError."""
+    if not isinstance(loss, Loss):
+        raise ValueError(f"want a loss of cvxjax.losses; got {type(loss).__name__}")
+    if loss.constraint is not None:
+        raise ValueError(f"want a loss that is no constraint; got {loss.name}")
+    if not loss.separable and np.ndim(Y) == 1:
+        Y = losses.one_hot(Y)
+    labels = check_data(Y).astype(X.dtype)
+    if len(labels) != len(X):
+        raise ValueError(f"want X [n, d], Y [n, c]; got {X.shape}, {labels.shape}")
+    loss.check_labels(labels)
+    return labels
 
 
 def whitened_optimum(Y: Any, *, beta: float) -> float:

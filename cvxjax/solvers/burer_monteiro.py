@@ -1,11 +1,10 @@
 """Both factors of every neuron by L-BFGS, and a global certificate of where it ends.
 
-    minimise  1/2 ||sum_j (X u_j)_+ v_j^T - Y||_F^2
-              + beta/2 sum_j (||u_j||^2 + ||v_j||^2)
+    minimise  L(sum_j (X u_j)_+ v_j^T, Y) + beta/2 sum_j (||u_j||^2 + ||v_j||^2)
 
 is the training of a network with several outputs, the Burer-Monteiro form of its convex
 program: no pattern is listed, so that it scales as training does. A stationary point
-has ||u_j|| = ||v_j||, and its residual R, scaled until ||R^T (X u)_+|| <= beta for
+has ||u_j|| = ||v_j||, and its residual R, minus the gradient of a smooth loss L, scaled until ||R^T (X u)_+|| <= beta for
 every u in the cells that count, bounds the optimum: whether the point is a global
 optimum is decided by the price of neurons, not by how it was found.
 
@@ -68,6 +67,8 @@ class BurerMonteiro(Record):
     def refuse(self, program: Any) -> str | None:
         if not hasattr(program, "neurons"):
             return "its parameters are not neurons (BurerMonteiro takes vector outputs)"
+        if program.loss.smoothness is None:
+            return f"the {program.loss.name} loss is not smooth"
         return None
 
     def run(self, program: Any, start: Any, report: Report | None) -> Solution:
@@ -137,5 +138,4 @@ def _descend(program: Any, first: np.ndarray, max_iters: int) -> tuple[np.ndarra
 def _objective(program: Any, w: Array) -> Array:
     d = program.X.shape[1]
     fit = linalg.dot(jnp.maximum(linalg.dot(program.X, w[:, :d].T), 0), w[:, d:])
-    loss = jnp.sum((fit - program.y) ** 2) / 2
-    return loss + program.beta / 2 * jnp.sum(w**2)
+    return program.loss.value(fit, program.y) + program.beta / 2 * jnp.sum(w**2)

@@ -74,6 +74,8 @@ class CopositiveRelaxation(Record):
                 "its parameters are not neurons (CopositiveRelaxation takes vector "
                 "outputs with cones)"
             )
+        if not program.loss.quadratic:
+            return f"the loss is {program.loss.name} (it takes squared)"
         if program.X.dtype != jnp.float64:
             return f"the data are {program.X.dtype} (it takes float64)"
         (n, _), (P, _) = program.X.shape, program.masks.shape

@@ -1,6 +1,6 @@
 """All neurons of several outputs at once, inside their cells, by an interior point.
 
-    minimise  1/2 ||sum_j D_j X u_j v_j^T - Y||_F^2
+    minimise  L(sum_j D_j X u_j v_j^T, Y)
               + beta/2 sum_j (||u_j||^2 + ||v_j||^2) - mu sum_js log (A_j u_j)_s
 
 over neurons whose cells are given: D_j the pattern of neuron j's cell, A_j the rows of
@@ -20,7 +20,10 @@ Problems with Singular Solutions (2004), for the damping.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
@@ -71,6 +74,7 @@ def correct(
     Y: np.ndarray,
     neurons: Neurons,
     *,
+    loss: Any,
     beta: float,
     mu: float,
     max_steps: int,
@@ -82,13 +86,14 @@ def correct(
       masks: [P, n], bool.
       Y: [n, c].
       neurons: where to start.
+      loss: L, smooth.
       beta: > 0.
       mu: > 0, of the barrier, in units of the objective.
       max_steps: fewer where no step gains any more.
     """
     features = np.where(masks[neurons.cells, :, None], X, 0)
     A = walls(X, masks[neurons.cells])
-    local = _Local(features=features, walls=A, Y=Y, beta=beta, mu=mu)
+    local = _Local(features=features, walls=A, Y=Y, loss=loss, beta=beta, mu=mu)
     start = np.where(neurons.z > 0, neurons.z, mu / local.reach(neurons.u))
     neurons = dataclasses.replace(neurons, z=start)
     d, damping = X.shape[1], 0.0
@@ -121,7 +126,13 @@ def correct(
 
 
 def join_alike(
-    X: np.ndarray, Y: np.ndarray, neurons: Neurons, beta: float, most: float
+    X: np.ndarray,
+    Y: np.ndarray,
+    neurons: Neurons,
+    *,
+    loss: Any,
+    beta: float,
+    most: float,
 ) -> Neurons:
     """Gives a neuron's size to one like it where that costs `most` at most.
 
@@ -134,8 +145,7 @@ def join_alike(
     fits, sizes = np.maximum(X @ neurons.u.T, 0), neurons.sizes()
 
     def value(scales: np.ndarray) -> float:
-        miss = (fits * scales) @ neurons.v - Y
-        return float(np.sum(miss**2) / 2 + beta * scales @ sizes)
+        return float(loss.value((fits * scales) @ neurons.v, Y) + beta * scales @ sizes)
 
     scales = np.ones(len(w))
     now = value(scales)
@@ -164,6 +174,7 @@ class _Local:
     features: np.ndarray  # D_j X, [m, n, d]
     walls: np.ndarray  # A_j, [m, k, d]
     Y: np.ndarray  # [n, c]
+    loss: Any
     beta: float
     mu: float
 
@@ -175,9 +186,9 @@ class _Local:
         """The objective, barrier included; inf outside."""
         if np.min(s) <= 0:
             return np.inf
-        miss = np.einsum("mnd,md->nm", self.features, u) @ v - self.Y
-        sizes = np.sum(u**2) + np.sum(v**2)
-        smooth = (np.sum(miss**2) + self.beta * sizes) / 2
+        fit = np.einsum("mnd,md->nm", self.features, u) @ v
+        smooth = self.loss.value(fit, self.Y)
+        smooth = smooth + self.beta / 2 * (np.sum(u**2) + np.sum(v**2))
         return float(smooth - self.mu * np.sum(np.log(s)))
 
     def expand(
@@ -191,24 +202,41 @@ class _Local:
         (m, d), (n, c) = u.shape, self.Y.shape
         at, outer = np.arange(m), np.arange(d, d + c)
         fits = np.einsum("mnd,md->mn", self.features, u)
-        miss = fits.T @ v - self.Y
+        fit = fits.T @ v
+        slopes = self.loss.gradient(fit, self.Y)
         jacobian = np.zeros((m, d + c, n, c))
         jacobian[:, :d] = np.einsum("mnd,mc->mdnc", self.features, v)
         jacobian[:, outer, :, outer - d] = fits
         jacobian = jacobian.reshape(m * (d + c), n * c)
-        plain = (jacobian @ miss.ravel()).reshape(m, d + c)
+        plain = (jacobian @ slopes.ravel()).reshape(m, d + c)
         plain += self.beta * np.hstack([u, v])
         slope, forces = plain.copy(), plain
         slope[:, :d] -= np.einsum("mkd,mk->md", self.walls, self.mu / s)
         forces[:, :d] -= np.einsum("mkd,mk->md", self.walls, z)
-        hessian = jacobian @ jacobian.T + self.beta * np.eye(m * (d + c))
+        bent = jacobian
+        if not self.loss.quadratic:
+            curvatures = np.asarray(_curvatures(self.loss, fit, self.Y))
+            bent = jacobian.reshape(-1, n, 1, c) @ curvatures
+            bent = bent.reshape(jacobian.shape)
+        hessian = bent @ jacobian.T + self.beta * np.eye(m * (d + c))
         blocks = hessian.reshape(m, d + c, m, d + c)
-        cross = np.einsum("mnd,nc->mdc", self.features, miss)
+        cross = np.einsum("mnd,nc->mdc", self.features, slopes)
         blocks[at, :d, at, d:] += cross
         blocks[at, d:, at, :d] += np.swapaxes(cross, 1, 2)
         weighted = self.walls * (z / s)[..., None]
         blocks[at, :d, at, :d] += np.swapaxes(weighted, 1, 2) @ self.walls
         return slope, forces, hessian
+
+
+@jax.jit
+def _curvatures(loss: Any, fit: Any, Y: Any) -> jax.Array:
+    """The second derivatives of L in the outputs of each sample, [n, c, c]."""
+
+    def along(output: jax.Array) -> jax.Array:
+        tangent = jnp.broadcast_to(output, fit.shape)
+        return jax.jvp(lambda z: loss.gradient(z, Y), (fit,), (tangent,))[1]
+
+    return jnp.swapaxes(jax.vmap(along)(jnp.eye(fit.shape[1], dtype=fit.dtype)), 0, 1)
 
 
 def _direction(

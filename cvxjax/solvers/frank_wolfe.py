@@ -1,11 +1,11 @@
 """Fully corrective Frank-Wolfe over neurons, for networks with several outputs.
 
-    minimise  1/2 ||sum_j phi_j v_j^T - Y||_F^2 + beta sum_j ||v_j||,
+    minimise  L(sum_j phi_j v_j^T, Y) + beta sum_j ||v_j||,
               phi_j = (X u_j)_+,  ||u_j|| = 1,  u_j in listed cells,
 
-over neurons of any number. Each round finds the best new neuron of every cell,
+over neurons of any number, for smooth L. Each round finds the best new neuron of every cell,
 
-    maximise  ||R^T D_i X u||  over  ||u|| <= 1, (2 D_i - I) X u >= 0,  R = Y - F,
+    maximise  ||R^T D_i X u||  over  ||u|| <= 1, (2 D_i - I) X u >= 0,  R = -L'(F),
 
 exactly where X has rank three or less (`pricing.vector`), else by projected power
 iterations from several starts. Then all u_j and v_j are corrected at once, inside their
@@ -75,6 +75,8 @@ class FrankWolfe(Record):
     def refuse(self, program: Any) -> str | None:
         if not hasattr(program, "neurons"):
             return "its parameters are not neurons (FrankWolfe takes vector outputs)"
+        if program.loss.smoothness is None:
+            return f"the {program.loss.name} loss is not smooth"
         return None
 
     def run(self, program: Any, start: Any, report: Report | None) -> Solution:
@@ -108,6 +110,7 @@ class Rounds:
         self.program, self.solver = program, solver
         self.ledger = ledger = Ledger(program)
         self.X, self.Y, self.beta = ledger.X, ledger.Y, ledger.beta
+        self.loss, self.smoothness = program.loss, float(program.loss.smoothness)
         self.masks = np.asarray(program.masks)
         self.interior = np.asarray(program.cones.interior, np.float64)
         self.exact = is_exact(self.X)
@@ -178,7 +181,9 @@ class Rounds:
         if explained:
             mu = min(mu, _SHARE * self.mu)
         mu = max(mu, _LEAST * max(1.0, self.ledger.objective))
-        neurons = join_alike(self.X, self.Y, self.neurons, self.beta, k * mu)
+        neurons = join_alike(
+            self.X, self.Y, self.neurons, loss=self.loss, beta=self.beta, most=k * mu
+        )
         entrants = self._entrants(0 if explained else _BATCH)
         if len(entrants.cells) == 0 and (mu == self.mu or count == 0):
             return False
@@ -188,6 +193,7 @@ class Rounds:
             self.masks,
             self.Y,
             self.neurons,
+            loss=self.loss,
             beta=self.beta,
             mu=mu,
             max_steps=_STEPS,
@@ -210,7 +216,8 @@ class Rounds:
         good &= np.all(reach > 0, axis=2)
         chosen = np.flatnonzero(np.any(good, axis=1))
         at = (chosen, np.argmax(good[chosen], axis=1))
-        gains, squares = prices[at] - self.beta, np.sum(fits[at] ** 2, axis=1)
+        gains = prices[at] - self.beta
+        squares = self.smoothness * np.sum(fits[at] ** 2, axis=1)
         root = np.sqrt(gains / squares / max(len(chosen), 1))[:, None]
         u, v, cells = root * u[at], root * v[at] / prices[at][:, None], cells[chosen]
         return Neurons(u=u, v=v, z=np.zeros((len(u), self.rows)), cells=cells)

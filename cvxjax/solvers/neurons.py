@@ -1,7 +1,6 @@
 """The best neurons and bound of the solvers of several outputs, and their solution.
 
-minimise  1/2 ||sum_j phi_j v_j^T - Y||_F^2 + beta sum_j ||u_j|| ||v_j||,
-          phi_j = (X u_j)_+
+minimise  L(sum_j phi_j v_j^T, Y) + beta sum_j ||u_j|| ||v_j||,  phi_j = (X u_j)_+
 """
 
 from __future__ import annotations
@@ -14,13 +13,17 @@ import numpy as np
 from cvxjax.solution import History, Solution, Status, relative_gap
 
 
+_SECTIONS, _GOLDEN = 50, (3 - 5**0.5) / 2  # of the line search of a multiple
+_FARTHEST = 4.0  # multiple that is tried
+
+
 class Ledger:
     """The best neurons and the best bound of a solver, and its history."""
 
     def __init__(self, program: Any) -> None:
         self.X = np.asarray(program.X, np.float64)
         self.Y = np.asarray(program.y, np.float64)
-        self.beta = float(program.beta)
+        self.beta, self.loss = float(program.beta), program.loss
         self.objective, self.bound = np.inf, -np.inf
         d, c = self.X.shape[1], self.Y.shape[1]
         self.best, self.dual = (np.zeros((0, d)), np.zeros((0, c))), 0 * self.Y
@@ -32,13 +35,17 @@ class Ledger:
         return relative_gap(self.objective, self.bound)
 
     def residual(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """Y - F, [n, c]."""
-        return self.Y - np.maximum(self.X @ u.T, 0) @ v
+        """Minus the gradient of L at F, [n, c]; Y - F for the squared loss."""
+        return -self.loss.gradient(self._fit(u, v), self.Y)
+
+    def _fit(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        return np.maximum(self.X @ u.T, 0) @ v
 
     def offer_point(self, u: np.ndarray, v: np.ndarray) -> float:
         """The objective of u [m, d] and v [m, c], kept if it is the least so far."""
         sizes = np.linalg.norm(u, axis=1) @ np.linalg.norm(v, axis=1)
-        value = float(np.sum(self.residual(u, v) ** 2) / 2 + self.beta * sizes)
+        fit = float(self.loss.value(self._fit(u, v), self.Y))
+        value = fit + self.beta * float(sizes)
         if value < self.objective:
             self.objective, self.best = value, (u, v)
         return value
@@ -51,9 +58,24 @@ class Ledger:
           highest: of R, max ||R^T (X u)_+|| over ||u|| <= 1, or a bound of it.
         """
         limit = self.beta / highest if highest > 0 else np.inf
-        square, product = np.sum(R**2), np.sum(R * self.Y)
-        t = float(np.clip(product / (square if square > 0 else 1), 0, limit))
-        return float(t * product - t * t * square / 2), t
+        if self.loss.quadratic:
+            square, product = np.sum(R**2), np.sum(R * self.Y)
+            t = float(np.clip(product / (square if square > 0 else 1), 0, limit))
+            return float(t * product - t * t * square / 2), t
+
+        def dual(t: float) -> float:
+            return -float(self.loss.conjugate(-t * R, self.Y))
+
+        # In the domain up to 1, since R is minus a gradient; seldom beyond it.
+        low, high = 0.0, min(limit, _FARTHEST)
+        tries = {low, high, min(high, 1.0)}
+        for _ in range(_SECTIONS):
+            a, b = low + _GOLDEN * (high - low), high - _GOLDEN * (high - low)
+            if not dual(a) <= dual(b) or np.isinf(dual(b)):
+                high = b
+            else:
+                low = a
+        return max((dual(t), t) for t in tries | {low, high})
 
     def offer_residual(
         self, R: np.ndarray, highest: float, multipliers: np.ndarray | None = None

@@ -88,7 +88,8 @@ class SemidefiniteInteriorPoint(Record):
                 "its parameters are not pairs of PSD matrices "
                 "(SemidefiniteInteriorPoint takes polynomial and quantized networks)"
             )
-        if program.loss.name not in _CURVED:
+        of_one = getattr(program.loss, "loss", program.loss)  # weights are welcome
+        if of_one.name not in _CURVED:
             return f"its loss is {program.loss.name} (it takes {', '.join(_CURVED)})"
         if program.X.dtype != jnp.float64:
             return f"the data are {program.X.dtype} (it takes float64)"

@@ -151,15 +151,15 @@ class Stochastic(Record):
         n, clock = len(program.y), state.iterate.clock
         b = min(self.batch_size, n)
         y = program.y if program.y.ndim == 2 else program.y[:, None]
-        x, order = program.X, state.order
+        x, order, loss = program.X, state.order, program.loss
         if b < n:
             count = n // b
             key = jax.random.fold_in(jax.random.key(self.seed), clock // count)
             draw = lambda _: jax.random.permutation(key, n).astype(jnp.int32)  # noqa: E731
             order = jax.lax.cond(clock % count == 0, draw, lambda o: o, order)
             rows = jax.lax.dynamic_slice(order, ((clock % count) * b,), (b,))
-            x, y = x[rows], y[rows]
-        model = self.model(program)
+            x, y, loss = x[rows], y[rows], loss.take(rows)
+        model = self.model(program).replace(loss=loss)
         iterate, _ = self.move(model, state.iterate, x, y, state.step_size)
         return state.replace(iterate=iterate, order=order)
 
