@@ -225,9 +225,9 @@ class Interpolation(_Residual):
     constraint = "equality"
 
     def value(self, z: Array, y: Array) -> Array:
-        """0 where max|z - y| <= tolerance max(1, max|y|), else +inf; `FEASIBILITY`."""
+        """0 where max|z - y| <= tolerance max|y|, else +inf; `FEASIBILITY`."""
         xp, z, y = _prepare(z, y)
-        bound = _feasibility(z) * xp.maximum(xp.max(xp.abs(y)), 1)
+        bound = _feasibility(z) * xp.max(xp.abs(y))
         return xp.sum(xp.where(xp.abs(z - y) <= bound, xp.zeros_like(z), xp.inf))
 
     def _conjugate(self, xp: ModuleType, s: Array) -> Array:
@@ -379,7 +379,7 @@ def huber(delta: float | jax.Array = 1.0) -> Huber:
 def interpolation() -> Interpolation:
     """0 if z = y, else +inf: the network must fit every real label exactly.
 
-    The value is 0 if max|z - y| <= tolerance * max(1, max|y|) with the `FEASIBILITY`
+    The value is 0 if max|z - y| <= tolerance * max|y| with the `FEASIBILITY`
     tolerance of z's dtype. The gradient is 0, the subgradient of least norm on the
     domain.
     """

@@ -92,8 +92,8 @@ class FrankWolfe(Record):
             mark, since = (gap, 0) if gap < 0.99 * mark else (mark, since + 1)
             if not rounds.finite:
                 status = Status.NONFINITE
-            elif gap <= tol:
-                status = Status.CONVERGED
+            elif (verdict := rounds.ledger.verdict(tol)) is not Status.RUNNING:
+                status = verdict
             elif len(rounds.ledger.lines) > self.max_iters:
                 status = Status.MAX_ITERATIONS
             elif since >= _PATIENCE or not rounds.advance():
@@ -177,7 +177,8 @@ class Rounds:
         mu = min(_SHARE * self.slack / (k * count + 1), _FALL * self.mu)
         if explained:
             mu = min(mu, _SHARE * self.mu)
-        mu = max(mu, _LEAST * max(1.0, self.ledger.objective))
+        size = max(self.ledger.objective, self.ledger.judged.floor)
+        mu = max(mu, _LEAST * size)
         neurons = join_alike(self.X, self.Y, self.neurons, self.beta, k * mu)
         entrants = self._entrants(0 if explained else _BATCH)
         if len(entrants.cells) == 0 and (mu == self.mu or count == 0):

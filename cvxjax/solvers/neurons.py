@@ -11,7 +11,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from cvxjax.solution import History, Solution, Status, relative_gap
+from cvxjax.solution import History, Solution, Status
+from cvxjax.solvers.host_bounds import HostBounds
 
 
 class Ledger:
@@ -20,7 +21,7 @@ class Ledger:
     def __init__(self, program: Any) -> None:
         self.X = np.asarray(program.X, np.float64)
         self.Y = np.asarray(program.y, np.float64)
-        self.beta = float(program.beta)
+        self.beta, self.judged = float(program.beta), HostBounds(program)
         self.objective, self.bound = np.inf, -np.inf
         d, c = self.X.shape[1], self.Y.shape[1]
         self.best, self.dual = (np.zeros((0, d)), np.zeros((0, c))), 0 * self.Y
@@ -29,7 +30,11 @@ class Ledger:
 
     @property
     def gap(self) -> float:
-        return relative_gap(self.objective, self.bound)
+        return self.judged.gap(self.objective, self.bound)
+
+    def verdict(self, tol: float) -> Status:
+        """CONVERGED, INCONSISTENT or RUNNING."""
+        return self.judged.verdict(self.objective, self.bound, self.dual, tol)
 
     def residual(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
         """Y - F, [n, c]."""
@@ -48,12 +53,14 @@ class Ledger:
 
         Args:
           R: [n, c].
-          highest: of R, max ||R^T (X u)_+|| over ||u|| <= 1, or a bound of it.
+          highest: of R, max ||R^T (X u)_+|| over ||u|| <= 1, or a bound of it; its
+            rounding is added here.
         """
+        highest = highest + float(self.judged.rounding(R))
         limit = self.beta / highest if highest > 0 else np.inf
         square, product = np.sum(R**2), np.sum(R * self.Y)
         t = float(np.clip(product / (square if square > 0 else 1), 0, limit))
-        return float(t * product - t * t * square / 2), t
+        return self.judged.value(t * R), t
 
     def offer_residual(
         self, R: np.ndarray, highest: float, multipliers: np.ndarray | None = None
