@@ -76,8 +76,9 @@ class RegularisedProgram(Record):
     def beta_max(self) -> float:
         """The least beta at which the zero network is optimal; inf if it never is.
 
-        0 where the price is no more than rounding: no neuron helps. Equals max {v^T F w : R(w) <= 1, A w >= 0}, where v is minus the gradient of
+        Equals max {v^T F w : R(w) <= 1, A w >= 0}, where v is minus the gradient of
         the loss at 0; for ReLU, max |v^T (Xu)_+| over the listed cells and ||u|| <= 1.
+        0 where that may be rounding alone: no neuron helps.
         """
         judge, v = self.judge(), self._slope_at_zero()
         if v is None:
