@@ -13,11 +13,13 @@ from cvxjax import (
 from cvxjax.certificates import certify
 from cvxjax.solution import Certificate, Scope, Solution, SolverError, Status
 from cvxjax.solve import solve, solve_path
+from cvxjax.verdicts import CertificateError
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Certificate",
+    "CertificateError",
     "Scope",
     "Solution",
     "SolverError",

@@ -26,6 +26,7 @@ from cvxjax.command_line_input import Data, InputError, Reading, read_data
 from cvxjax.command_line_output import (
     DONE,
     INTERRUPTED,
+    LARGER_THAN_TOL,
     NOT_CERTIFIED,
     WRONG_INPUT,
     Stopwatch,
@@ -175,7 +176,7 @@ def run_solve(chosen: argparse.Namespace) -> int:
     solver, tol = make_solver(chosen, program)
     with Stopwatch() as watch, progress(tol) as report:
         solution = cj.solve(program, solver, report=report)
-    certificate = cj.certify(program, solution)
+    certificate = cj.certify(program, solution, tol=LARGER_THAN_TOL * tol)
     recovered, network = networks_of(program, solution)
 
     name, iterations = type(solver).__name__, int(solution.iterations)
@@ -211,7 +212,7 @@ def run_path(chosen: argparse.Namespace) -> int:
 
     def report(beta: float, solution: cj.Solution) -> None:
         at = program.replace(beta=jnp.asarray(beta, program.X.dtype))
-        certificate = cj.certify(at, solution)
+        certificate = cj.certify(at, solution, tol=LARGER_THAN_TOL * tol)
         _, network = networks_of(at, solution)
         status = cj.Status(int(solution.status)).name
         line = f"{beta:12.6g} {certificate.primal:16.10g} {certificate.gap:14.1e}"
@@ -251,7 +252,7 @@ def run_certify(chosen: argparse.Namespace) -> int:
         raise InputError(f"want tol >= 0; got {chosen.tol}")
     with noting():
         program, solution, network = load_weights(chosen.weights, chosen.data)
-        certificate = cj.certify(program, solution)
+        certificate = cj.certify(program, solution, tol=chosen.tol)
     row("weights", chosen.weights)
     show_problem(program)
     show_certificate(certificate)

@@ -8,8 +8,7 @@ import numpy as np
 from scipy.optimize import minimize, nnls
 
 from cvxjax.judges import cone_distance
-
-_ROUNDING = 64 * np.finfo(np.float64).eps
+from cvxjax.rounding import SPECTRAL, gauge_rounding, lengths, pulled, terms_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,6 +23,19 @@ class BlockJudge:
     masks: np.ndarray | None  # [P, m], bool: shared rows change signs where False
     interior: np.ndarray | None  # [P, d]
 
+    @property
+    def reach(self) -> np.ndarray:
+        """What each prediction may be for R(w) <= 1, from above, [n]."""
+        return np.max(lengths(self.features), axis=0)
+
+    @property
+    def terms(self) -> int:
+        """Of `rounding`, for the price of a block."""
+        n, d = self.features.shape[1:]
+        walls = 0 if self.rows is None else self.rows.shape[-2]
+        size = d if self.norm != "nuclear" else SPECTRAL * sum(self._matrix())
+        return terms_of(n, walls, size)
+
     def predict(self, params: np.ndarray) -> np.ndarray:
         """[n]."""
         both = np.einsum("s,spd->pd", self.signs, params)
@@ -35,7 +47,7 @@ class BlockJudge:
             matrices = params.reshape(-1, *self._matrix())
             return float(np.sum(np.linalg.svd(matrices, compute_uv=False)))
         size = 2 if self.norm == "pairs" else params.shape[-1]
-        return float(np.sum(np.linalg.norm(params.reshape(-1, size), axis=1)))
+        return float(np.sum(lengths(params.reshape(-1, size))))
 
     def violation(self, params: np.ndarray) -> float:
         """max(-A w, 0) / max|A w| over all blocks; 0 without cones, inf for NaN."""
@@ -84,30 +96,34 @@ class BlockJudge:
           multipliers: [S, P, m], clipped at 0, or None.
         """
         blocks = self.signs[:, None, None] * np.einsum("pnd,n->pd", self.features, v)
-        norms = self._dual_norms(blocks)
-        rounding = _ROUNDING * np.linalg.norm(v) * np.linalg.norm(self.features)
+        terms, weight = self.terms, pulled(v, self.reach)
+        rounding = gauge_rounding(terms, weight)
+        norms = self._dual_norms(blocks) + rounding
         if self.rows is None:
-            return float(norms.max()) + rounding
+            return float(norms.max())
         if multipliers is not None:
             mu = np.where(np.isfinite(multipliers), np.maximum(multipliers, 0), 0)
             moved = [
                 blocks[:, i] + mu[:, i] @ self._rows_of(i)
                 for i in range(len(self.features))
             ]
-            norms = np.minimum(norms, self._dual_norms(np.stack(moved, axis=1)))
+            weights = weight + np.sum(mu * lengths(self.rows), axis=-1)
+            tried = gauge_rounding(terms, weights)
+            moved = self._dual_norms(np.stack(moved, axis=1))
+            norms = np.minimum(norms, moved + tried)
         exact = np.zeros(norms.shape, bool)
         while True:
             s, i = np.unravel_index(np.argmax(norms), norms.shape)
             if exact[s, i]:
-                return float(norms[s, i]) + rounding
+                return float(norms[s, i])
             exact[s, i] = True
             signed = self._rows_of(int(i))
-            lengths = np.linalg.norm(signed, axis=1)
-            signed = signed / np.where(lengths > 0, lengths, 1)[:, None]
+            sizes = lengths(signed)
+            signed = signed / np.where(sizes > 0, sizes, 1)[:, None]
             least = cone_distance(blocks[s, i], signed)
             if self.norm == "pairs":
                 least = _pair_distance(blocks[s, i], signed, float(norms[s, i]))
-            norms[s, i] = min(norms[s, i], least)
+            norms[s, i] = min(norms[s, i], least + rounding)
 
     def covers_every_neuron(self) -> bool:
         """Raises ValueError: there is no bound over neurons of other patterns yet."""
@@ -132,8 +148,8 @@ class BlockJudge:
             return np.linalg.svd(matrices, compute_uv=False)[..., 0]
         if self.norm == "pairs":
             pairs = q.reshape(*q.shape[:-1], -1, 2)
-            return np.max(np.linalg.norm(pairs, axis=-1), axis=-1)
-        return np.linalg.norm(q, axis=-1)
+            return np.max(lengths(pairs), axis=-1)
+        return lengths(q)
 
     def _rows_of(self, i: int) -> np.ndarray:
         """A_i, [m, d]."""
@@ -150,13 +166,16 @@ class BlockJudge:
 def _pair_distance(q: np.ndarray, signed: np.ndarray, known: float) -> float:
     """An upper bound of min_{mu >= 0} max_k ||(q + A^T mu)_pair k||, near the minimum.
 
+    With rounding upwards.
+
     In t and mu: minimise t where t^2 >= ||.||^2 for every pair, by SLSQP from several
     starts, since it may end early; whatever mu it ends at gives a bound.
     """
-    size = np.linalg.norm(q)
+    size = float(lengths(q))
     if size == 0:
         return 0.0
     q = q / size
+    terms = terms_of(0, *signed.shape)
     pairs = lambda mu: (q + mu @ signed).reshape(-1, 2)  # noqa: E731
     worst = lambda mu: float(np.max(np.linalg.norm(pairs(mu), axis=1)))  # noqa: E731
     groups = signed.reshape(len(signed), -1, 2)
@@ -183,5 +202,7 @@ def _pair_distance(q: np.ndarray, signed: np.ndarray, known: float) -> float:
             method="SLSQP",
             options={"ftol": 1e-15, "maxiter": 500},
         )
-        least = min(least, worst(np.maximum(np.nan_to_num(result.x[1:]), 0)))
-    return min(known, float(size) * least)
+        mu = np.maximum(np.nan_to_num(result.x[1:]), 0)
+        rounding = gauge_rounding(terms, 1 + float(np.sum(mu)))
+        least = min(least, worst(mu) + rounding)
+    return min(known, size * least)

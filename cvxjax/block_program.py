@@ -14,9 +14,12 @@ from cvxjax.cones import Cones, SignCones
 from cvxjax.interfaces import Judge, Loss
 from cvxjax.record import Record, static
 from cvxjax.regularisers import GroupNorm, NuclearNorm, PairNorms
+from cvxjax.rounding import SPECTRAL, gauge_rounding, lengths, pulled, terms_of
 from cvxjax.solution import Scope
 
 Array = jax.Array
+
+_UNSEEN = 4  # times the rounding of a price: it may be zero
 
 _NORMS = {GroupNorm: "group", PairNorms: "pairs", NuclearNorm: "nuclear"}
 
@@ -30,6 +33,8 @@ class RegularisedProgram(Record):
     loss: Loss
     regulariser: Any  # of `cvxjax.regularisers`
 
+    @property
+    def shape(self) -> tuple[int, ...]: ...
     def forward(self, w: Array) -> Array: ...
     def judge(self) -> Judge: ...
 
@@ -37,6 +42,28 @@ class RegularisedProgram(Record):
     def inputs(self) -> Array:
         """What the network takes, [n, ...]."""
         return self.X
+
+    @property
+    def reach(self) -> Array:
+        """The most that prediction i can be for R(w) <= 1, from above, [n]."""
+        return lengths(self.X, jnp)
+
+    @property
+    def terms(self) -> int:
+        """Of `rounding.terms_of`: how many roundings a block's price may hold."""
+        cones = getattr(self, "cones", None)
+        walls = 0 if cones is None else cones.num_rows
+        return terms_of(self.row_count, walls, self.block_size)
+
+    @property
+    def row_count(self) -> int:
+        """Rows of the data that a block's price is a sum of."""
+        return self.X.size // self.X.shape[-1]
+
+    @property
+    def block_size(self) -> int:
+        """Entries of a block; for matrices `rounding.SPECTRAL` times their order."""
+        return self.shape[-1]
 
     def penalty(self, w: Array) -> Array:
         """R(w), without beta."""
@@ -51,12 +78,27 @@ class RegularisedProgram(Record):
 
         Equals max {v^T F w : R(w) <= 1, A w >= 0}, where v is minus the gradient of
         the loss at 0; for ReLU, max |v^T (Xu)_+| over the listed cells and ||u|| <= 1.
+        0 where that may be rounding alone: no neuron helps.
         """
+        judge, v = self.judge(), self._slope_at_zero()
+        if v is None:
+            return float("inf")
+        price = judge.polar_bound(v, None)
+        unseen = _UNSEEN * gauge_rounding(judge.terms, pulled(v, judge.reach))
+        return 0.0 if price <= unseen else price
+
+    def price_at_zero(self) -> float:
+        """`beta_max` from above, with all that rounding may hide."""
+        v = self._slope_at_zero()
+        return float("inf") if v is None else self.judge().polar_bound(v, None)
+
+    def _slope_at_zero(self) -> np.ndarray | None:
+        """Minus the loss's gradient at 0; None where its value is infinite there."""
         y = np.asarray(self.y, np.float64)
         zero = np.zeros_like(y)
         if not np.isfinite(self.loss.value(zero, y)):
-            return float("inf")
-        return self.judge().polar_bound(-self.loss.gradient(zero, y), None)
+            return None
+        return -self.loss.gradient(zero, y)
 
 
 class BlockProgram(RegularisedProgram):
@@ -73,6 +115,19 @@ class BlockProgram(RegularisedProgram):
     @property
     def shape(self) -> tuple[int, int, int]:
         return (self.signs.shape[0], self.features.shape[0], self.features.shape[2])
+
+    @property
+    def reach(self) -> Array:
+        return jnp.max(lengths(self.features, jnp), axis=0)
+
+    @property
+    def row_count(self) -> int:
+        return self.features.shape[1]
+
+    @property
+    def block_size(self) -> int:
+        matrix = getattr(self.regulariser, "shape", None)
+        return self.shape[-1] if matrix is None else SPECTRAL * sum(matrix)
 
     def forward(self, w: Array) -> Array:
         """[n]."""

@@ -10,11 +10,13 @@ import warnings
 from collections.abc import Callable, Iterator
 
 import jax
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cvxjax.programs.two_layer import TwoLayerProgram
-from cvxjax.solution import Certificate, Solution, Status, relative_gap
+from cvxjax.solution import Certificate, Solution, Status
+from cvxjax.verdicts import gap_floor, relative_gap
 from cvxjax.weights_file import Network
 
 DONE, WRONG_INPUT, NOT_CERTIFIED, INTERRUPTED = 0, 2, 3, 130
@@ -115,10 +117,11 @@ def show_problem(program: TwoLayerProgram) -> None:
 
 def show_certificate(certificate: Certificate) -> None:
     """Both bounds, recomputed apart from the solver."""
-    scope = certificate.scope
+    scope, gap = certificate.scope, certificate.gap
     row("objective", f"{certificate.primal:.10g}")
     row("lower bound", f"{certificate.dual:.10g}")
-    row("certified gap", f"{certificate.gap:.1e} ({scope.value}: {scope.message})")
+    claim = scope.claim(gap, certificate.tol)
+    row("certified gap", f"{gap:.1e} ({scope.value}: {claim})")
     row("cone violation", f"{certificate.cone_violation:.1e}")
 
 
@@ -138,7 +141,8 @@ def show_network(
         neurons += f" ({recovered.num_neurons} before merging and pruning)"
     if outside := network.num_outside(program):
         neurons += f"; {outside} outside the given patterns"
-    gap = relative_gap(objective, certificate.dual)
+    floor = float(gap_floor(program.loss, np.asarray(program.y, np.float64)))
+    gap = relative_gap(objective, certificate.dual, floor)
     row("neurons", neurons)
     row("network", f"objective {objective:.10g}, certified gap {gap:.1e}")
     return gap

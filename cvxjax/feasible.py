@@ -71,11 +71,12 @@ def _match(program: Any, w: Array) -> Array:
     an unweighted second change, if there is any.
     """
     eye = jnp.eye(program.shape[-1], dtype=w.dtype)
-    scale = jnp.maximum(jnp.max(jnp.abs(program.y)), 1)
-    tolerance = 64 * jnp.finfo(w.dtype).eps * scale
+    tolerance = 64 * jnp.finfo(w.dtype).eps * jnp.max(jnp.abs(program.y))
     norms = group_norms(w)
     ones = jnp.ones_like(norms)
-    for weights, rounds in ((norms / jnp.maximum(jnp.max(norms), 1e-30), 2), (ones, 2)):
+    largest = jnp.max(norms)
+    shares = norms / jnp.where(largest > 0, largest, 1)
+    for weights, rounds in ((shares, 2), (ones, 2)):
         factor = ShiftedEigh.factor(program.response(weights, eye))
         for _ in range(rounds):
             miss = program.y - program.forward(w)

@@ -123,6 +123,16 @@ class Regulariser(Protocol):
 class Judge(Protocol):
     """A program in float64 NumPy, written apart from its JAX form."""
 
+    @property
+    def reach(self) -> np.ndarray:
+        """The most that prediction i can be for R(w) <= 1, from above, [n]."""
+        ...
+
+    @property
+    def terms(self) -> int:
+        """Of `rounding.terms_of`: how many roundings a block's price may hold."""
+        ...
+
     def predict(self, params: np.ndarray) -> np.ndarray: ...
     def penalty(self, params: np.ndarray) -> float: ...
     def violation(self, params: np.ndarray) -> float:
@@ -138,7 +148,7 @@ class Judge(Protocol):
         ...
 
     def polar_bound(self, v: np.ndarray, multipliers: np.ndarray | None) -> float:
-        """An upper bound of max {v^T F w : R(w) <= 1, A w >= 0}."""
+        """An upper bound of max {v^T F w : R(w) <= 1, A w >= 0}, rounding included."""
         ...
 
     def covers_every_neuron(self) -> bool:
@@ -170,6 +180,16 @@ class Program(Protocol):
     @property
     def inputs(self) -> Any:
         """What the network takes, [n, ...]; often X."""
+        ...
+
+    @property
+    def reach(self) -> Any:
+        """As `Judge.reach`."""
+        ...
+
+    @property
+    def terms(self) -> int:
+        """As `Judge.terms`."""
         ...
 
     def replace(self, **changes: Any) -> Any: ...

@@ -12,9 +12,9 @@ from scipy.optimize import nnls
 
 from cvxjax.pricing.bounds import neuron_bound
 from cvxjax.pricing.exact import MAX_RANK, best_neuron, row_space
+from cvxjax.rounding import gauge_rounding, lengths, pulled, terms_of
 
 _CHUNK_ELEMENTS = 1 << 24
-_ROUNDING = 64 * np.finfo(np.float64).eps
 _THIN = 1e-11  # what cells that the sweep may pass over add, in units of sum |v| |x|
 
 
@@ -26,6 +26,17 @@ class SignConeJudge:
     masks: np.ndarray  # [P, n], bool
     interior: np.ndarray | None  # [P, d]; None: no cones
 
+    @property
+    def reach(self) -> np.ndarray:
+        """Lengths of the rows, [n]: what each prediction may be for R(w) <= 1."""
+        return lengths(self.X)
+
+    @property
+    def terms(self) -> int:
+        """Of `rounding`, for the price of a block."""
+        n, d = self.X.shape
+        return terms_of(n, 0 if self.interior is None else n, d)
+
     def predict(self, params: np.ndarray) -> np.ndarray:
         """[n]."""
         total = np.zeros(len(self.X))
@@ -36,7 +47,7 @@ class SignConeJudge:
 
     def penalty(self, params: np.ndarray) -> float:
         """sum ||w_b||, without beta."""
-        return float(np.sum(np.linalg.norm(params, axis=-1)))
+        return float(np.sum(lengths(params)))
 
     def violation(self, params: np.ndarray) -> float:
         """max(-A w, 0) / max|A w| over all blocks; 0 without cones, inf for NaN."""
@@ -78,14 +89,18 @@ class SignConeJudge:
 
         Does nothing where the predictions are y to rounding or y is out of reach.
         """
-        weights = np.linalg.norm(params, axis=-1)
+        weights = lengths(params)
+        largest = np.max(weights, initial=0)
+        weights = weights / (largest if largest > 0 else 1)
         total = weights.sum(axis=0)
         masks = self.masks.astype(np.float64)
-        gram = (masks.T @ (total[:, None] * masks)) * (self.X @ self.X.T)
+        unit = float(np.max(np.abs(self.X), initial=0)) or 1.0
+        X = self.X / unit
+        gram = (masks.T @ (total[:, None] * masks)) * (X @ X.T)
         for _ in range(2):
             miss = y - self.predict(params)
             v = np.linalg.lstsq(gram, miss, rcond=None)[0]
-            step = np.where(self.masks, v, 0) @ self.X
+            step = np.where(self.masks, v, 0) @ X / unit
             params = params + weights[..., None] * np.stack([step, -step])
         return params
 
@@ -95,29 +110,30 @@ class SignConeJudge:
         For every mu >= 0 the maximum over block b is at most ||q_b + A_b^T mu||,
         with q_b = +-X^T D_i v, and NNLS over mu attains it. The given multipliers
         are tried first; then the worst block is solved by NNLS until the worst one
-        is one that has been solved.
+        is one that has been solved. Rounding is added upwards, as `rounding` derives.
 
         Args:
           v: [n].
           multipliers: [2, P, n], clipped at 0, or None.
         """
         P = len(self.masks)
+        terms, weight = self.terms, pulled(v, self.reach)
+        rounding = gauge_rounding(terms, weight)
         norms = np.empty((2, P))
         blocks = np.empty((2, P, self.X.shape[1]))
         for part in self._chunks():
             g = np.where(self.masks[part], v, 0) @ self.X
             blocks[:, part] = g, -g
-            norms[:, part] = np.linalg.norm(blocks[:, part], axis=-1)
+            norms[:, part] = lengths(blocks[:, part]) + rounding
             if self.interior is not None and multipliers is not None:
                 mu = multipliers[:, part]
                 mu = np.where(np.isfinite(mu), np.maximum(mu, 0), 0)
                 moved = blocks[:, part] + self._signed(mu, part) @ self.X
-                tried = np.linalg.norm(moved, axis=-1)
-                norms[:, part] = np.minimum(norms[:, part], tried)
+                tried = gauge_rounding(terms, weight + mu @ self.reach)
+                norms[:, part] = np.minimum(norms[:, part], lengths(moved) + tried)
         if self.interior is not None:
-            self._solve_worst(norms, blocks)
-        rounding = _ROUNDING * np.linalg.norm(v) * np.linalg.norm(self.X)
-        return float(norms.max()) + rounding
+            self._solve_worst(norms, blocks, rounding)
+        return float(norms.max())
 
     def covers_every_neuron(self) -> bool:
         """Whether `network_bound` is exact: rank X <= 3.
@@ -143,10 +159,16 @@ class SignConeJudge:
         self.covers_every_neuron()
         return every_neuron_bound(self.X, v)
 
-    def _solve_worst(self, norms: np.ndarray, blocks: np.ndarray) -> None:
-        """Replaces the largest bounds by exact ones, in place."""
-        lengths = np.linalg.norm(self.X, axis=1)
-        rows = self.X / np.where(lengths > 0, lengths, 1)[:, None]
+    def _solve_worst(
+        self, norms: np.ndarray, blocks: np.ndarray, rounding: float
+    ) -> None:
+        """Replaces the largest bounds by exact ones, in place.
+
+        Args:
+          rounding: of the blocks.
+        """
+        sizes = self.reach
+        rows = self.X / np.where(sizes > 0, sizes, 1)[:, None]
         exact = np.zeros(norms.shape, bool)
         while True:
             s, i = np.unravel_index(np.argmax(norms), norms.shape)
@@ -154,7 +176,8 @@ class SignConeJudge:
                 return
             exact[s, i] = True
             signed = np.where(self.masks[i][:, None], rows, -rows)
-            norms[s, i] = min(norms[s, i], cone_distance(blocks[s, i], signed))
+            nearest = cone_distance(blocks[s, i], signed) + rounding
+            norms[s, i] = min(norms[s, i], nearest)
 
     def _signed(self, values: np.ndarray, part: slice) -> np.ndarray:
         return np.where(self.masks[part], values, -values)
@@ -179,12 +202,19 @@ def every_neuron_bound(X: np.ndarray, v: np.ndarray) -> float:
 
 
 def cone_distance(q: np.ndarray, signed: np.ndarray) -> float:
-    """min_{mu >= 0} ||q + A^T mu|| by NNLS, rounding included upwards."""
-    size = np.linalg.norm(q)
+    """min_{mu >= 0} ||q + A^T mu|| by NNLS, rounding included upwards.
+
+    Args:
+      q: [d].
+      signed: A, [m, d], rows of length 1 or 0.
+    """
+    size = float(lengths(q))
     if size == 0:
         return 0.0
     try:
         mu, _ = nnls(signed.T, -q / size)
     except RuntimeError:  # no convergence: any mu >= 0 is a bound, 0 among them
-        return float(size)
-    return float(size * np.linalg.norm(q / size + signed.T @ mu))
+        return size
+    terms = terms_of(0, *signed.shape)
+    rounding = gauge_rounding(terms, 1 + float(np.sum(mu)))
+    return size * (float(lengths(q / size + signed.T @ mu)) + rounding)

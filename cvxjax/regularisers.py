@@ -133,8 +133,13 @@ class NuclearNorm(Record):
 
 
 def group_norms(w: Array) -> Array:
-    """||w_b||_2 of every block b; the block is the last axis."""
-    return jnp.sqrt(jnp.sum(w * w, axis=-1))
+    """||w_b||_2 of every block b; the block is the last axis.
+
+    The derivative at a block of zeros is 0, the subgradient of least norm.
+    """
+    squares = jnp.sum(w * w, axis=-1)
+    live = squares > 0
+    return jnp.where(live, jnp.sqrt(jnp.where(live, squares, 1)), squares)
 
 
 def prox_group(w: Array, threshold: ArrayLike) -> Array:

@@ -45,7 +45,7 @@ class Refit(Record):
     v: np.ndarray  # [m, d], int8
     alpha: np.ndarray  # [m]
     objective: float  # L(Phi alpha, y) + beta sum_j |alpha_j|
-    gap: float  # (primal - dual) / max(1, |primal|)
+    gap: float  # (primal - dual) / max(|primal|, 1e-4 L(0, y))
 
 
 def refit(
@@ -343,4 +343,5 @@ def _objective_and_gap(
     objective = loss.value(z, y) + beta * abs(alpha).sum()
     scale = beta / abs(pulled).max(initial=0).clip(beta)
     gap = objective + loss.conjugate(scale * slope, y)
-    return objective, gap / abs(objective).clip(1)
+    size = abs(objective).clip(1e-4 * loss.value(0 * y, y))
+    return objective, gap / (size + (size == 0))

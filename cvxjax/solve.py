@@ -160,10 +160,10 @@ def _zero_if_optimal(program: Any) -> Solution | None:
     if isinstance(program, LinearProgram):
         highest, least = (float(x) for x in loop.price_range(program))
     else:
-        highest = least = program.beta_max()
+        highest = least = program.price_at_zero()
     if not (beta >= least and np.isfinite(highest)):
         return None
-    if beta < highest and beta < gather(program).beta_max():
+    if beta < highest and beta < gather(program).price_at_zero():
         return None
     value = loss.value(jnp.zeros_like(y), y)
     nothing = jnp.zeros(0, y.dtype)

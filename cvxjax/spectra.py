@@ -47,6 +47,10 @@ class UnitNeurons(Record):
         """C with R = sum <C, Z>, [q, q]."""
         return np.diag(np.eye(q)[-1])
 
+    def traces(self, q: int) -> float:
+        """The trace of all blocks over R: 2: the trace is twice the last entry."""
+        return 2.0
+
     def ties(self, q: int) -> tuple[np.ndarray, np.ndarray]:
         """Orthonormal E with <E, Z+ + Z-> = 0, [k, q, q], and of the difference."""
         signs = np.append(np.ones(q - 1), -1) / np.sqrt(q)
@@ -129,6 +133,10 @@ class TracePair(Record):
         """C with R = sum <C, Z>, [q, q]."""
         return np.eye(q)
 
+    def traces(self, q: int) -> float:
+        """The trace of all blocks over R: 1."""
+        return 1.0
+
     def ties(self, q: int) -> tuple[np.ndarray, np.ndarray]:
         """None: [0, q, q] twice."""
         return np.zeros((0, q, q)), np.zeros((0, q, q))
@@ -162,6 +170,10 @@ class ConstantDiagonal(Record):
     def cost(self, q: int) -> np.ndarray:
         """C with R = sum <C, Z>, [q, q]."""
         return np.eye(q) / q
+
+    def traces(self, q: int) -> float:
+        """The trace of all blocks over R: q: R is the trace over the order."""
+        return float(q)
 
     def ties(self, q: int) -> tuple[np.ndarray, np.ndarray]:
         """Orthonormal E with <E, Z+ + Z-> = 0, [q - 1, q, q], and none."""

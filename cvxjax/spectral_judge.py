@@ -12,7 +12,8 @@ import numpy as np
 from scipy.linalg import eigh
 from scipy.optimize import brentq
 
-_ROUNDING = 8 * np.finfo(np.float64).eps
+from cvxjax.rounding import SPECTRAL, gauge_rounding, lengths, pulled, terms_of
+
 _STEPS = 60  # of an interior-point method
 _CHUNK = 1 << 24  # numbers of the rows' products at a time
 
@@ -28,6 +29,25 @@ class SpectralJudge:
     lifted: bool
     outputs: int | None  # None: predictions [n]
     penalised: str  # name of the record in `cvxjax.spectra`
+
+    @property
+    def reach(self) -> np.ndarray:
+        """What each prediction may be for R <= 1, from above, [n].
+
+        |<F_i, Z>| is at most the spectral norm of F_i times the trace of Z, which is R,
+        twice R for unit neurons, and q R for constant diagonals.
+        """
+        patches = lengths(self.X) ** 2 + self.lifted
+        largest = patches if self.X.ndim == 2 else np.max(patches, axis=1)
+        size = np.max(np.abs(self.hadamard)) * largest + abs(self.shift)
+        traces = {"UnitNeurons": 2, "ConstantDiagonal": len(self.hadamard)}
+        return traces.get(self.penalised, 1) * size
+
+    @property
+    def terms(self) -> int:
+        """Of `rounding`, for the price of a block."""
+        rows = self.X.size // self.X.shape[-1]
+        return terms_of(rows, 0, SPECTRAL * len(self.hadamard))
 
     def predict(self, params: np.ndarray) -> np.ndarray:
         """[n], or [n, outputs]."""
@@ -103,7 +123,9 @@ class SpectralJudge:
         return params
 
     def polar_bound(self, v: np.ndarray, multipliers: np.ndarray | None) -> float:
-        """A rigorous upper bound of max {v^T f : R <= 1}, exact to rounding.
+        """An upper bound of max {v^T f : R <= 1}, exact to rounding.
+
+        Rounding is added upwards, that of eigenvalues as `rounding.SPECTRAL` says.
 
         Args:
           v: [n], or [n, outputs].
@@ -113,9 +135,7 @@ class SpectralJudge:
         for column in v.reshape(len(v), -1).T:
             for S in self._pull(column):
                 best = max(best, self._gauge(S))
-        size = np.linalg.norm(self.hadamard, 2) + abs(self.shift)
-        rows = max(float(np.max(np.sum(self.X**2, axis=-1))) + self.lifted, 1.0)
-        return best + _ROUNDING * size * rows * float(np.sum(np.abs(v)))
+        return best + gauge_rounding(self.terms, pulled(v, self.reach))
 
     def covers_every_neuron(self) -> bool:
         """True: there are no patterns, every network is a point of the program."""

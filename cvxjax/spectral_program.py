@@ -26,6 +26,7 @@ from cvxjax import linalg
 from cvxjax.block_program import RegularisedProgram
 from cvxjax.interfaces import Loss
 from cvxjax.record import static
+from cvxjax.rounding import SPECTRAL, lengths
 from cvxjax.solution import Scope
 from cvxjax.spectral_judge import SpectralJudge
 from cvxjax.symmetric import along, smat, svec, symmetrise, upper
@@ -73,6 +74,17 @@ class SpectralProgram(RegularisedProgram):
     def rows(self) -> Array:
         """r_l, [n, W, patches in a window, q]."""
         return lift(self.X, self.pool, self.lifted)
+
+    @property
+    def reach(self) -> Array:
+        patches = lengths(self.X, jnp) ** 2 + self.lifted
+        largest = patches if self.X.ndim == 2 else jnp.max(patches, axis=1)
+        size = jnp.max(jnp.abs(self.hadamard)) * largest + jnp.abs(self.shift)
+        return self.regulariser.traces(self.order) * size
+
+    @property
+    def block_size(self) -> int:
+        return SPECTRAL * self.order
 
     def difference(self, w: Array) -> Array:
         """Z+ - Z-, symmetric, [outputs, W, q, q]."""

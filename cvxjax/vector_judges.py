@@ -8,8 +8,7 @@ import numpy as np
 
 from cvxjax.judges import every_neuron_bound
 from cvxjax.pricing.vector import gated_maxima, vector_bound
-
-_ROUNDING = 64 * np.finfo(np.float64).eps
+from cvxjax.rounding import SPECTRAL, gauge_rounding, lengths, pulled, terms_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -18,6 +17,18 @@ class GatedVectorJudge:
 
     X: np.ndarray  # [n, d], float64
     masks: np.ndarray  # [P, n], bool
+    outputs: int
+
+    @property
+    def reach(self) -> np.ndarray:
+        """Lengths of the rows, [n]: what each prediction may be for R(w) <= 1."""
+        return lengths(self.X)
+
+    @property
+    def terms(self) -> int:
+        """Of `rounding`, for the price of a block."""
+        n, d = self.X.shape
+        return terms_of(n, 0, SPECTRAL * (d + self.outputs))
 
     def predict(self, params: np.ndarray) -> np.ndarray:
         """[n, c]."""
@@ -43,8 +54,8 @@ class GatedVectorJudge:
         return params
 
     def polar_bound(self, v: np.ndarray, multipliers: np.ndarray | None) -> float:
-        """max_i ||v^T D_i X||_2 for v [n, c]."""
-        rounding = _ROUNDING * np.linalg.norm(v) * np.linalg.norm(self.X)
+        """max_i ||v^T D_i X||_2 for v [n, c], with rounding upwards."""
+        rounding = gauge_rounding(self.terms, pulled(v, self.reach))
         return float(np.max(gated_maxima(self.X, self.masks, v))) + rounding
 
     def covers_every_neuron(self) -> bool:
@@ -62,6 +73,18 @@ class NeuronJudge:
 
     X: np.ndarray  # [n, d], float64
     masks: np.ndarray  # [P, n], bool
+    outputs: int
+
+    @property
+    def reach(self) -> np.ndarray:
+        """Lengths of the rows, [n]: what each prediction may be for R(w) <= 1."""
+        return lengths(self.X)
+
+    @property
+    def terms(self) -> int:
+        """Of `rounding`, for the price of a cell."""
+        n, d = self.X.shape
+        return terms_of(n, n, SPECTRAL * (d + self.outputs))
 
     def _split(self, params: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         d = self.X.shape[1]
@@ -75,7 +98,7 @@ class NeuronJudge:
     def penalty(self, params: np.ndarray) -> float:
         """sum_j ||u_j|| ||v_j||, without beta."""
         u, v = self._split(params)
-        return float(np.linalg.norm(u, axis=1) @ np.linalg.norm(v, axis=1))
+        return float(lengths(u) @ lengths(v))
 
     def violation(self, params: np.ndarray) -> float:
         """How far outside its nearest listed cell a neuron lies, over max |X u|."""
@@ -104,7 +127,7 @@ class NeuronJudge:
         Exact for rank X <= 3; otherwise that of the copositive relaxation with these
         multipliers, [P, k, 3], or else the largest singular value of v^T D_i X.
         """
-        rounding = _ROUNDING * np.linalg.norm(v) * np.linalg.norm(self.X)
+        rounding = gauge_rounding(self.terms, pulled(v, self.reach))
         return vector_bound(self.X, self.masks, v, multipliers) + rounding
 
     def covers_every_neuron(self) -> bool:
@@ -119,5 +142,5 @@ class NeuronJudge:
         """
         turned = v @ np.linalg.svd(v, full_matrices=False)[2].T
         bounds = [every_neuron_bound(self.X, column) for column in turned.T]
-        rounding = _ROUNDING * np.linalg.norm(v) * np.linalg.norm(self.X)
+        rounding = gauge_rounding(self.terms, pulled(v, self.reach))
         return float(np.linalg.norm(bounds)) + rounding

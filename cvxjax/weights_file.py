@@ -93,7 +93,7 @@ def networks_of(
         small = Network.of(recovery.minimal(variables, np.asarray(program.X)))
         before, after = recovered.objective(program), small.objective(program)
         eps = float(np.finfo(recovered.first.dtype).eps)
-        if after <= before + 1e4 * eps * max(1, abs(before)):
+        if after <= before + 1e4 * eps * abs(before):
             return recovered, small
     return recovered, recovered
 
@@ -136,7 +136,8 @@ def load_weights(
 ) -> tuple[TwoLayerProgram, Solution, Network]:
     """The program, rebuilt from the data, and the point and network that were saved.
 
-    A scope "exhaustive" in the file is believed only if the file lists every pattern.
+    The file claims nothing: its patterns count as sampled, unless it lists every
+    pattern of the data, which are enumerated anew.
 
     Raises:
       InputError: a file is missing or corrupt, or the weights are of other data.
@@ -195,12 +196,10 @@ def _rebuild(
         clear = np.abs(values) > 64 * np.finfo(data.X.dtype).eps * sizes
         if np.any(clear & ((values >= 0) != masks)):
             raise ValueError("masks and gates disagree")
-    scope = Scope(str(saved["scope"]))
-    if scope is Scope.EXHAUSTIVE:
-        every = np.packbits(np.asarray(enumerate_patterns(data.X).masks), axis=1)
-        listed = {row.tobytes() for row in np.packbits(masks, axis=1)}
-        if not {row.tobytes() for row in every} <= listed:
-            scope = Scope.SAMPLED
+    scope = Scope.SAMPLED
+    claimed = Scope(str(saved["scope"]))
+    if claimed is Scope.EXHAUSTIVE and _lists_all(data.X, masks):
+        scope = Scope.EXHAUSTIVE
     patterns = Patterns(masks=jnp.asarray(masks), gates=jnp.asarray(gates), scope=scope)
     program = make_two_layer(
         data.X,
@@ -218,6 +217,16 @@ def _rebuild(
         gates=gates if gated else None,
     )
     return program, _solution(program, saved), network
+
+
+def _lists_all(X: np.ndarray, masks: np.ndarray) -> bool:
+    """Whether the masks are every pattern of X, by enumerating them anew."""
+    try:
+        every = np.packbits(np.asarray(enumerate_patterns(X).masks), axis=1)
+    except ValueError:  # too many to list
+        return False
+    listed = {row.tobytes() for row in np.packbits(masks, axis=1)}
+    return {row.tobytes() for row in every} <= listed
 
 
 def _solution(program: TwoLayerProgram, saved: dict[str, np.ndarray]) -> Solution:

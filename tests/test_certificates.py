@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 
 import cvxjax as cj
 from cvxjax.certificates import scaled_dual
-from cvxjax.solution import relative_gap
+from cvxjax.verdicts import relative_gap
 from tests import instances
 
 NAMES = [
@@ -131,7 +131,7 @@ def test_scope_is_that_of_the_program():
         program, solution, optimum = solved(name)
         certificate = cj.certify(program, solution)
         assert certificate.scope is program.scope is solution.scope
-        assert certificate.scope.message in str(certificate)
+        assert certificate.scope.networks in str(certificate)
     assert program.scope is cj.Scope.SAMPLED
     assert optimum > instances.optimum_of("two_layer/squared") + 1e-3
 
@@ -151,11 +151,14 @@ def test_printed_certificate_names_its_numbers():
 
 
 def test_relative_gap():
-    assert relative_gap(0.5, 0.25) == 0.25
-    assert relative_gap(8.0, 6.0) == 0.25
-    assert relative_gap(-8.0, -10.0) == 0.25
+    assert relative_gap(0.5, 0.25, 0.0) == 0.5
+    assert relative_gap(8.0, 6.0, 1.0) == 0.25
+    assert relative_gap(-8.0, -10.0, 1.0) == 0.25
+    assert relative_gap(0.5, 0.25, 10.0) == 0.025
+    assert relative_gap(0.0, 0.0, 0.0) == 0
+    assert relative_gap(0.0, -1.0, 0.0) == np.inf
     for bad in (np.inf, np.nan):
-        assert relative_gap(bad, 0.0) == relative_gap(0.0, -bad) == np.inf
+        assert relative_gap(bad, 0.0, 1.0) == relative_gap(0.0, -bad, 1.0) == np.inf
 
 
 def test_scaled_dual_is_the_best_scale_for_the_squared_loss():
@@ -170,6 +173,7 @@ def test_scaled_dual_is_the_best_scale_for_the_squared_loss():
     ):
         grid = np.linspace(0, beta / bound, 20_001)
         want = np.max(grid * (v @ y) - grid**2 * (v @ v) / 2)
-        got = scaled_dual(loss, v, y, beta, bound)
+        got, t = scaled_dual(loss, v, y, beta, bound)
+        assert t <= beta / bound
         assert got <= want + 1e-12
         assert_allclose(got, want, rtol=1e-6)

@@ -97,7 +97,7 @@ def test_solve_is_the_librarys(solved):
     exact = cj.certify(program, cj.solve(program, cj.solvers.Admm(tol=1e-4)))
     assert "float64" in rows["problem"] and rows["patterns"] == "24, every one"
     assert rows["certified gap"].endswith(f"({str(cj.Scope.EXHAUSTIVE.value)}: "
-        f"{cj.Scope.EXHAUSTIVE.message})")  # fmt: skip
+        f"optimal among {cj.Scope.EXHAUSTIVE.networks})")  # fmt: skip
     assert exact.dual - TOL <= first_number(rows["lower bound"]) <= exact.primal
     assert exact.dual <= first_number(rows["objective"]) <= exact.primal + TOL
     assert first_number(rows["certified gap"]) <= TOL
@@ -169,7 +169,16 @@ def test_every_pattern_is_believed_only_if_listed(solved, capsys, tmp_path):
         arrays[key] = arrays[key][:, keep]
     write_arrays(tmp_path / "fewer.npz", arrays)
     rows, _ = run(["certify", data, tmp_path / "fewer.npz"], capsys)
-    assert cj.Scope.SAMPLED.message in rows["certified gap"]
+    assert cj.Scope.SAMPLED.networks in rows["certified gap"]
+
+
+def test_a_file_claims_no_bound_over_all_networks(solved, capsys, tmp_path):
+    """A weights file of few patterns that says "global bound" of itself."""
+    data, path, _ = solved
+    arrays = read_arrays(path) | {"scope": "global bound"}
+    write_arrays(tmp_path / "claim.npz", arrays)
+    rows, _ = run(["certify", data, tmp_path / "claim.npz"], capsys)
+    assert "(sampled: " in rows["certified gap"]
 
 
 def test_a_network_outside_the_given_patterns_is_called_so(solved, capsys, tmp_path):

@@ -142,7 +142,7 @@ def softmax() -> Softmax:
 def interpolation() -> Interpolation:
     """0 if z = y, else +inf: the network must fit every real label exactly.
 
-    The value is 0 if max|z - y| <= tolerance * max(1, max|y|) with the `FEASIBILITY`
+    The value is 0 if max|z - y| <= tolerance * max|y| with the `FEASIBILITY`
     tolerance of z's dtype. The gradient is 0, the subgradient of least norm on the
     domain.
     """

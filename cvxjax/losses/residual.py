@@ -119,9 +119,9 @@ class Interpolation(Residual):
     constraint = "equality"
 
     def terms(self, z: Array, y: Array) -> Array:
-        """0 where |z - y| <= tolerance max(1, max|y|), else +inf; `FEASIBILITY`."""
+        """0 where |z - y| <= tolerance max|y|, else +inf; `FEASIBILITY`."""
         xp, z, y = prepare(z, y)
-        bound = feasibility(z) * xp.maximum(xp.max(xp.abs(y)), 1)
+        bound = feasibility(z) * xp.max(xp.abs(y))
         return xp.where(xp.abs(z - y) <= bound, xp.zeros_like(z), xp.inf)
 
     def _conjugate(self, xp: ModuleType, s: Array) -> Array:

@@ -10,10 +10,14 @@ little. The result is only a candidate: whoever uses it bounds its price again.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from cvxjax.interfaces import Loss
 from cvxjax.pricing.bounds import STEPS, Adam, Relaxation, significant, smoothing_at
+
+if TYPE_CHECKING:
+    from cvxjax.interfaces import Loss
 
 _FIXED = 0.3  # share of the steps before v moves
 _NEGLIGIBLE = 1e-9  # relative size of entries of v that are set to zero

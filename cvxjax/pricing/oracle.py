@@ -17,11 +17,11 @@ import numpy as np
 from cvxjax.pricing.exact import MAX_RANK, best_neuron, row_space
 from cvxjax.pricing.polish import Neuron, Rows, make_rows, polish
 from cvxjax.pricing.search import climb
+from cvxjax.rounding import gauge_rounding, lengths, pulled, terms_of
 
 _POLISHED = 24  # cells of one sign that are polished after a search
 _LISTED = 200  # cells of one sign that are solved in one pricing of a list
 _CLOSE = 0.8  # of the best value: points worth polishing
-_ROUNDING = 64 * np.finfo(np.float64).eps
 _CHUNK_ELEMENTS = 1 << 24
 
 
@@ -85,7 +85,8 @@ class Oracle:
                 found = [one._replace(proven=True) for one in found] + swept
         neurons = [one for price in found for one in price.neurons]
         distinct = {one.mask.tobytes(): one for one in neurons}
-        rounding = _ROUNDING * np.linalg.norm(v) * np.linalg.norm(self.X)
+        n, d = self.X.shape
+        rounding = gauge_rounding(terms_of(n, n, d), pulled(v, lengths(self.X)))
         return Price(
             max(price.value for price in found) + rounding,
             all(price.proven for price in found),

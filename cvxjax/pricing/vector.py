@@ -19,11 +19,11 @@ import itertools
 
 import numpy as np
 
+from cvxjax import rounding
 from cvxjax.pricing.exact import MAX_RANK, row_space
 
 _OUTSIDE = 1e-11  # a unit vector's A u above minus this counts as >= 0
 _PARALLEL = 1e-10  # singular values of unit rows below this count as zero
-_ROUNDING = 64 * np.finfo(np.float64).eps
 
 
 def is_exact(X: np.ndarray) -> bool:
@@ -112,10 +112,14 @@ def relaxed_maxima(
     )
     half = np.swapaxes(a * weights[..., None], 1, 2) @ b
     sizes = np.linalg.norm(a, axis=2) * np.linalg.norm(b, axis=2)
-    rounding = _ROUNDING * np.trace(M, axis1=1, axis2=2)
-    plain = np.linalg.eigvalsh(M)[:, -1] + rounding
-    moved = np.linalg.eigvalsh(M + half + np.swapaxes(half, 1, 2))[:, -1] + rounding
-    moved = moved + _ROUNDING * np.sum(weights * sizes, axis=1)
+    # Entries of M are sums of n, then of c products, of at most the square of R's pull.
+    order = rounding.SPECTRAL * d
+    terms = rounding.terms_of(2 * len(X) + c, weights.shape[1], order)
+    square = rounding.pulled(R, rounding.lengths(X)) ** 2
+    plain = np.linalg.eigvalsh(M)[:, -1] + rounding.gauge_rounding(terms, square)
+    moved = np.linalg.eigvalsh(M + half + np.swapaxes(half, 1, 2))[:, -1]
+    square = square + 2 * np.sum(weights * sizes, axis=1)
+    moved = moved + rounding.gauge_rounding(terms, square)
     return np.sqrt(np.maximum(np.minimum(plain, moved), 0))
 
 

@@ -38,7 +38,8 @@ from cvxjax.cones import SignCones, make_sign_cones
 from cvxjax.interfaces import Loss
 from cvxjax.networks.vector_output import GatedVectorOutput, VectorOutput
 from cvxjax.record import static
-from cvxjax.regularisers import NuclearNorm
+from cvxjax.regularisers import NuclearNorm, group_norms
+from cvxjax.rounding import SPECTRAL
 from cvxjax.solution import Scope
 from cvxjax.vector_judges import GatedVectorJudge, NeuronJudge
 
@@ -56,6 +57,10 @@ class GatedVectorProgram(RegularisedProgram):
     @property
     def shape(self) -> tuple[int, int, int, int]:
         return (1, self.masks.shape[0], self.y.shape[1], self.X.shape[1])
+
+    @property
+    def block_size(self) -> int:
+        return SPECTRAL * sum(self.shape[2:])
 
     def forward(self, w: Array) -> Array:
         """sum_i D_i X V_i, [n, c]."""
@@ -77,7 +82,9 @@ class GatedVectorProgram(RegularisedProgram):
 
     def judge(self) -> GatedVectorJudge:
         return GatedVectorJudge(
-            X=np.asarray(self.X, np.float64), masks=np.asarray(self.masks)
+            X=np.asarray(self.X, np.float64),
+            masks=np.asarray(self.masks),
+            outputs=self.y.shape[1],
         )
 
     def network(self) -> GatedVectorOutput:
@@ -150,6 +157,10 @@ class VectorOutputProgram(RegularisedProgram):
         d = self.X.shape[1]
         return w[0, :, :d], w[0, :, d:]
 
+    @property
+    def block_size(self) -> int:
+        return SPECTRAL * self.shape[-1]
+
     def forward(self, w: Array) -> Array:
         """sum_j (X u_j)_+ v_j^T, [n, c]."""
         u, v = self.neurons(w)
@@ -157,12 +168,14 @@ class VectorOutputProgram(RegularisedProgram):
 
     def penalty(self, w: Array) -> Array:
         """sum_j ||u_j|| ||v_j||, without beta."""
-        sizes = [jnp.sqrt(jnp.sum(x * x, axis=1)) for x in self.neurons(w)]
+        sizes = [group_norms(x) for x in self.neurons(w)]
         return jnp.sum(sizes[0] * sizes[1])
 
     def judge(self) -> NeuronJudge:
         return NeuronJudge(
-            X=np.asarray(self.X, np.float64), masks=np.asarray(self.masks)
+            X=np.asarray(self.X, np.float64),
+            masks=np.asarray(self.masks),
+            outputs=self.y.shape[1],
         )
 
     def network(self) -> VectorOutput:

@@ -252,7 +252,7 @@ class Admm(Record):
         steps = jnp.where(done, 10, 1) * self.projection_steps
         make = lambda: feasible_point(program, state.v, state.repair, steps=steps)  # noqa: E731
         if loss.constraint is None:
-            hope = loop.relative_gap(program.objective(state.v), progress.dual_bound)
+            hope = progress.gap_of(program.objective(state.v))
             point, repair = jax.lax.cond(
                 due | done | (hope <= progress.tol),
                 make,

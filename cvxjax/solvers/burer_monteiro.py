@@ -102,7 +102,8 @@ class BurerMonteiro(Record):
                 report(*ledger.lines[-1])
             if not finite or ledger.gap <= tol:
                 break
-        status = Status.CONVERGED if ledger.gap <= tol else Status.STALLED
+        status = ledger.verdict(tol)
+        status = Status.STALLED if status is Status.RUNNING else status
         status = status if finite else Status.NONFINITE
         patterns = None if found is program else found.patterns
         return ledger.finish(program, status).replace(patterns=patterns)

@@ -25,9 +25,10 @@ import numpy as np
 from cvxjax.interfaces import HostSolver, NeuronProgram
 from cvxjax.pricing.oracle import Oracle, Price
 from cvxjax.record import Record, static
-from cvxjax.solution import History, Scope, Solution, Status, relative_gap
+from cvxjax.solution import History, Scope, Solution, Status
 from cvxjax.solvers import loop
 from cvxjax.solvers.admm import Admm
+from cvxjax.solvers.host_bounds import HostBounds
 from cvxjax.solvers.interior_point import InteriorPoint
 from cvxjax.solvers.pattern_pool import PatternPool
 from cvxjax.solvers.semismooth_newton import SemismoothNewton
@@ -108,7 +109,7 @@ class ColumnGeneration(Record):
             if report is not None:
                 report(rounds.count, *rounds.last)
             if gap <= tol:
-                status = Status.CONVERGED
+                status = rounds.verdict(pool.objective, tol)
             elif rounds.count == self.max_iters:
                 status = Status.MAX_ITERATIONS
             elif pool.grow(oracle.rows, price.neurons):
@@ -147,7 +148,8 @@ class _Rounds:
     def __init__(self, program: Any) -> None:
         self.program = program
         self.y = np.asarray(program.y, np.float64)
-        self.zero = -float(program.loss.conjugate(0 * self.y, self.y))
+        self.judged = HostBounds(program)
+        self.zero = self.judged.value(0 * self.y)
         self.bound, self.dual = self.zero, 0 * self.y
         self.vector, self.last = self.dual, (np.inf, self.zero, np.inf)
         self.lines: list[tuple[float, float, float]] = []
@@ -158,14 +160,16 @@ class _Rounds:
 
     def scaled(self, v: np.ndarray, price: float) -> tuple[float, np.ndarray]:
         """The best of the dual values of t v with t price <= beta, and that t v."""
-        limit = float(self.program.beta) / price if price > 0 else 1.0
-        tries = [t * v for t in (min(1.0, limit), limit)]
-        values = [-float(self.program.loss.conjugate(-x, self.y)) for x in tries]
-        best = int(np.argmax(values))
-        return values[best], tries[best]
+        value, t = self.judged.scaled(v, price)
+        return value, t * v
+
+    def verdict(self, objective: float, tol: float) -> Status:
+        """CONVERGED, or INCONSISTENT if a proven bound lies above the objective."""
+        verdict = self.judged.verdict(objective, self.bound, self.dual, tol)
+        return Status.CONVERGED if verdict is Status.RUNNING else verdict
 
     def gap_at(self, v: np.ndarray, objective: float, price: float) -> float:
-        return relative_gap(objective, max(self.bound, self.scaled(v, price)[0]))
+        return self.judged.gap(objective, max(self.bound, self.scaled(v, price)[0]))
 
     def add(self, v: np.ndarray, objective: float, price: Price, exact: bool) -> float:
         """The gap to all networks if that can be proven, else to the neurons found."""
@@ -173,8 +177,9 @@ class _Rounds:
         self.vector = v
         if price.proven and exact and value > self.bound:
             self.bound, self.dual = value, dual
-        gap = relative_gap(objective, self.bound if exact else value)
-        self.lines.append((objective, self.bound, relative_gap(objective, self.bound)))
+        gap = self.judged.gap(objective, self.bound if exact else value)
+        proven = self.judged.gap(objective, self.bound)
+        self.lines.append((objective, self.bound, proven))
         self.last = objective, self.bound if exact else value, gap
         return gap
 
@@ -187,7 +192,7 @@ class _Rounds:
             bound, dual = self.scaled(self.vector, price)
         if self.lines:
             objective = self.lines[-1][0]
-            self.lines[-1] = objective, bound, relative_gap(objective, bound)
+            self.lines[-1] = objective, bound, self.judged.gap(objective, bound)
         dtype = self.program.X.dtype
         columns = np.reshape(self.lines, (-1, 3)).T
         objectives, bounds, gaps = (jnp.asarray(column, dtype) for column in columns)
@@ -199,7 +204,7 @@ class _Rounds:
             status=jnp.asarray(status, jnp.int32),
             objective=jnp.asarray(pool.objective, dtype),
             dual_bound=jnp.asarray(bound, dtype),
-            gap=jnp.asarray(relative_gap(pool.objective, bound), dtype),
+            gap=jnp.asarray(self.judged.gap(pool.objective, bound), dtype),
             iterations=jnp.asarray(self.count, jnp.int32),
             history=History(
                 iteration=jnp.arange(1, self.count + 1, dtype=jnp.int32),

@@ -99,7 +99,8 @@ class CopositiveRelaxation(Record):
             found = None
             if finite:
                 found = _judge(program, relaxation, point, np.asarray(R), ledger)
-            rest = (float(value) - ledger.bound) / max(1.0, abs(ledger.objective))
+            size = max(abs(ledger.objective), ledger.judged.floor)
+            rest = (float(value) - ledger.bound) / (size if size > 0 else 1)
             settled = rest <= _SETTLED * tol
             last = len(ledger.lines) >= self.max_iters
             if found is not None and (ledger.gap <= tol or settled or stuck or last):
@@ -109,8 +110,8 @@ class CopositiveRelaxation(Record):
                 report(*ledger.lines[-1])
             if not finite:
                 status = Status.NONFINITE
-            elif ledger.gap <= tol:
-                status = Status.CONVERGED
+            elif (verdict := ledger.verdict(tol)) is not Status.RUNNING:
+                status = verdict
             elif settled or stuck:
                 status = Status.STALLED
             elif last:

@@ -94,8 +94,8 @@ class FrankWolfe(Record):
             mark, since = (gap, 0) if gap < 0.99 * mark else (mark, since + 1)
             if not rounds.finite:
                 status = Status.NONFINITE
-            elif gap <= tol:
-                status = Status.CONVERGED
+            elif (verdict := rounds.ledger.verdict(tol)) is not Status.RUNNING:
+                status = verdict
             elif len(rounds.ledger.lines) > self.max_iters:
                 status = Status.MAX_ITERATIONS
             elif since >= _PATIENCE or not rounds.advance():
@@ -180,7 +180,8 @@ class Rounds:
         mu = min(_SHARE * self.slack / (k * count + 1), _FALL * self.mu)
         if explained:
             mu = min(mu, _SHARE * self.mu)
-        mu = max(mu, _LEAST * max(1.0, self.ledger.objective))
+        size = max(self.ledger.objective, self.ledger.judged.floor)
+        mu = max(mu, _LEAST * size)
         neurons = join_alike(
             self.X, self.Y, self.neurons, loss=self.loss, beta=self.beta, most=k * mu
         )

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from cvxjax import linalg, solution
+from cvxjax import linalg, rounding, verdicts
+from cvxjax.losses import FEASIBILITY
 from cvxjax.record import Record
 from cvxjax.runtime import jit_leanly
 from cvxjax.solution import History, Solution, Status
@@ -19,7 +20,9 @@ Array = jax.Array
 
 _PATIENCE = 50  # checks without progress, near the precision's floor
 _FLOOR = 1e5  # that floor, in machine epsilons
-_HUGE = 1e8  # parameters, in units of |y| / |X|
+_NEAR_RAY = 1e-6  # of what rows and multipliers pull: a gauge worth moving the ray for
+_SMALL = 1e-4  # of a ray's largest entry: likely zero where it ends
+_SEEN = 16  # times the rounding of a gauge: it may be zero
 
 
 def default_tol(dtype: Any) -> float:
@@ -27,27 +30,39 @@ def default_tol(dtype: Any) -> float:
     return 1e-8 if jnp.finfo(dtype).bits == 64 else 1e-4
 
 
-def relative_gap(objective: Array, dual_bound: Array) -> Array:
-    """(objective - dual_bound) / max(1, |objective|); inf while a bound is missing."""
+def relative_gap(objective: Array, dual_bound: Array, floor: Array) -> Array:
+    """`verdicts.relative_gap` of arrays: inf while a bound is missing."""
     known = jnp.isfinite(objective) & jnp.isfinite(dual_bound)
-    size = jnp.maximum(jnp.abs(jnp.where(known, objective, 1)), 1)
-    gap = jnp.where(known, objective, 1) - jnp.where(known, dual_bound, 0)
-    return jnp.where(known, gap / size, jnp.inf)
+    excess = jnp.where(known, objective, 1) - jnp.where(known, dual_bound, 0)
+    size = jnp.maximum(jnp.abs(jnp.where(known, objective, 1)), floor)
+    gap = excess / jnp.where(size > 0, size, 1)
+    gap = jnp.where((size > 0) | (excess == 0), gap, jnp.sign(excess) * jnp.inf)
+    return jnp.where(known, gap, jnp.inf)
 
 
 def polar_gauge(program: Any, v: Array, multipliers: Array | None) -> Array:
     """max_b R*(q_b + A_b^T mu), an upper bound for any mu >= 0; q = F^T v.
 
+    With the judges' term for rounding, of float64 whatever the program's precision:
+    what float32 itself rounds is for the certificate to find.
+
     Args:
       v: [n], or [n, c].
       multipliers: [S, P, m], >= 0, in units of the cones' unit rows.
     """
+    return jnp.max(block_gauges(program, v, multipliers))
+
+
+def block_gauges(program: Any, v: Array, multipliers: Array | None) -> Array:
+    """The bounds of `polar_gauge` one by one, [S, P]."""
+    terms, weight = program.terms, rounding.pulled(v, program.reach, jnp)
     blocks, dual_norms = program.adjoint(v), program.regulariser.dual_norms
-    plain = dual_norms(blocks)
-    if multipliers is not None:
-        moved = dual_norms(blocks + program.cones.adjoint(multipliers))
-        plain = jnp.minimum(plain, moved)
-    return jnp.max(plain)
+    gauges = dual_norms(blocks) + rounding.gauge_rounding(terms, weight)
+    if multipliers is None:
+        return gauges
+    moved = dual_norms(blocks + program.cones.adjoint(multipliers))
+    weight = weight + jnp.sum(multipliers, axis=-1)
+    return jnp.minimum(gauges, moved + rounding.gauge_rounding(terms, weight))
 
 
 @jax.jit
@@ -56,13 +71,13 @@ def price_range(program: Any) -> tuple[Array, Array]:
 
     v is minus the loss's gradient at zero, so that they are bounds of the beta from
     which on zero is optimal. The lower one is attained at the cells' interior points;
-    without cones it is exact.
+    without cones it is exact. Both with the judges' term for rounding.
     """
     v = -program.loss.gradient(jnp.zeros_like(program.y), program.y)
-    blocks, regulariser = program.adjoint(v), program.regulariser
-    highest = jnp.max(regulariser.dual_norms(blocks))
+    highest = polar_gauge(program, v, None)
     if program.cones is None:
         return highest, highest
+    blocks, regulariser = program.adjoint(v), program.regulariser
     inner = program.cones.interior[None]
     reached = jnp.sum(blocks * inner, axis=-1) / regulariser.norms(inner)
     return highest, jnp.max(reached)
@@ -81,6 +96,7 @@ class Progress(Record):
     last_gain: Array  # [], int32, the check at which the gap last improved by 1 %
     mark: Array  # [], the gap at that check
     tol: Array  # []
+    floor: Array  # [], 1e-4 L(0, y): what a gap is relative to at the least
     history: History
 
     @classmethod
@@ -106,6 +122,7 @@ class Progress(Record):
             last_gain=jnp.asarray(0, jnp.int32),
             mark=jnp.asarray(jnp.inf, dtype),
             tol=jnp.asarray(tol, dtype),
+            floor=jnp.asarray(verdicts.gap_floor(program.loss, y, jnp), dtype),
             history=History(
                 iteration=jnp.full(checks, -1, jnp.int32),
                 objective=nothing,
@@ -116,7 +133,11 @@ class Progress(Record):
 
     @property
     def gap(self) -> Array:
-        return relative_gap(self.objective, self.dual_bound)
+        return self.gap_of(self.objective)
+
+    def gap_of(self, objective: Array) -> Array:
+        """The relative gap of another objective to the best bound so far."""
+        return relative_gap(objective, self.dual_bound, self.floor)
 
     def update(
         self,
@@ -150,16 +171,21 @@ class Progress(Record):
         infeasible = jnp.asarray(False)
         for ray in rays:
             infeasible |= _out_of_reach(program, *ray)
-        return new._judge(solver, finite_of, infeasible)
+        return new._judge(solver, program, finite_of, infeasible)
 
     def offer(self, program: Any, v: Array, multipliers: Array | None) -> Progress:
-        """Keeps v, scaled to feasibility, if its bound is better; as in `update`."""
+        """Keeps v, scaled to feasibility, if its bound is better; as in `update`.
+
+        Without a price, where any multiple is feasible, v itself: minus the gradient at
+        the optimum is the best one.
+        """
         loss, y = program.loss, program.y
         bound = polar_gauge(program, v, multipliers)
-        limit = jnp.where(bound > 0, program.beta / jnp.where(bound > 0, bound, 1), 1e6)
+        limit = jnp.where(bound > 0, program.beta / jnp.where(bound > 0, bound, 1), 1)
         best = self
         for t in (jnp.minimum(1, limit), limit):
             value = -loss.conjugate(-t * v, y)
+            value = value - rounding.dual_rounding(t * v, y, value, jnp)
             better = value > best.dual_bound
             keep = partial(jnp.where, better)
             best = best.replace(
@@ -171,7 +197,27 @@ class Progress(Record):
             )
         return best
 
-    def _judge(self, solver: Any, iterate: Array, infeasible: Array) -> Progress:
+    def _contradictory(self, program: Any) -> Array:
+        """Whether the bound lies above the objective, by more than rounding."""
+        loss, dtype = program.loss, self.objective.dtype
+        explained = rounding.explained(
+            self.objective,
+            self.dual_bound,
+            self.dual,
+            loss=loss,
+            y=program.y,
+            beta=program.beta,
+            reach=program.reach,
+            terms=program.terms,
+            tolerance=0.0 if loss.constraint is None else FEASIBILITY.get(dtype, 1e-4),
+            unit=float(jnp.finfo(dtype).eps) / 2,
+            xp=jnp,
+        )
+        return self.objective - self.dual_bound < -explained
+
+    def _judge(
+        self, solver: Any, program: Any, iterate: Array, infeasible: Array
+    ) -> Progress:
         gap = self.gap
         done = self.iteration >= solver.max_iters
         check = jnp.maximum(-(-self.iteration // solver.check_every) - 1, 0)
@@ -186,6 +232,7 @@ class Progress(Record):
             (infeasible, Status.INFEASIBLE),
             (~jnp.all(jnp.isfinite(iterate)), Status.NONFINITE),
             (gap <= self.tol, Status.CONVERGED),
+            (self._contradictory(program), Status.INCONSISTENT),
         ):
             status = jnp.where(condition, jnp.asarray(outcome, jnp.int32), status)
         last = self.history
@@ -221,16 +268,49 @@ class Progress(Record):
 
 
 def _out_of_reach(program: Any, v: Array, multipliers: Array | None) -> Array:
-    """Whether a dual ray shows that the constraint takes huge parameters, if any do.
+    """Whether a dual ray shows that nothing meets the constraint, up to rounding.
 
-    Any that meet it have R(w) >= -L*(-v) / gauge(v), for every v.
+    Blocks come with both signs and cones span all directions, so that a ray has
+    F^T v = 0, whatever its multipliers. One that nearly has is moved to where it does,
+    and shows something only then.
     """
     y, loss = program.y, program.loss
-    size = lambda x: jnp.sqrt(jnp.sum(x * x))  # noqa: E731
     v = -loss.clip_dual(-v, y)
-    gauge = polar_gauge(program, v, multipliers)
-    gain = -loss.conjugate(-v, y)
-    return (gain > 0) & (gain * size(program.X) > _HUGE * gauge * size(y))
+    blocks, weight = program.adjoint(v), rounding.pulled(v, program.reach, jnp)
+    if multipliers is not None:
+        blocks = blocks + program.cones.adjoint(multipliers)
+        weight = weight + jnp.sum(multipliers, axis=-1)
+    near = jnp.all(program.regulariser.dual_norms(blocks) <= _NEAR_RAY * weight)
+    near &= -loss.conjugate(-v, y) > 0
+    on = jnp.abs(v) > _SMALL * jnp.max(jnp.abs(v))
+    moved = jax.lax.cond(
+        near, lambda: _outside(program, jnp.where(on, v, 0), on), lambda: v
+    )
+    return near & _is_ray(program, -loss.clip_dual(-moved, y))
+
+
+def _is_ray(program: Any, v: Array) -> Array:
+    """Whether F^T v is 0 up to rounding, with -L*(-v) > 0.
+
+    Parameters that meet the constraint have R(w) >= -L*(-v) / gauge(v): with this gauge
+    they would predict by rounding alone.
+    """
+    unit = float(jnp.finfo(v.dtype).eps) / 2
+    least = _SEEN * rounding.gamma(program.terms, unit)
+    gauges = program.regulariser.dual_norms(program.adjoint(v))
+    unseen = jnp.max(gauges) <= least * rounding.pulled(v, program.reach, jnp)
+    return unseen & (-program.loss.conjugate(-v, program.y) > 0)
+
+
+def _outside(program: Any, v: Array, on: Array) -> Array:
+    """The part of v that is orthogonal to all predictions on some samples, [n]."""
+    eye = jnp.eye(program.shape[-1], dtype=v.dtype)
+    gram = program.response(jnp.ones(program.shape[:-1], v.dtype), eye)
+    gram = jnp.where(on[:, None] & on[None], gram, 0)
+    factor = linalg.ShiftedEigh.factor(gram)
+    for _ in range(2):
+        v = v - linalg.dot(gram, factor.pinv(v))
+    return jnp.where(on, v, 0)
 
 
 def _first_status(program: Any) -> Array:
@@ -240,13 +320,8 @@ def _first_status(program: Any) -> Array:
     """
     if program.loss.constraint != "equality":
         return jnp.asarray(Status.RUNNING, jnp.int32)
-    y = program.y
-    eye = jnp.eye(program.shape[-1], dtype=y.dtype)
-    ones = jnp.ones(program.shape[:-1], y.dtype)
-    gram = program.response(ones, eye)
-    miss = y - linalg.dot(gram, linalg.ShiftedEigh.factor(gram).pinv(y))
-    size = lambda x: jnp.sqrt(jnp.sum(x * x))  # noqa: E731
-    out = size(miss) > jnp.sqrt(jnp.finfo(y.dtype).eps) * size(y)
+    miss = _outside(program, program.y, jnp.ones(program.y.shape, bool))
+    out = _is_ray(program, miss)
     return jnp.where(out, Status.INFEASIBLE, Status.RUNNING).astype(jnp.int32)
 
 
@@ -331,7 +406,7 @@ def run_on_host(
         progress = state.progress
         if report is not None:
             objective, bound = float(progress.objective), float(progress.dual_bound)
-            gap = solution.relative_gap(objective, bound)
+            gap = verdicts.relative_gap(objective, bound, float(progress.floor))
             report(int(progress.iteration), objective, bound, gap)
         if int(progress.status) != Status.RUNNING:
             return solution_of(program, progress)

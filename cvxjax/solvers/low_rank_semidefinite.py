@@ -27,10 +27,10 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import minimize
 
-from cvxjax import linalg
+from cvxjax import linalg, verdicts
 from cvxjax.neural_decomposition import decompose
 from cvxjax.record import Record, static
-from cvxjax.solution import History, Solution, Status, relative_gap
+from cvxjax.solution import History, Solution, Status
 from cvxjax.solvers import loop
 
 Array = jax.Array
@@ -89,7 +89,7 @@ class LowRankSemidefinite(Record):
             given = jnp.asarray(factors, dtype)
             progress, pull = _judge(limits, program, progress, given)
             objective, bound = float(progress.objective), float(progress.dual_bound)
-            gap = relative_gap(objective, bound)
+            gap = verdicts.relative_gap(objective, bound, float(progress.floor))
             lines.append((steps, objective, bound, gap))
             if report is not None:
                 report(*lines[-1])
@@ -97,6 +97,8 @@ class LowRankSemidefinite(Record):
             best = min(best, gap)
             if not np.all(np.isfinite(factors)):
                 status = Status.NONFINITE
+            elif int(progress.status) == Status.INCONSISTENT:
+                status = Status.INCONSISTENT
             elif gap <= tol:
                 status = Status.CONVERGED
             elif len(lines) >= self.rounds:

@@ -10,8 +10,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from cvxjax.solution import History, Solution, Status, relative_gap
-
+from cvxjax.solution import History, Solution, Status
+from cvxjax.solvers.host_bounds import HostBounds
 
 _SECTIONS, _GOLDEN = 50, (3 - 5**0.5) / 2  # of the line search of a multiple
 _FARTHEST = 4.0  # multiple that is tried
@@ -24,6 +24,7 @@ class Ledger:
         self.X = np.asarray(program.X, np.float64)
         self.Y = np.asarray(program.y, np.float64)
         self.beta, self.loss = float(program.beta), program.loss
+        self.judged = HostBounds(program)
         self.objective, self.bound = np.inf, -np.inf
         d, c = self.X.shape[1], self.Y.shape[1]
         self.best, self.dual = (np.zeros((0, d)), np.zeros((0, c))), 0 * self.Y
@@ -32,7 +33,11 @@ class Ledger:
 
     @property
     def gap(self) -> float:
-        return relative_gap(self.objective, self.bound)
+        return self.judged.gap(self.objective, self.bound)
+
+    def verdict(self, tol: float) -> Status:
+        """CONVERGED, INCONSISTENT or RUNNING."""
+        return self.judged.verdict(self.objective, self.bound, self.dual, tol)
 
     def residual(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
         """Minus the gradient of L at F, [n, c]; Y - F for the squared loss."""
@@ -55,16 +60,18 @@ class Ledger:
 
         Args:
           R: [n, c].
-          highest: of R, max ||R^T (X u)_+|| over ||u|| <= 1, or a bound of it.
+          highest: of R, max ||R^T (X u)_+|| over ||u|| <= 1, or a bound of it; its
+            rounding is added here.
         """
+        highest = highest + float(self.judged.rounding(R))
         limit = self.beta / highest if highest > 0 else np.inf
         if self.loss.quadratic:
             square, product = np.sum(R**2), np.sum(R * self.Y)
             t = float(np.clip(product / (square if square > 0 else 1), 0, limit))
-            return float(t * product - t * t * square / 2), t
+            return self.judged.value(t * R), t
 
         def dual(t: float) -> float:
-            return -float(self.loss.conjugate(-t * R, self.Y))
+            return self.judged.value(t * R)
 
         # In the domain up to 1, since R is minus a gradient; seldom beyond it.
         low, high = 0.0, min(limit, _FARTHEST)

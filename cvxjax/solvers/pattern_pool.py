@@ -101,7 +101,7 @@ class PatternPool:
         objective = float(solution.objective)
         sparse = _vertex(restricted, params)
         value = float(restricted.objective(jnp.asarray(sparse)))
-        spare = _SPARE * float(solution.gap) * max(1.0, abs(objective))
+        spare = _SPARE * max(0.0, objective - float(solution.dual_bound))
         if value <= objective + spare:
             params, objective = sparse, value
         if objective < self.objective:

@@ -15,6 +15,7 @@ import numpy as np
 
 from cvxjax.regularisers import group_norms
 from cvxjax.solvers.faces import Blocks
+from cvxjax.solvers.host_bounds import HostBounds
 from cvxjax.solvers.working_set import padded
 
 Array = jax.Array
@@ -37,11 +38,12 @@ class Prices:
     def __init__(self, program: Any, blocks: Blocks, tol: float) -> None:
         self.program, self.blocks, self.loss = program, blocks, program.loss
         self.y, self.beta = np.asarray(program.y), float(program.beta)
+        self.judged = HostBounds(program)
         self.most = self.beta * (1 + _MARGIN * tol)
         self.multipliers = np.zeros((len(blocks.signs), len(blocks.rows)))
         self.working = np.zeros(len(blocks.signs), bool)
         self.best = 0 * self.y, self.multipliers
-        self.bound = -float(self.loss.conjugate(0 * self.y, self.y))
+        self.bound = self.judged.value(0 * self.y)
 
     def near(self, v: np.ndarray) -> float:
         """The lower bound that v would give if only the working set mattered."""
@@ -68,17 +70,17 @@ class Prices:
     def _bounds(self, v: np.ndarray) -> np.ndarray:
         """Upper bounds of all prices [2 P], by the known multipliers."""
         blocks = self.blocks.adjoint(v)
-        bounds = np.linalg.norm(blocks, axis=1)
+        bounds = np.linalg.norm(blocks, axis=1) + self.judged.rounding(v)
         (far,) = np.nonzero(bounds > self.beta)
-        bent = blocks[far] + self.blocks.bend(far, self.multipliers[far])
-        bounds[far] = np.minimum(bounds[far], np.linalg.norm(bent, axis=1))
+        multipliers = self.multipliers[far]
+        bent = blocks[far] + self.blocks.bend(far, multipliers)
+        rounding = self.judged.rounding(v, multipliers.sum(axis=1))
+        bounds[far] = np.minimum(bounds[far], np.linalg.norm(bent, axis=1) + rounding)
         return bounds
 
     def _value(self, v: np.ndarray, bounds: np.ndarray) -> tuple[float, float]:
         """The lower bound of v, scaled for these bounds, and the factor."""
-        highest = bounds.max(initial=0)
-        scale = min(1.0, self.beta / highest) if highest > 0 else 1.0
-        return -float(self.loss.conjugate(-scale * v, self.y)), scale
+        return self.judged.scaled(v, float(bounds.max(initial=0)))
 
     def _project(self, v: np.ndarray, chosen: np.ndarray, bounds: np.ndarray) -> None:
         """The prices of a few blocks, in place, by their projections."""
@@ -87,6 +89,7 @@ class Prices:
             _, mu = self.blocks.project(int(block), blocks[block])
             bent = self.blocks.bend(np.asarray([block]), mu[None])[0]
             bound = np.linalg.norm(blocks[block] + bent)
+            bound += self.judged.rounding(v, mu.sum())
             if bound < bounds[block]:
                 bounds[block], self.multipliers[block] = bound, mu
 
@@ -100,8 +103,9 @@ class Prices:
         norms, mu = _approached(
             self.program, jnp.asarray(place), jnp.asarray(v), jnp.asarray(start)
         )
-        self.multipliers[chosen] = np.asarray(mu)[:count, self.blocks.live]
-        return np.asarray(norms)[:count]
+        found = np.asarray(mu)[:count, self.blocks.live]
+        self.multipliers[chosen] = found
+        return np.asarray(norms)[:count] + self.judged.rounding(v, found.sum(axis=1))
 
 
 @jax.jit

@@ -154,7 +154,8 @@ class SemidefiniteInteriorPoint(Record):
         dual = -program.loss.gradient(program.fit(state.fitted), program.y)
         # A bound may cost as much as a step: only where complementarity is small.
         progress, objective = state.progress, program.objective(point)
-        hope = jnp.sum(state.Z * state.S) / jnp.maximum(1, jnp.abs(objective))
+        size = jnp.maximum(progress.floor, jnp.abs(objective))
+        hope = jnp.sum(state.Z * state.S) / jnp.where(size > 0, size, 1)
         due = (hope <= _NEAR * progress.tol) | (progress.iteration % _SPACING == 0)
         progress = jax.lax.cond(
             due, lambda p: p.offer(program, dual, None), lambda p: p, progress

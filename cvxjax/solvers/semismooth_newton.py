@@ -32,7 +32,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 from cvxjax.interfaces import HostSolver
 from cvxjax.record import Record, static
-from cvxjax.solution import History, Solution, Status, relative_gap
+from cvxjax.solution import History, Solution, Status
 from cvxjax.solvers import loop
 from cvxjax.solvers.faces import make_blocks
 from cvxjax.solvers.prices import Prices
@@ -103,8 +103,9 @@ class SemismoothNewton(Record):
             if report is not None:
                 report(*rounds.lines[-1])
             best, since = (gap, 0) if gap < 0.99 * best else (best, since + 1)
-            if gap <= tol:
-                status = Status.CONVERGED
+            verdict = rounds.verdict(tol)
+            if verdict is not Status.RUNNING:
+                status = verdict
             elif not rounds.finite:
                 status = Status.NONFINITE
             elif len(rounds.lines) > self.max_iters:
@@ -176,7 +177,12 @@ class _Rounds:
 
     @property
     def gap(self) -> float:
-        return relative_gap(self.objective, self.prices.bound)
+        return self.prices.judged.gap(self.objective, self.prices.bound)
+
+    def verdict(self, tol: float) -> Status:
+        """CONVERGED, INCONSISTENT or RUNNING."""
+        prices = self.prices
+        return prices.judged.verdict(self.objective, prices.bound, prices.best[0], tol)
 
     @property
     def finite(self) -> bool:
@@ -211,8 +217,7 @@ class _Rounds:
         self._keep()
         v = -self.loss.gradient(self.z, self.y)
         ripe = max(_ENOUGH * self.tol, _RIPE * self.gap)
-        size = max(1.0, abs(self.objective))
-        if self.objective - self.prices.near(v) <= ripe * size:
+        if self.prices.judged.gap(self.objective, self.prices.near(v)) <= ripe:
             self.prices.offer(v)
         self._note()
         return taken

@@ -20,9 +20,10 @@ import numpy as np
 from cvxjax.feasible import feasible_point
 from cvxjax.record import Record, static
 from cvxjax.regularisers import GroupNorm, group_norms
-from cvxjax.solution import History, Solution, Status, relative_gap
+from cvxjax.solution import History, Solution, Status
 from cvxjax.solvers import loop
 from cvxjax.solvers.admm import Admm
+from cvxjax.solvers.host_bounds import HostBounds
 from cvxjax.solvers.interior_point import InteriorPoint
 
 Array = jax.Array
@@ -85,8 +86,9 @@ class WorkingSet(Record):
             if report is not None:
                 report(len(rounds.lines), *rounds.lines[-1][1:])
             violators = (bounds > rounds.beta * (1 + 0.1 * aim)) & ~working
-            if rounds.gap <= tol:
-                status = Status.CONVERGED
+            verdict = rounds.verdict(tol)
+            if verdict is not Status.RUNNING:
+                status = verdict
             elif not np.isfinite(solution.objective):
                 status = Status.NONFINITE
             elif len(rounds.lines) >= self.max_iters:
@@ -137,18 +139,22 @@ class _Rounds:
 
     def __init__(self, program: Any, point: Any, objective: Any) -> None:
         self.program, self.beta = program, float(program.beta)
-        self.y = np.asarray(program.y)
+        self.y, self.bounds = np.asarray(program.y), HostBounds(program)
         self.size = program.shape[0] * program.shape[1]
         self.params, self.objective = np.asarray(point), float(objective)
         self.multipliers = self._nothing()
         self.best = 0 * self.y, self._nothing()
-        self.bound = -float(program.loss.conjugate(0 * self.y, self.y))
+        self.bound = self.bounds.value(0 * self.y)
         self.lines: list[tuple[int, float, float, float]] = []
         self.iterations = 0
 
     @property
     def gap(self) -> float:
-        return relative_gap(self.objective, self.bound)
+        return self.bounds.gap(self.objective, self.bound)
+
+    def verdict(self, tol: float) -> Status:
+        """CONVERGED, INCONSISTENT or RUNNING."""
+        return self.bounds.verdict(self.objective, self.bound, self.best[0], tol)
 
     def _nothing(self) -> Any:
         """Multipliers [2 P, m], of zero; None without cones."""
@@ -207,11 +213,11 @@ class _Rounds:
             part, blocks = self._select(doubtful)
             norms, better = _project(part, v, self.multipliers[blocks], most, steps)
             count = int(doubtful.sum())
-            norms = np.asarray(norms)[0, :count]
+            sums = np.sum(np.asarray(better, np.float64)[0, :count], axis=1)
+            norms = np.asarray(norms)[0, :count] + self.bounds.rounding(v, sums)
             bounds[doubtful] = np.minimum(bounds[doubtful], norms)
             self.multipliers[doubtful] = np.asarray(better)[0, :count]
-        scale = min(1.0, self.beta / bounds.max()) if bounds.max() > 0 else 1.0
-        value = -float(program.loss.conjugate(-scale * v, self.y))
+        value, scale = self.bounds.scaled(v, float(bounds.max()))
         if value > self.bound:
             scaled = None if self.multipliers is None else scale * self.multipliers
             self.bound, self.best = value, (scale * v, scaled)
@@ -257,15 +263,7 @@ def _feasible(program: Any, w: Array) -> tuple[Array, Array]:
 _select = jax.jit(lambda program, blocks, live: program.select(blocks, live))
 
 
-@jax.jit
-def _bounds(program: Any, v: Array, multipliers: Any) -> Array:
-    """||F_b^T v|| or, where that is less, ||F_b^T v + A_b^T mu_b||, [2, P]."""
-    blocks = program.adjoint(v)
-    plain = group_norms(blocks)
-    if multipliers is None:
-        return plain
-    moved = group_norms(blocks + program.cones.adjoint(multipliers))
-    return jnp.minimum(plain, moved)
+_bounds = jax.jit(loop.block_gauges)
 
 
 @jax.jit

@@ -74,12 +74,57 @@ def test_import_directions(path):
     assert not roots & {"experiments", "tests"}
 
 
-def test_judges_do_without_jax():
-    """The certificate's own arithmetic: NumPy and SciPy, nothing of the JAX side."""
-    pricing = [ROOT / "pricing" / f"{name}.py" for name in ("bounds", "exact", "duals")]
-    for path in (ROOT / "judges.py", ROOT / "certificates.py", *pricing):
-        roots = {name.split(".")[0] for name in imports_of(path)}
-        assert "jax" not in roots, path
+JUDGES = sorted(p.stem for p in ROOT.glob("*judge*.py")) + ["certificates"]
+SOLVING = {"solvers", "solve", "feasible", "cones", "linalg", "regularisers", "record"}
+
+
+def imported_at_run_time(path):
+    """As `imports_of`, without what only type checkers import."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = [ast.Pass()]
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+            names.add(node.module)
+    return names
+
+
+def file_of(name):
+    """The file of a module of the library, or None."""
+    path = ROOT.parent / Path(*name.split("."))
+    for found in (path.with_suffix(".py"), path / "__init__.py"):
+        if found.is_file() and found != ROOT / "__init__.py":
+            return found
+    return None
+
+
+@pytest.mark.parametrize("stem", JUDGES)
+def test_judges_do_without_jax_and_solvers(stem):
+    """The certificate's own arithmetic, and that of all that it imports in turn."""
+    seen, left = set(), {ROOT / f"{stem}.py"}
+    while left:
+        path = left.pop()
+        seen.add(path)
+        names = imported_at_run_time(path)
+        roots = {name.split(".")[0] for name in names}
+        assert not roots & {"jax", "jaxlib", "flax", "optax"}, path
+        assert room_of(path) not in SOLVING, path
+        left |= {found for name in names if (found := file_of(name))} - seen
+    assert len(seen) > 1
+
+
+def test_every_judge_of_a_program_is_tested_for_its_independence():
+    from cvxjax.interfaces import Judge
+
+    for name in instances.PROGRAMS:
+        judge = instances.program_of(name).judge()
+        assert isinstance(judge, Judge)
+        assert type(judge).__module__.removeprefix("cvxjax.") in JUDGES
 
 
 def test_no_experiment_is_imported_by_tests_of_the_library():

@@ -1,0 +1,77 @@
+"""What a dual vector proves of one program, for solvers with a loop on the host.
+
+The same terms for rounding as in `loop.Progress` and in the judges, so that a solver's
+CONVERGED is not denied by its certificate.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cvxjax import rounding, verdicts
+from cvxjax.losses import FEASIBILITY
+from cvxjax.verdicts import Status
+
+
+class HostBounds:
+    """Gaps, prices with their rounding, and dual values of one program, in float64."""
+
+    def __init__(self, program: Any) -> None:
+        self.loss, self.terms = program.loss, program.terms
+        self.y = np.asarray(program.y, np.float64)
+        self.beta = float(program.beta)
+        self.reach = np.asarray(program.reach, np.float64)
+        self.floor = float(verdicts.gap_floor(self.loss, self.y))
+        self.dtype = np.dtype(program.X.dtype)
+
+    def gap(self, objective: float, bound: float) -> float:
+        """The relative gap."""
+        return verdicts.relative_gap(objective, bound, self.floor)
+
+    def rounding(self, v: np.ndarray, multipliers: Any = 0.0) -> Any:
+        """What rounding may hide of a price of v: to be added to it.
+
+        Args:
+          v: [n], or [n, c].
+          multipliers: the sum of those of unit rows that a price was bounded with.
+        """
+        weight = rounding.pulled(np.asarray(v, np.float64), self.reach)
+        return rounding.gauge_rounding(self.terms, weight + multipliers)
+
+    def value(self, v: np.ndarray) -> float:
+        """-L*(-v), less what rounding may have added."""
+        v = np.asarray(v, np.float64)
+        value = -float(self.loss.conjugate(-v, self.y))
+        return value - float(rounding.dual_rounding(v, self.y, value))
+
+    def scaled(self, v: np.ndarray, highest: float) -> tuple[float, float]:
+        """The better lower bound of v at a scale of 1 or at the largest, and its scale.
+
+        Args:
+          highest: of the prices of v, rounding included; 0: there is no largest scale.
+        """
+        limit = self.beta / highest if highest > 0 else 1.0
+        return max((self.value(t * v), t) for t in (min(1.0, limit), limit))
+
+    def verdict(self, objective: float, bound: float, v: np.ndarray, tol: float) -> Any:
+        """CONVERGED, INCONSISTENT or RUNNING, by the bound of v alone."""
+        gap = self.gap(objective, bound)
+        if not np.isfinite(gap) or gap > tol:
+            return Status.RUNNING
+        constraint = self.loss.constraint
+        explained = rounding.explained(
+            objective,
+            bound,
+            np.asarray(v, np.float64),
+            loss=self.loss,
+            y=self.y,
+            beta=self.beta,
+            reach=self.reach,
+            terms=self.terms,
+            tolerance=0.0 if constraint is None else FEASIBILITY.get(self.dtype, 1e-4),
+            unit=float(np.finfo(self.dtype).eps) / 2,
+        )
+        wrong = bound - objective > explained
+        return Status.INCONSISTENT if wrong else Status.CONVERGED
