@@ -1,5 +1,11 @@
 """Neural-network training as convex optimization, with certificates."""
 
+# isort: off
+from cvxjax import early_interrupts
+
+early_interrupts.watch_start()
+# isort: on
+
 from cvxjax import (
     arrangements,
     data,

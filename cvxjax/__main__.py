@@ -1,7 +1,8 @@
 """Command line: `python -m cvxjax info | solve | path | certify` on .csv and .npz.
 
 Exit codes: 0 done; 2 wrong input, with one line on stderr; 3 not certified to the
-tolerance, everything is printed and saved all the same; 130 interrupted.
+tolerance, everything is printed and saved all the same; 130 interrupted, by Ctrl-C:
+what `solve` and `path` have by then is saved and printed. A second Ctrl-C ends at once.
 """
 
 from __future__ import annotations
@@ -25,25 +26,28 @@ from cvxjax.arrangements.patterns import Patterns, count_bound, find_lines
 from cvxjax.command_line_input import Data, InputError, Reading, read_data
 from cvxjax.command_line_output import (
     DONE,
-    INTERRUPTED,
     LARGER_THAN_TOL,
     NOT_CERTIFIED,
     WRONG_INPUT,
     Stopwatch,
     noting,
+    print_any_text,
     progress,
     row,
     say,
+    show,
     show_certificate,
     show_network,
     show_problem,
     why_not_certified,
 )
+from cvxjax.early_interrupts import INTERRUPTED, interruptible
 from cvxjax.files import check_writable, write_arrays
 from cvxjax.programs.two_layer import TwoLayerProgram
 from cvxjax.runtime import configure_jax
 from cvxjax.solve import default_solver
 from cvxjax.solvers.loop import default_tol
+from cvxjax.watch import Watch
 from cvxjax.weights_file import (
     LOSSES,
     load_weights,
@@ -60,10 +64,11 @@ ENUMERATION_LIMIT = 2_000_000
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; the exit code is the return value."""
     try:
+        print_any_text()
         chosen = make_parser().parse_args(argv)
         configure_jax(float64=not getattr(chosen, "float32", False))
         return chosen.run(chosen)
-    except (InputError, ValueError) as error:
+    except (InputError, ValueError, OSError) as error:
         say(f"error: {' '.join(str(error).split())}")
         return WRONG_INPUT
     except KeyboardInterrupt:
@@ -87,7 +92,8 @@ def make_parser() -> argparse.ArgumentParser:
         prog="python -m cvxjax",
         description="Trains two-layer ReLU networks to certified global optimality.",
         epilog="Exit codes: 0 done; 2 wrong input; 3 not certified to the tolerance, "
-        "with everything printed and saved all the same; 130 interrupted.",
+        "with everything printed and saved all the same; 130 interrupted, with what "
+        "there is printed and saved.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -111,6 +117,8 @@ def make_parser() -> argparse.ArgumentParser:
     add("--solver", choices=cj.solvers.__all__, help="default: one that fits")
     add("--tol", type=float, help="relative duality gap; 1e-8, with --float32 1e-4")
     add("--max_iters", type=int, help="default: the solver's")
+    limit = "stop with the best so far; path: of all betas together"
+    add("--time_limit", type=float, metavar="SECONDS", help=limit)
 
     what = "sizes, number of patterns, beta_max, devices"
     info = commands.add_parser("info", parents=[data], help=what)
@@ -169,15 +177,24 @@ def run_info(chosen: argparse.Namespace) -> int:
 
 
 def run_solve(chosen: argparse.Namespace) -> int:
-    """Solves, prints, saves."""
+    """Solves, saves, prints."""
     check_writable(chosen.out)
     data, patterns, about = read(chosen)
     program = make_program(chosen, data, patterns, beta=chosen.beta)
     solver, tol = make_solver(chosen, program)
-    with Stopwatch() as watch, progress(tol) as report:
-        solution = cj.solve(program, solver, report=report)
-    certificate = cj.certify(program, solution, tol=LARGER_THAN_TOL * tol)
-    recovered, network = networks_of(program, solution)
+    limit, failure = chosen.time_limit, None
+    with interruptible():
+        with Stopwatch() as clock, progress(tol) as report:
+            solution = cj.solve(program, solver, time_limit=limit, report=report)
+        with Watch() as late:
+            certificate = cj.certify(program, solution, tol=LARGER_THAN_TOL * tol)
+            recovered, network = networks_of(program, solution)
+            if chosen.out is not None:
+                reading = reading_of(chosen)
+                try:
+                    save_weights(chosen.out, program, solution, network, data, reading)
+                except (OSError, ValueError) as error:
+                    failure = error
 
     name, iterations = type(solver).__name__, int(solution.iterations)
     status = cj.Status(int(solution.status)).name
@@ -187,12 +204,15 @@ def run_solve(chosen: argparse.Namespace) -> int:
     row("solver", f"{name}, {iterations:,} iterations: {status}")
     show_certificate(certificate)
     show_network(program, network, certificate, recovered)
-    running = watch.seconds - watch.compiling
-    row("seconds", f"{running:.2f} running, {watch.compiling:.2f} compiling")
+    running = clock.seconds - clock.compiling
+    row("seconds", f"{running:.2f} running, {clock.compiling:.2f} compiling")
+    if failure is not None:
+        raise failure
     if chosen.out is not None:
-        reading = reading_of(chosen)
-        save_weights(chosen.out, program, solution, network, data, reading)
         row("weights", chosen.out)
+    if late.over or status == cj.Status.INTERRUPTED.name:
+        say("interrupted: this is the best so far")
+        return INTERRUPTED
     if reason := why_not_certified(solution, certificate, tol):
         say(reason)
         return NOT_CERTIFIED
@@ -200,15 +220,15 @@ def run_solve(chosen: argparse.Namespace) -> int:
 
 
 def run_path(chosen: argparse.Namespace) -> int:
-    """Solves for every beta, prints a table, saves."""
+    """Solves for every beta, prints a table meanwhile, saves."""
     check_writable(chosen.out)
     data, patterns, about = read(chosen)
     program = make_program(chosen, data, patterns, beta=1.0)
     betas = chosen.betas if chosen.betas is not None else grid(chosen, program)
     solver, tol = make_solver(chosen, program)
     row("patterns", about)
-    print("        beta        objective  certified gap  neurons  status")
-    reasons, records = [], []
+    show("        beta        objective  certified gap  neurons  status")
+    reasons, records, interrupted = [], [], False
 
     def report(beta: float, solution: cj.Solution) -> None:
         at = program.replace(beta=jnp.asarray(beta, program.X.dtype))
@@ -216,7 +236,7 @@ def run_path(chosen: argparse.Namespace) -> int:
         _, network = networks_of(at, solution)
         status = cj.Status(int(solution.status)).name
         line = f"{beta:12.6g} {certificate.primal:16.10g} {certificate.gap:14.1e}"
-        print(f"{line} {network.num_neurons:8}  {status}", flush=True)
+        show(f"{line} {network.num_neurons:8}  {status}")
         reasons.append(why_not_certified(solution, certificate, tol))
         records.append(
             {
@@ -232,13 +252,28 @@ def run_path(chosen: argparse.Namespace) -> int:
             }
         )
 
-    cj.solve_path(program, betas, solver, report=report)
+    limit = chosen.time_limit
+    with interruptible():
+        try:
+            cj.solve_path(program, betas, solver, time_limit=limit, report=report)
+        except KeyboardInterrupt:
+            interrupted = True
+        with Watch() as late:
+            if chosen.out is not None and records:
+                keys = records[0]
+                arrays = {key: np.stack([r[key] for r in records]) for key in keys}
+                arrays |= {"masks": program.masks, "gates": program.gates}
+                write_arrays(chosen.out, arrays)
     row("scope", f"{program.scope.value}: {program.scope.message}")
-    if chosen.out is not None:
-        arrays = {key: np.stack([r[key] for r in records]) for key in records[0]}
-        arrays |= {"masks": program.masks, "gates": program.gates}
-        write_arrays(chosen.out, arrays)
+    if chosen.out is not None and records:
         row("path", chosen.out)
+    interrupted |= any(r["status"] == cj.Status.INTERRUPTED.name for r in records)
+    if interrupted or late.over:
+        say(f"interrupted at {len(records)} of {len(betas)} betas")
+        return INTERRUPTED
+    if len(records) < len(betas):
+        say(f"the time limit came at {len(records)} of {len(betas)} betas")
+        return NOT_CERTIFIED
     if any(reasons):
         wrong = sum(map(bool, reasons))
         say(f"not certified: the gap at {wrong} of {len(betas)} betas is above {tol:g}")

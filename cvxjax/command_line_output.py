@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import math
+import os
 import sys
 import time
 import warnings
@@ -19,14 +21,33 @@ from cvxjax.solution import Certificate, Solution, Status
 from cvxjax.verdicts import gap_floor, relative_gap
 from cvxjax.weights_file import Network
 
-DONE, WRONG_INPUT, NOT_CERTIFIED, INTERRUPTED = 0, 2, 3, 130
+DONE, WRONG_INPUT, NOT_CERTIFIED = 0, 2, 3
 LARGER_THAN_TOL = 10  # a certified gap up to this times tol passes
 _SECONDS_BETWEEN_LINES = 5.0
+_SECONDS_TO_FIRST = 1.0
 
 
 def row(name: str, value: object) -> None:
     """One line of a result."""
-    print(f"{name:15} {value}", flush=True)
+    show(f"{name:15} {value}")
+
+
+def show(line: str) -> None:
+    """Prints a line, or goes on without: a closed pipe or a full disk ends nothing."""
+    try:
+        print(line, flush=True)
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            say(f"cannot print the results: {error.strerror}")
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # what is still buffered goes there
+        os.close(nowhere)
+
+
+def print_any_text() -> None:
+    """Lets terminals that are ASCII show what they cannot as escapes."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def say(line: str) -> None:
@@ -55,7 +76,8 @@ def progress(tol: float) -> Iterator[Callable[[int, float, float, float], None]]
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
     bar = Progress(*columns, console=console, transient=True)
     task = bar.add_task("compiling", total=1.0)
-    first, last = math.inf, time.monotonic()
+    first = math.inf
+    last = time.monotonic() + _SECONDS_TO_FIRST - _SECONDS_BETWEEN_LINES
 
     def report(iteration: int, objective: float, bound: float, gap: float) -> None:
         nonlocal first, last

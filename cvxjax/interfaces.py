@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 from cvxjax.solution import Scope
+from cvxjax.watch import Watch
 
 Array = jax.Array
 
@@ -267,6 +268,10 @@ class HostSolver(Protocol):
         """As `Solver.refuse`."""
         ...
 
-    def run(self, program: Any, start: Any, report: Any) -> Any:
-        """The Solution; `start` is None or parameters, `report` as in `solve`."""
+    def run(self, program: Any, start: Any, watch: Watch) -> Any:
+        """The Solution; `start` is None or parameters.
+
+        The loop tells `watch` where it stands and asks it whether to go on; so do the
+        solvers inside it, which get `watch` or `watch.of_part()`.
+        """
         ...

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,8 @@ import jax
 import pooch
 from threadpoolctl import ThreadpoolController
 
+_MAPS = Path("/proc/self/maps")  # Linux has these
+_MOST_MAPS = Path("/proc/sys/vm/max_map_count")
 _LEAN = {"xla_cpu_use_fusion_emitters": False}
 
 
@@ -53,14 +58,59 @@ def configure_jax(*, float64: bool = True, cache: bool = True) -> None:
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
-def share_cores() -> contextlib.AbstractContextManager:
+@contextlib.contextmanager
+def share_cores() -> Iterator[None]:
     """Leaves LAPACK half of the cores, within the block.
+
+    Blocks may nest, and run in several threads at once: the first one to begin sets
+    the limit, and the last one to end puts back what was there before.
 
     XLA's own threads keep spinning for a while after a product. On two cores a
     Cholesky factorisation after it waited 20 ms for a core of 2 ms of work.
     """
     cores = os.cpu_count() or 1
-    return _controller().limit(limits=max(1, cores // 2), user_api="blas")
+    with _process.lock:
+        if _process.blocks == 0:
+            most = max(1, cores // 2)
+            _process.limit = _controller().limit(limits=most, user_api="blas")
+        _process.blocks += 1
+    try:
+        yield
+    finally:
+        with _process.lock:
+            _process.blocks -= 1
+            if _process.blocks == 0:
+                _process.limit.restore_original_limits()
+
+
+class _Process:
+    """Blocks of `share_cores` that have begun and not ended, in all threads."""
+
+    def __init__(self) -> None:
+        self.lock, self.blocks = threading.Lock(), 0
+        self.limit: Any = None
+        self.counted = -math.inf  # when mappings were last counted
+
+
+_process = _Process()
+
+
+def forget_old_programs() -> None:
+    """Clears JAX's caches of compiled code before it takes all that a process may map.
+
+    Each compiled program has a few mappings of memory, of which Linux gives a process
+    some 65,000: one that solves hundreds of shapes would die. Beyond half of them, all
+    compiled code is forgotten, and what is needed again is compiled again. They are
+    counted once a second at most.
+    """
+    now = time.monotonic()
+    if now < _process.counted + 1 or not _MAPS.exists():
+        return
+    with _MAPS.open("rb") as maps:
+        count = sum(1 for _ in maps)
+    _process.counted = now
+    if count > int(_MOST_MAPS.read_text()) // 2:
+        jax.clear_caches()
 
 
 @functools.cache

@@ -7,6 +7,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 from cvxjax.record import Record, static
 from cvxjax.verdicts import Certificate, Scope, Status
@@ -15,7 +17,11 @@ __all__ = ["Certificate", "History", "Scope", "Solution", "SolverError", "Status
 
 
 class History(Record):
-    """One entry per check; entries after the last check are NaN (iteration: -1)."""
+    """One entry per check.
+
+    Of solvers run inside `jit`, it has room for every check that there may be: entries
+    after the last one are NaN (iteration: -1). `cvxjax.solve` leaves these out.
+    """
 
     iteration: jax.Array  # [checks], int32
     objective: jax.Array  # [checks], best feasible objective so far
@@ -35,6 +41,12 @@ class History(Record):
             dual_bound=dual_bound,
             gap=gap,
         )
+
+    def trimmed(self) -> History:
+        """Without entries after the last check; on the host."""
+        count = int(np.sum(np.asarray(self.iteration) >= 0))
+        # As NumPy, which compiles nothing for another length.
+        return jax.tree.map(lambda x: jnp.asarray(np.asarray(x)[:count]), self)
 
 
 class SolverError(RuntimeError):
@@ -59,6 +71,22 @@ class Solution(Record):
     history: History
     scope: Scope = static()
     patterns: Any = None  # of params, where the solver chose them; None: the program's
+
+    def __repr__(self) -> str:
+        """A few lines for people, without the arrays."""
+        if isinstance(self.status, Tracer) or np.ndim(self.status) > 0:
+            return f"Solution of shape {getattr(self.params, 'shape', None)}, in JAX"
+        status, scope = Status(int(self.status)), self.scope
+        proven = "optimal among" if status is Status.CONVERGED else "a bound over"
+        lines = (
+            ("objective", f"{float(self.objective):.10g}"),
+            ("lower bound", f"{float(self.dual_bound):.10g}"),
+            ("relative gap", f"{float(self.gap):.1e}"),
+            ("scope", f"{scope.value}: {proven} {scope.networks}"),
+            ("iterations", f"{int(self.iterations):,}"),
+        )
+        first = f"Solution: {status.name}, {status.message}"
+        return "\n".join([first, *(f"  {name:12} {text}" for name, text in lines)])
 
     def check(self) -> Solution:
         """Returns itself, or raises `SolverError` with the reason.

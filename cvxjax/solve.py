@@ -11,7 +11,7 @@ import numpy as np
 
 from cvxjax.interfaces import HostSolver, LinearProgram, Program, Solver
 from cvxjax.pricing.vector import is_exact
-from cvxjax.runtime import share_cores
+from cvxjax.runtime import forget_old_programs, share_cores
 from cvxjax.sharding import gather
 from cvxjax.solution import History, Solution, Status
 from cvxjax.solvers import (
@@ -26,12 +26,12 @@ from cvxjax.solvers import (
     WorkingSet,
     loop,
 )
+from cvxjax.verdicts import gap_floor, relative_gap
+from cvxjax.watch import Report, Watch
 
 _MANY = 1_000  # blocks, beyond which few are active
 _ROUGH = 1e-3  # gap from which Newton's method takes over
 _SPARSE = 0.02  # of the beta from which on zero is optimal: few blocks are active above
-
-Report = Callable[[int, float, float, float], None]
 
 
 def solve(
@@ -39,16 +39,30 @@ def solve(
     solver: Solver | HostSolver | None = None,
     *,
     start: jax.Array | None = None,
+    tol: float | None = None,
+    time_limit: float | None = None,
     report: Report | None = None,
 ) -> Solution:
     """Minimises the program's objective to the solver's relative duality gap.
+
+    When `time_limit` has passed, and after a Ctrl-C in the main thread, the best
+    feasible point so far is returned with its certificate, status TIME_LIMIT or
+    INTERRUPTED, within a second or one step of the solver; a second Ctrl-C raises
+    KeyboardInterrupt. What XLA is compiling, nothing stops: then it is a step after
+    that. Where the program has a constraint, there may be no feasible point yet, and
+    the objective is infinite. A handler of SIGINT other than Python's own is left
+    alone, and Ctrl-C is then the handler's affair.
 
     Args:
       program: from `cvxjax.programs`.
       solver: from `cvxjax.solvers`; omitted, `default_solver`'s choice, at its
         default tolerance.
       start: parameters to start from, default zero.
-      report: called now and then with iteration, objective, lower bound and gap.
+      tol: relative duality gap, in place of the solver's.
+      time_limit: seconds, >= 0, from the call on, compilation included.
+      report: called with iteration, objective, lower bound and gap, at once for zero
+        parameters, then at least once a second, or at every step if these are slower.
+        Inner solvers of parts repeat the last line.
 
     Returns:
       Solution, whose parameters are feasible; `solution.check()` raises unless it
@@ -58,8 +72,19 @@ def solve(
       ValueError: if the solver cannot take this program, or an option is out of
         range.
     """
+    _check_limits(tol, time_limit)
+    watch = Watch(report, time_limit, shared=_is_shared(program))
+    with watch, share_cores():
+        return _solve(program, solver, start, tol, watch)
+
+
+def _solve(
+    program: Any, solver: Any, start: Any, tol: float | None, watch: Watch
+) -> Solution:
+    """`solve`, for which others watch."""
     solver = default_solver(program) if solver is None else solver
     _check_solver(solver, program)
+    solver = solver if tol is None else solver.replace(tol=tol)
     if start is not None:
         start = jnp.asarray(start, program.X.dtype)
         if start.shape != program.shape:
@@ -71,10 +96,14 @@ def solve(
     zero = _zero_if_optimal(program)
     if zero is not None:
         return zero
-    with share_cores():
-        if isinstance(solver, HostSolver):
-            return solver.run(program, start, report)
-        return loop.run_on_host(solver, program, start, report)
+    if not watch.shared:
+        watch.tell(0, *_bounds_of_zero(program))
+    if isinstance(solver, HostSolver):
+        solution = solver.run(program, start, watch)
+    else:
+        solution = loop.run_on_host(solver, program, start, watch)
+    forget_old_programs()
+    return solution
 
 
 def solve_path(
@@ -82,16 +111,24 @@ def solve_path(
     betas: Sequence[float] | np.ndarray,
     solver: Solver | HostSolver | None = None,
     *,
+    tol: float | None = None,
+    time_limit: float | None = None,
     report: Callable[[float, Solution], None] | None = None,
 ) -> list[Solution]:
     """Solves the program for every beta, in the order given, each from the last.
 
     Descending betas start warm. Nothing recompiles between them.
 
+    When `time_limit` has passed, and after a Ctrl-C, the list ends with the solution
+    that was being made, as `solve` returns it: it has then fewer entries than `betas`,
+    and one at least.
+
     Args:
       program: its own beta is not used.
       betas: [k], > 0.
       solver: as in `solve`.
+      tol: as in `solve`.
+      time_limit: seconds for all of them together.
       report: called with beta and its solution.
 
     Raises:
@@ -102,16 +139,21 @@ def solve_path(
         raise ValueError(f"want betas [k], k >= 1; got shape {values.shape}")
     if not np.all(np.isfinite(values) & (values > 0)):
         raise ValueError(f"want finite betas > 0; got {values.tolist()}")
+    _check_limits(tol, time_limit)
     solutions: list[Solution] = []
     start = None
-    for beta in values:
-        at = program.replace(beta=jnp.asarray(beta, program.X.dtype))
-        solution = solve(at, solver, start=start)
-        if bool(jnp.all(jnp.isfinite(solution.params))):
-            start = solution.params
-        if report is not None:
-            report(float(beta), solution)
-        solutions.append(solution)
+    watch = Watch(None, time_limit, shared=_is_shared(program))
+    with watch, share_cores():
+        for beta in values:
+            at = program.replace(beta=jnp.asarray(beta, program.X.dtype))
+            solution = _solve(at, solver, start, tol, watch)
+            if bool(jnp.all(jnp.isfinite(solution.params))):
+                start = solution.params
+            if report is not None:
+                report(float(beta), solution)
+            solutions.append(solution)
+            if watch.over:
+                break
     return solutions
 
 
@@ -184,6 +226,28 @@ def _zero_if_optimal(program: Any) -> Solution | None:
         ),
         scope=program.scope,
     )
+
+
+def _bounds_of_zero(program: Any) -> tuple[float, float, float]:
+    """Objective, lower bound and gap of zero parameters and of the dual vector zero."""
+    y = np.asarray(program.y)
+    value = float(program.loss.value(np.zeros_like(y), y))
+    bound = -float(program.loss.conjugate(np.zeros_like(y), y))
+    floor = float(gap_floor(program.loss, y))
+    return value, bound, relative_gap(value, bound, floor)
+
+
+def _is_shared(program: Any) -> bool:
+    """Whether several processes hold parts of the program."""
+    leaves = jax.tree.leaves(program)
+    return not all(getattr(x, "is_fully_addressable", True) for x in leaves)
+
+
+def _check_limits(tol: float | None, time_limit: float | None) -> None:
+    if tol is not None and not float(tol) > 0:
+        raise ValueError(f"want tol > 0; got {tol}")
+    if time_limit is not None and not float(time_limit) >= 0:
+        raise ValueError(f"want time_limit, seconds >= 0; got {time_limit}")
 
 
 def _check_solver(solver: Any, program: Any) -> None:

@@ -7,8 +7,10 @@ import contextlib
 import dataclasses
 import inspect
 import re
+import signal
 import sys
 import tempfile
+import threading
 import time
 import types
 import typing
@@ -97,7 +99,8 @@ def execute(module: types.ModuleType, config: Any, out: Path) -> Result:
     git = _record.git_state()
     with _record.parts_in(out) as parts:
         start = time.perf_counter()
-        arrays = module.run(config)
+        with _ending_at_interrupts():
+            arrays = module.run(config)
         seconds = time.perf_counter() - start
         say(f"  ran in {seconds:.1f} s")
         claims = list(module.claims(arrays))
@@ -121,6 +124,27 @@ def execute(module: types.ModuleType, config: Any, out: Path) -> Result:
             part.clear()
     _record.write_gallery(out)
     return Result(name, claims, paths)
+
+
+@contextlib.contextmanager
+def _ending_at_interrupts() -> Iterator[None]:
+    """Ctrl-C ends the experiment: no `cvxjax.solve` in it takes note and goes on.
+
+    Else what it had by then would be recorded as a result.
+    """
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+
+    def end(number: int, frame: types.FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def progress(steps: Sequence[T], label: str) -> Iterator[T]:

@@ -18,6 +18,7 @@ from cvxjax.pricing.exact import MAX_RANK, best_neuron, row_space
 from cvxjax.pricing.polish import Neuron, Rows, make_rows, polish
 from cvxjax.pricing.search import climb
 from cvxjax.rounding import gauge_rounding, lengths, pulled, terms_of
+from cvxjax.watch import Watch
 
 _POLISHED = 24  # cells of one sign that are polished after a search
 _LISTED = 200  # cells of one sign that are solved in one pricing of a list
@@ -42,6 +43,7 @@ class Oracle:
       complete: whether they are all there are.
       starts: of each search.
       seed: of the starts.
+      watch: ends a pricing by `watch.Stopped`.
     """
 
     def __init__(
@@ -52,7 +54,9 @@ class Oracle:
         complete: bool,
         starts: int,
         seed: int,
+        watch: Watch | None = None,
     ) -> None:
+        self.watch = Watch() if watch is None else watch
         self.X = np.asarray(X, np.float64)
         self.rows: Rows = make_rows(self.X)
         self.listed, self.complete = listed, complete
@@ -108,6 +112,7 @@ class Oracle:
                 break
             if count == _LISTED:
                 return Price(float(bounds[i]), True, neurons)
+            self.watch.ask()
             one = polish(self.rows, v, self.listed[i], crossings=0)
             if one is not None:
                 best = max(best, one.value)
@@ -116,6 +121,7 @@ class Oracle:
         return Price(best, True, neurons)
 
     def _searched(self, v: np.ndarray, floor: float, near: np.ndarray) -> Price:
+        self.watch.ask()
         self.key, key = jax.random.split(self.key)
         shape, dtype = (self.starts, self.X.shape[1]), self.unit.dtype
         starts = np.array(jax.random.normal(key, shape, dtype))
@@ -130,12 +136,17 @@ class Oracle:
         return self._polished(v, masks[np.sort(first)[:_POLISHED]], floor)
 
     def _swept(self, v: np.ndarray, floor: float) -> Price:
+        self.watch.ask()
         value, u = best_neuron(self.X, v)
         found = self._polished(v, (self.rows.unit @ u > 0)[None], floor)
         return Price(max(value, found.value), True, found.neurons)
 
     def _polished(self, v: np.ndarray, masks: np.ndarray, floor: float) -> Price:
-        tops = [polish(self.rows, v, mask) for mask in masks]
-        neurons = [one for one in tops if one is not None]
+        neurons = []
+        for mask in masks:
+            self.watch.ask()
+            one = polish(self.rows, v, mask)
+            if one is not None:
+                neurons.append(one)
         best = max((one.value for one in neurons), default=0.0)
         return Price(best, False, [one for one in neurons if one.value > floor])

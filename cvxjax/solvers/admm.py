@@ -249,12 +249,13 @@ class Admm(Record):
         for v in candidates:
             progress = progress.offer(program, v, multipliers)
         due = loop.balancing_is_due(progress.iteration // self.check_every)
+        shown = due | done | progress.closing
         steps = jnp.where(done, 10, 1) * self.projection_steps
         make = lambda: feasible_point(program, state.v, state.repair, steps=steps)  # noqa: E731
         if loss.constraint is None:
             hope = progress.gap_of(program.objective(state.v))
             point, repair = jax.lax.cond(
-                due | done | (hope <= progress.tol),
+                shown | (hope <= progress.tol),
                 make,
                 lambda: (progress.params, state.repair),
             )

@@ -14,23 +14,22 @@ Networks with Burer-Monteiro Factorization (2022); Liu & Nocedal (1989), L-BFGS.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.optimize import minimize
 
 from cvxjax import linalg
 from cvxjax.pricing.vector import vector_bound
 from cvxjax.record import Record, static
 from cvxjax.solution import Scope, Solution, Status
+from cvxjax.solvers.lbfgs import descend
 from cvxjax.solvers.neurons import Ledger
+from cvxjax.watch import Watch
 
 Array = jax.Array
-Report = Callable[[int, float, float, float], None]
 
 _TOLERANCE = 1e-4
 _MOST = 100  # neurons by default
@@ -71,7 +70,7 @@ class BurerMonteiro(Record):
             return f"the {program.loss.name} loss is not smooth"
         return None
 
-    def run(self, program: Any, start: Any, report: Report | None) -> Solution:
+    def run(self, program: Any, start: Any, watch: Watch) -> Solution:
         """Starts in turn, on the host."""
         tol = float(_TOLERANCE if self.tol is None else self.tol)
         ledger, found = Ledger(program), program
@@ -83,7 +82,16 @@ class BurerMonteiro(Record):
             first = rng.standard_normal((m, width)) / np.sqrt(width)
             if k == 0 and start is not None and np.any(np.asarray(start)):
                 first = np.asarray(start[0], np.float64)
-            w, taken = _descend(program, first, self.max_iters)
+            w, taken = descend(
+                partial(_objective, program),
+                first,
+                watch,
+                dtype=program.X.dtype,
+                max_iters=self.max_iters,
+                memory=_MEMORY,
+                ftol=1e-15,
+                gtol=1e-10,
+            )
             steps += taken
             finite = bool(np.all(np.isfinite(w)))
             if finite:
@@ -93,17 +101,17 @@ class BurerMonteiro(Record):
                 if ledger.offer_point(w[:, :d], w[:, d:]) < best:
                     found = _with_own(program, w[:, :d])
                     if found is not program:
-                        ledger.bound = -np.inf  # of other cells
+                        ledger.bound = ledger.least  # of other cells
                     R = ledger.residual(*ledger.best)
                     highest = vector_bound(ledger.X, np.asarray(found.masks), R)
                     ledger.offer_residual(R, highest)
             ledger.end_line(steps)
-            if report is not None:
-                report(*ledger.lines[-1])
-            if not finite or ledger.gap <= tol:
+            watch.tell(*ledger.lines[-1])
+            if not finite or ledger.gap <= tol or watch.over:
                 break
         status = ledger.verdict(tol)
-        status = Status.STALLED if status is Status.RUNNING else status
+        if status is Status.RUNNING:
+            status = watch.outcome if watch.over else Status.STALLED
         status = status if finite else Status.NONFINITE
         patterns = None if found is program else found.patterns
         return ledger.finish(program, status).replace(patterns=patterns)
@@ -118,20 +126,6 @@ def _with_own(program: Any, u: np.ndarray) -> Any:
     gates = np.concatenate([np.asarray(program.cones.interior), u])
     first = np.sort(np.unique(masks, axis=0, return_index=True)[1])
     return program.with_patterns(masks[first], gates[first])
-
-
-def _descend(program: Any, first: np.ndarray, max_iters: int) -> tuple[np.ndarray, int]:
-    """A local minimum [m, d + c] by L-BFGS, and its iterations."""
-    dtype = program.X.dtype
-
-    def value(x: np.ndarray) -> tuple[float, np.ndarray]:
-        total, slope = _objective(program, jnp.asarray(x.reshape(first.shape), dtype))
-        return float(total), np.asarray(slope, np.float64).ravel()
-
-    options = {"maxiter": max_iters, "maxcor": _MEMORY, "ftol": 1e-15, "gtol": 1e-10}
-    options["maxfun"] = 2 * max_iters
-    found = minimize(value, first.ravel(), jac=True, method="L-BFGS-B", options=options)
-    return found.x.reshape(first.shape), int(found.nit)
 
 
 @jax.jit

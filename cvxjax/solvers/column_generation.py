@@ -16,7 +16,6 @@ for one neuron at a time; working sets of patterns and their prices are ours.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
@@ -32,8 +31,7 @@ from cvxjax.solvers.host_bounds import HostBounds
 from cvxjax.solvers.interior_point import InteriorPoint
 from cvxjax.solvers.pattern_pool import PatternPool
 from cvxjax.solvers.semismooth_newton import SemismoothNewton
-
-Report = Callable[[int, float, float, float], None]
+from cvxjax.watch import Stopped, Watch
 
 _FIRST_AIM = 1e-3  # relative gap of the first restricted program
 _SHARE = 0.1  # of the gap: the next restricted program's
@@ -75,7 +73,7 @@ class ColumnGeneration(Record):
             return f"few patterns may not meet the constraint of {program.loss.name}"
         return None if self.inner is None else self.inner.refuse(program)
 
-    def run(self, program: Any, start: Any, report: Report | None) -> Solution:
+    def run(self, program: Any, start: Any, watch: Watch) -> Solution:
         """Rounds of solving and pricing, on the host."""
         tol = loop.default_tol(program.X.dtype) if self.tol is None else self.tol
         tol, beta = float(tol), float(program.beta)
@@ -87,13 +85,14 @@ class ColumnGeneration(Record):
             complete=program.scope is Scope.EXHAUSTIVE,
             starts=self.starts,
             seed=self.seed,
+            watch=watch,
         )
         pool, rounds = PatternPool(program, start), _Rounds(program)
         aim, status = max(tol / 4, _FIRST_AIM), Status.RUNNING
         while status is Status.RUNNING:
             restricted, first = pool.restrict(program)
             inner = inner.replace(tol=jnp.asarray(aim, program.X.dtype))
-            solution = _solve(inner, restricted, first)
+            solution = _solve(inner, restricted, first, watch.of_part())
             if not np.isfinite(solution.objective):
                 status = Status.NONFINITE
                 break
@@ -101,13 +100,17 @@ class ColumnGeneration(Record):
             v = np.asarray(solution.dual, np.float64)
             floor = beta * (1 + tol / 10)
             of_rows = np.repeat(v, repeats)
-            price = oracle.price(of_rows, floor, pool.points())
-            near = rounds.gap_at(v, pool.objective, price.value)
-            if near <= tol:  # the price once more: proven, or from other starts
-                price = oracle.price(of_rows, floor, pool.points(), prove=True)
+            try:
+                price = oracle.price(of_rows, floor, pool.points())
+                near = rounds.gap_at(v, pool.objective, price.value)
+                if near <= tol:  # the price once more: proven, or from other starts
+                    price = oracle.price(of_rows, floor, pool.points(), prove=True)
+            except Stopped:
+                rounds.stop(v, pool.objective)
+                status = watch.outcome
+                break
             gap = rounds.add(v, pool.objective, price, oracle.exact)
-            if report is not None:
-                report(rounds.count, *rounds.last)
+            watch.tell(rounds.count, *rounds.last)
             if gap <= tol:
                 status = rounds.verdict(pool.objective, tol)
             elif rounds.count == self.max_iters:
@@ -118,7 +121,9 @@ class ColumnGeneration(Record):
                 aim = max(tol / 4, aim / 10)
             else:
                 status = Status.STALLED
-        return rounds.finish(pool, status, oracle.exact)
+        stopped = status in (Status.TIME_LIMIT, Status.INTERRUPTED)
+        proven = oracle.exact and (not stopped or rounds.bound > rounds.zero)
+        return rounds.finish(pool, status, proven)
 
 
 def _default_inner(program: Any) -> Any:
@@ -127,18 +132,19 @@ def _default_inner(program: Any) -> Any:
     return newton if newton.refuse(program) is None else Admm()
 
 
-def _solve(inner: Any, program: Any, first: Any) -> Solution:
+def _solve(inner: Any, program: Any, first: Any, watch: Watch) -> Solution:
     """The inner solver's solution, or that of a second try where it is better."""
     if isinstance(inner, HostSolver):
-        solution = inner.run(program, first, None)
+        solution = inner.run(program, first, watch)
     else:
-        solution = loop.run_on_host(inner, program, first)
+        solution = loop.run_on_host(inner, program, first, watch)
     other = InteriorPoint(tol=inner.tol)
     if isinstance(inner, Admm):
         other = inner.replace(rho=0.2 * inner.rho)
-    if int(solution.status) == Status.CONVERGED or other.refuse(program) is not None:
+    done = watch.over or int(solution.status) == Status.CONVERGED
+    if done or other.refuse(program) is not None:
         return solution
-    second = loop.run_on_host(other, program)
+    second = loop.run_on_host(other, program, None, watch)
     return min(solution, second, key=lambda s: float(s.gap))
 
 
@@ -182,6 +188,13 @@ class _Rounds:
         self.lines.append((objective, self.bound, proven))
         self.last = objective, self.bound if exact else value, gap
         return gap
+
+    def stop(self, v: np.ndarray, objective: float) -> None:
+        """Ends the history with a point whose price is not known."""
+        self.vector = v
+        self.lines.append(
+            (objective, self.bound, self.judged.gap(objective, self.bound))
+        )
 
     def finish(self, pool: PatternPool, status: Status, exact: bool) -> Solution:
         """The best point over the patterns it needs, and the bound that holds there."""

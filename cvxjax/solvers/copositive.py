@@ -23,7 +23,6 @@ Copositive Programs (ICLR 2021).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -41,8 +40,7 @@ from cvxjax.solvers.doubly_nonnegative import (
 )
 from cvxjax.solvers.frank_wolfe import FrankWolfe, Rounds
 from cvxjax.solvers.neurons import Ledger
-
-Report = Callable[[int, float, float, float], None]
+from cvxjax.watch import Watch
 
 _TOLERANCE = 1e-7
 _MAX_RANK = 6  # beyond which cells have too many facets
@@ -87,7 +85,7 @@ class CopositiveRelaxation(Record):
             return f"n = {n}, c = {c} and {P} patterns of rank {r} are too many"
         return None
 
-    def run(self, program: Any, start: Any, report: Report | None) -> Solution:
+    def run(self, program: Any, start: Any, watch: Watch) -> Solution:
         """Steps, on the host."""
         tol = float(_TOLERANCE if self.tol is None else self.tol)
         relaxation, point = make_relaxation(program)
@@ -104,14 +102,15 @@ class CopositiveRelaxation(Record):
             settled = rest <= _SETTLED * tol
             last = len(ledger.lines) >= self.max_iters
             if found is not None and (ledger.gap <= tol or settled or stuck or last):
-                _finish(program, found, ledger, tol)
+                _finish(program, found, ledger, tol, watch)
             ledger.end_line()
-            if report is not None:
-                report(*ledger.lines[-1])
+            watch.tell(*ledger.lines[-1])
             if not finite:
                 status = Status.NONFINITE
             elif (verdict := ledger.verdict(tol)) is not Status.RUNNING:
                 status = verdict
+            elif watch.over:
+                status = watch.outcome
             elif settled or stuck:
                 status = Status.STALLED
             elif last:
@@ -170,7 +169,11 @@ def _split(relaxation: Relaxation, U: np.ndarray) -> np.ndarray:
 
 
 def _finish(
-    program: Any, found: tuple[np.ndarray, np.ndarray], ledger: Ledger, tol: float
+    program: Any,
+    found: tuple[np.ndarray, np.ndarray],
+    ledger: Ledger,
+    tol: float,
+    watch: Watch,
 ) -> None:
     """Offers better networks from the last one's larger neurons.
 
@@ -185,8 +188,10 @@ def _finish(
     ledger.offer_point(u, v)
     if ledger.gap <= tol:
         return
-    rounds = Rounds(program, FrankWolfe(), np.hstack([u, v])[None])
+    rounds = Rounds(program, FrankWolfe(), np.hstack([u, v])[None], watch)
     for _ in range(_ROUNDS):
+        if watch.over:
+            return
         rounds.price()
         ledger.offer_point(rounds.neurons.u, rounds.neurons.v)
         if ledger.gap <= tol or not rounds.finite or not rounds.advance():

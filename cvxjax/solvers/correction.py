@@ -27,6 +27,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
+from cvxjax.watch import Watch
+
 _ALIKE = 1e-2  # 1 - cosine of neurons that may be joined
 _KEEP = 0.995  # of the way to the nearest wall
 _SOLVED = 10.0  # errors of so many mu end the steps
@@ -78,6 +80,7 @@ def correct(
     beta: float,
     mu: float,
     max_steps: int,
+    watch: Watch,
 ) -> Neurons:
     """Steps at one mu, until gradients and |(A u) z - mu| are below 10 mu.
 
@@ -90,6 +93,7 @@ def correct(
       beta: > 0.
       mu: > 0, of the barrier, in units of the objective.
       max_steps: fewer where no step gains any more.
+      watch: ends the steps.
     """
     features = np.where(masks[neurons.cells, :, None], X, 0)
     A = walls(X, masks[neurons.cells])
@@ -98,6 +102,9 @@ def correct(
     neurons = dataclasses.replace(neurons, z=start)
     d, damping = X.shape[1], 0.0
     for _ in range(max_steps):
+        if watch.over:
+            break
+        watch.repeat()
         s = local.reach(neurons.u)
         slope, forces, hessian = local.expand(neurons, s)
         error = max(np.max(np.abs(forces)), np.max(np.abs(s * neurons.z - mu)))

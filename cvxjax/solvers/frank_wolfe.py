@@ -23,7 +23,6 @@ maximisation over cones.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -38,9 +37,9 @@ from cvxjax.solution import Solution, Status
 from cvxjax.solvers import loop
 from cvxjax.solvers.correction import Neurons, correct, join_alike, walls
 from cvxjax.solvers.neurons import Ledger
+from cvxjax.watch import Watch
 
 Array = jax.Array
-Report = Callable[[int, float, float, float], None]
 
 _TOLERANCE = 1e-7  # the least that is asked for by default
 _BATCH = 16  # neurons that a round adds at most
@@ -79,23 +78,24 @@ class FrankWolfe(Record):
             return f"the {program.loss.name} loss is not smooth"
         return None
 
-    def run(self, program: Any, start: Any, report: Report | None) -> Solution:
+    def run(self, program: Any, start: Any, watch: Watch) -> Solution:
         """Rounds, on the host."""
         dtype = program.X.dtype
         usual = max(loop.default_tol(dtype), _TOLERANCE)
         tol = float(usual if self.tol is None else self.tol)
-        rounds = Rounds(program, self, start)
+        rounds = Rounds(program, self, start, watch)
         status, mark, since = Status.RUNNING, np.inf, 0
         while status is Status.RUNNING:
             rounds.price()
             gap = rounds.ledger.gap
-            if report is not None:
-                report(*rounds.ledger.lines[-1])
+            watch.tell(*rounds.ledger.lines[-1])
             mark, since = (gap, 0) if gap < 0.99 * mark else (mark, since + 1)
             if not rounds.finite:
                 status = Status.NONFINITE
             elif (verdict := rounds.ledger.verdict(tol)) is not Status.RUNNING:
                 status = verdict
+            elif watch.over:
+                status = watch.outcome
             elif len(rounds.ledger.lines) > self.max_iters:
                 status = Status.MAX_ITERATIONS
             elif since >= _PATIENCE or not rounds.advance():
@@ -106,8 +106,10 @@ class FrankWolfe(Record):
 class Rounds:
     """The neurons so far, their prices, and the barrier."""
 
-    def __init__(self, program: Any, solver: FrankWolfe, start: Any) -> None:
-        self.program, self.solver = program, solver
+    def __init__(
+        self, program: Any, solver: FrankWolfe, start: Any, watch: Watch
+    ) -> None:
+        self.program, self.solver, self.watch = program, solver, watch
         self.ledger = ledger = Ledger(program)
         self.X, self.Y, self.beta = ledger.X, ledger.Y, ledger.beta
         self.loss, self.smoothness = program.loss, float(program.loss.smoothness)
@@ -198,6 +200,7 @@ class Rounds:
             beta=self.beta,
             mu=mu,
             max_steps=_STEPS,
+            watch=self.watch,
         )
         return True
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ from cvxjax.losses import FEASIBILITY
 from cvxjax.record import Record
 from cvxjax.runtime import jit_leanly
 from cvxjax.solution import History, Solution, Status
+from cvxjax.watch import Watch
 
 Array = jax.Array
 
@@ -23,6 +25,8 @@ _FLOOR = 1e5  # that floor, in machine epsilons
 _NEAR_RAY = 1e-6  # of what rows and multipliers pull: a gauge worth moving the ray for
 _SMALL = 1e-4  # of a ray's largest entry: likely zero where it ends
 _SEEN = 16  # times the rounding of a gauge: it may be zero
+_CALL_SECONDS = 0.25  # between two returns to the host, where steps are short enough
+_MOST = 2**31 - 1  # iterations
 
 
 def default_tol(dtype: Any) -> float:
@@ -95,6 +99,7 @@ class Progress(Record):
     iteration: Array  # [], int32
     last_gain: Array  # [], int32, the check at which the gap last improved by 1 %
     mark: Array  # [], the gap at that check
+    closing: Array  # [], bool: this check is the last, whatever it finds
     tol: Array  # []
     floor: Array  # [], 1e-4 L(0, y): what a gap is relative to at the least
     history: History
@@ -121,6 +126,7 @@ class Progress(Record):
             iteration=jnp.asarray(0, jnp.int32),
             last_gain=jnp.asarray(0, jnp.int32),
             mark=jnp.asarray(jnp.inf, dtype),
+            closing=jnp.asarray(False),
             tol=jnp.asarray(tol, dtype),
             floor=jnp.asarray(verdicts.gap_floor(program.loss, y, jnp), dtype),
             history=History(
@@ -339,17 +345,36 @@ def balance_factor(primal: Array, dual: Array) -> Array:
     return jnp.where((ratio > 2) | (ratio < 0.5), ratio, 1)
 
 
-def advance(solver: Any, program: Any, state: Any, until: ArrayLike) -> Any:
-    """Runs whole checks until the status is final or `until` iterations are done."""
+def advance(
+    solver: Any,
+    program: Any,
+    state: Any,
+    until: ArrayLike,
+    closing: ArrayLike = False,
+) -> Any:
+    """Steps until the status is final or `until` iterations are done.
+
+    It checks after every `check_every` steps, after the last one, and, if `closing`,
+    also where it ends. Where it stops in between changes no iterate.
+    """
 
     def body(state: Any) -> Any:
         step = lambda _, s: solver.step(program, s)  # noqa: E731
-        left = solver.max_iters - state.progress.iteration
-        count = jnp.minimum(left, solver.check_every)
+        done = state.progress.iteration
+        count = solver.check_every - done % solver.check_every
+        count = jnp.minimum(count, jnp.minimum(until, solver.max_iters) - done)
         state = jax.lax.fori_loop(0, count, step, state)
-        progress = state.progress
-        progress = progress.replace(iteration=progress.iteration + count)
-        return solver.check(program, state.replace(progress=progress))
+        done = done + count
+        state = state.replace(
+            progress=state.progress.replace(
+                iteration=done, closing=jnp.asarray(closing)
+            )
+        )
+        if solver.check_every == 1:
+            return solver.check(program, state)
+        due = (done % solver.check_every == 0) | (done >= solver.max_iters) | closing
+        check = lambda s: solver.check(program, s)  # noqa: E731
+        return jax.lax.cond(due, check, lambda s: s, state)
 
     def running(state: Any) -> Array:
         progress = state.progress
@@ -383,31 +408,42 @@ _advance_leanly = jit_leanly(advance, donate_argnames="state")
 
 
 def run_on_host(
-    solver: Any,
-    program: Any,
-    w: Array | None = None,
-    report: Callable[[int, float, float, float], None] | None = None,
-    report_every: int = 10,
+    solver: Any, program: Any, w: Array | None = None, watch: Watch | None = None
 ) -> Solution:
-    """`run`, compiled, coming back to the host after every `report_every` checks.
+    """`run`, compiled, coming back to the host a few times a second.
+
+    Its history has no padding.
 
     Args:
-      report: called with iteration, objective, dual bound, relative gap.
+      watch: says when to stop, and is told where it stands. Stopping takes one more
+        step and a check.
     """
+    watch = Watch() if watch is None else watch
     w = jnp.zeros(program.shape, program.X.dtype) if w is None else w
     tol = default_tol(w.dtype) if solver.tol is None else solver.tol
     solver = solver.replace(tol=jnp.asarray(tol, w.dtype))
     go_on = _advance_leanly if getattr(solver, "lean", False) else _advance
     state = _init(solver, program, w)
-    stride = solver.max_iters if report is None else report_every * solver.check_every
-    until = stride
-    while True:
-        state = go_on(solver, program, state, until)
+    done, status, steps, closing = 0, Status.RUNNING, 1, False
+    while status is Status.RUNNING:
+        outcome = watch.outcome
+        closing = outcome is not Status.RUNNING
+        start = time.perf_counter()
+        steps = 1 if closing else steps
+        state = go_on(solver, program, state, min(done + steps, _MOST), closing)
         progress = state.progress
-        if report is not None:
-            objective, bound = float(progress.objective), float(progress.dual_bound)
-            gap = verdicts.relative_gap(objective, bound, float(progress.floor))
-            report(int(progress.iteration), objective, bound, gap)
-        if int(progress.status) != Status.RUNNING:
-            return solution_of(program, progress)
-        until += stride
+        status, before = Status(int(progress.status)), done
+        done = int(progress.iteration)
+        seconds = time.perf_counter() - start
+        objective, bound = float(progress.objective), float(progress.dual_bound)
+        gap = verdicts.relative_gap(objective, bound, float(progress.floor))
+        watch.tell(done, objective, bound, gap)
+        if closing and status is Status.RUNNING:
+            status = outcome
+        # The first call, of one step, may have compiled: the second is one step again.
+        wanted = min(_CALL_SECONDS, watch.seconds_left()) * (done - before) / seconds
+        steps = watch.agreed(max(1, int(wanted)))
+    found = solution_of(program, progress)
+    return found.replace(
+        status=jnp.asarray(status, jnp.int32), history=found.history.trimmed()
+    )

@@ -18,23 +18,22 @@ Liu & Nocedal (1989), L-BFGS.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.optimize import minimize
 
 from cvxjax import linalg, verdicts
 from cvxjax.neural_decomposition import decompose
 from cvxjax.record import Record, static
 from cvxjax.solution import History, Solution, Status
 from cvxjax.solvers import loop
+from cvxjax.solvers.lbfgs import descend
+from cvxjax.watch import Watch
 
 Array = jax.Array
-Report = Callable[[int, float, float, float], None]
 
 _TOLERANCE = 1e-5
 _MEMORY = 30  # pairs of L-BFGS
@@ -72,7 +71,7 @@ class LowRankSemidefinite(Record):
             return f"the {program.loss.name} loss is not smooth"
         return None
 
-    def run(self, program: Any, start: Any, report: Report | None) -> Solution:
+    def run(self, program: Any, start: Any, watch: Watch) -> Solution:
         """Rounds, on the host."""
         dtype = program.X.dtype
         tol = float(_TOLERANCE if self.tol is None else self.tol)
@@ -84,15 +83,23 @@ class LowRankSemidefinite(Record):
         steps, best, stuck = 0, np.inf, 0
         status = Status.RUNNING
         while status is Status.RUNNING:
-            factors, taken = _descend(program, factors, self.max_iters)
+            factors, taken = descend(
+                partial(_objective, program),
+                factors,
+                watch,
+                dtype=dtype,
+                max_iters=self.max_iters,
+                memory=_MEMORY,
+                ftol=1e-16,
+                gtol=1e-12,
+            )
             steps += max(taken, 1)
             given = jnp.asarray(factors, dtype)
             progress, pull = _judge(limits, program, progress, given)
             objective, bound = float(progress.objective), float(progress.dual_bound)
             gap = verdicts.relative_gap(objective, bound, float(progress.floor))
             lines.append((steps, objective, bound, gap))
-            if report is not None:
-                report(*lines[-1])
+            watch.tell(*lines[-1])
             stuck = 0 if gap < best else stuck + 1
             best = min(best, gap)
             if not np.all(np.isfinite(factors)):
@@ -101,6 +108,8 @@ class LowRankSemidefinite(Record):
                 status = Status.INCONSISTENT
             elif gap <= tol:
                 status = Status.CONVERGED
+            elif watch.over:
+                status = watch.outcome
             elif len(lines) >= self.rounds:
                 status = Status.MAX_ITERATIONS
             elif stuck >= _PATIENCE:
@@ -162,20 +171,6 @@ def _objective(program: Any, V: Array) -> Array:
     squares = jnp.sum(P * P, axis=(0, 1, 3))
     penalty = jnp.sum(squares * jnp.asarray(weights, P.dtype))
     return program.loss.value(f, program.y) + program.beta * penalty
-
-
-def _descend(program: Any, first: np.ndarray, max_iters: int) -> tuple[np.ndarray, int]:
-    """A local minimum [2, B, k, r] by L-BFGS, and its iterations."""
-    dtype = program.X.dtype
-
-    def value(x: np.ndarray) -> tuple[float, np.ndarray]:
-        total, slope = _objective(program, jnp.asarray(x.reshape(first.shape), dtype))
-        return float(total), np.asarray(slope, np.float64).ravel()
-
-    options = {"maxiter": max_iters, "maxcor": _MEMORY, "ftol": 1e-16, "gtol": 1e-12}
-    options["maxfun"] = 2 * max_iters
-    found = minimize(value, first.ravel(), jac=True, method="L-BFGS-B", options=options)
-    return found.x.reshape(first.shape), int(found.nit)
 
 
 @jax.jit

@@ -25,7 +25,11 @@ class Ledger:
         self.Y = np.asarray(program.y, np.float64)
         self.beta, self.loss = float(program.beta), program.loss
         self.judged = HostBounds(program)
-        self.objective, self.bound = np.inf, -np.inf
+        zero = np.zeros_like(self.Y)
+        with np.errstate(all="ignore"):  # solvers say what is not finite
+            self.objective = float(self.loss.value(zero, self.Y))
+            self.least = 0.0 - float(self.loss.conjugate(zero, self.Y))
+        self.bound = self.least
         d, c = self.X.shape[1], self.Y.shape[1]
         self.best, self.dual = (np.zeros((0, d)), np.zeros((0, c))), 0 * self.Y
         self.multipliers: np.ndarray | None = None

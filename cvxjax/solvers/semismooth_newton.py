@@ -22,7 +22,6 @@ the domain of L*. Massias, Gramfort & Salmon, Celer (2018), for working sets tha
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -36,9 +35,9 @@ from cvxjax.solution import History, Solution, Status
 from cvxjax.solvers import loop
 from cvxjax.solvers.faces import make_blocks
 from cvxjax.solvers.prices import Prices
+from cvxjax.watch import Watch
 
 Array = jax.Array
-Report = Callable[[int, float, float, float], None]
 
 _FIRST = 0.1  # sigma, in units of the largest block over beta
 _LARGEST = 1e6  # sigma, in the same units: beyond it rounding eats what prox leaves
@@ -87,12 +86,15 @@ class SemismoothNewton(Record):
             return "its inner solver leaves the program's patterns"
         return None if self.inner is None else self.inner.refuse(program)
 
-    def run(self, program: Any, start: Any, report: Report | None) -> Solution:
+    def run(self, program: Any, start: Any, watch: Watch) -> Solution:
         """Rounds, on the host."""
         tol = float(loop.default_tol(program.X.dtype) if self.tol is None else self.tol)
-        rounds = _Rounds(program, tol)
+        rounds = _Rounds(program, tol, watch)
         if start is None and self.inner is not None:
-            rounds.adopt(_solved(self.inner, program, report))
+            rough = _solved(self.inner, program, watch)
+            if watch.over:
+                return rough.replace(status=jnp.asarray(watch.outcome, jnp.int32))
+            rounds.adopt(rough)
         else:
             rounds.begin(np.zeros(program.shape) if start is None else start)
         unit = rounds.unit()
@@ -100,14 +102,15 @@ class SemismoothNewton(Record):
         status, best, since = Status.RUNNING, np.inf, 0
         while status is Status.RUNNING:
             gap = rounds.gap
-            if report is not None:
-                report(*rounds.lines[-1])
+            watch.tell(*rounds.lines[-1])
             best, since = (gap, 0) if gap < 0.99 * best else (best, since + 1)
             verdict = rounds.verdict(tol)
             if verdict is not Status.RUNNING:
                 status = verdict
             elif not rounds.finite:
                 status = Status.NONFINITE
+            elif watch.over:
+                status = watch.outcome
             elif len(rounds.lines) > self.max_iters:
                 status = Status.MAX_ITERATIONS
             elif since >= _PATIENCE:
@@ -121,10 +124,10 @@ class SemismoothNewton(Record):
         return rounds.finish(status)
 
 
-def _solved(inner: Any, program: Any, report: Report | None) -> Solution:
+def _solved(inner: Any, program: Any, watch: Watch) -> Solution:
     if isinstance(inner, HostSolver):
-        return inner.run(program, None, report)
-    return loop.run_on_host(inner, program, None, report)
+        return inner.run(program, None, watch)
+    return loop.run_on_host(inner, program, None, watch)
 
 
 class _Move(NamedTuple):
@@ -141,8 +144,9 @@ class _Move(NamedTuple):
 class _Rounds:
     """The centre w, the predictions z, the prices, and the best point so far."""
 
-    def __init__(self, program: Any, tol: float) -> None:
+    def __init__(self, program: Any, tol: float, watch: Watch) -> None:
         self.program, self.loss, self.tol = program, program.loss, tol
+        self.watch = watch
         self.y, self.beta = np.asarray(program.y), float(program.beta)
         self.blocks = blocks = make_blocks(program)
         self.prices = Prices(program, blocks, tol)
@@ -198,7 +202,8 @@ class _Rounds:
     def advance(self, sigma: float) -> int:
         """One round; returns its Newton steps."""
         at, taken = self._move(self.z, sigma), 0
-        while taken < _NEWTON_STEPS:
+        while taken < _NEWTON_STEPS and not self.watch.over:
+            self.watch.repeat()
             miss = np.linalg.norm(self.z - at.fit)
             if not miss > _SHARE * at.shift / np.sqrt(sigma):
                 break

@@ -10,7 +10,6 @@ Source: Johnson & Guestrin, Blitz (ICML 2015), for working sets that certify.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -25,9 +24,9 @@ from cvxjax.solvers import loop
 from cvxjax.solvers.admm import Admm
 from cvxjax.solvers.host_bounds import HostBounds
 from cvxjax.solvers.interior_point import InteriorPoint
+from cvxjax.watch import Watch
 
 Array = jax.Array
-Report = Callable[[int, float, float, float], None]
 
 _LEAST = 64  # blocks of a restricted program
 _SHARE = 0.7  # of the tolerance: that of the restricted programs
@@ -65,32 +64,36 @@ class WorkingSet(Record):
             return f"few blocks may not meet the constraint of {program.loss.name}"
         return None if self.inner is None else self.inner.refuse(program)
 
-    def run(self, program: Any, start: Any, report: Report | None) -> Solution:
+    def run(self, program: Any, start: Any, watch: Watch) -> Solution:
         """Rounds, on the host."""
         dtype = program.X.dtype
         tol = float(loop.default_tol(dtype) if self.tol is None else self.tol)
         inner = _default_inner(program) if self.inner is None else self.inner
         if np.prod(program.shape[:2]) <= _LEAST:
-            return loop.run_on_host(inner.replace(tol=tol), program, start, report)
+            return loop.run_on_host(inner.replace(tol=tol), program, start, watch)
         if start is None:
-            scouted = loop.run_on_host(_scout(tol, self.scouting), program)
-            rounds = _Rounds(program, scouted.params, scouted.objective)
+            scout, part = _scout(tol, self.scouting), watch.of_part()
+            scouted = loop.run_on_host(scout, program, None, part)
+            if watch.over:
+                return scouted.replace(status=jnp.asarray(watch.outcome, jnp.int32))
+            rounds = _Rounds(program, watch, scouted.params, scouted.objective)
             rounds.take(scouted.multipliers)
         else:
-            rounds = _Rounds(program, *_feasible(program, start))
+            rounds = _Rounds(program, watch, *_feasible(program, start))
         working, aim = np.any(rounds.params != 0, axis=-1).ravel(), _SHARE * tol
         status = Status.RUNNING
         while status is Status.RUNNING:
             solution = rounds.solve(inner.replace(tol=aim), working)
             bounds = rounds.price(solution, working, 1 + 0.1 * aim)
-            if report is not None:
-                report(len(rounds.lines), *rounds.lines[-1][1:])
+            watch.tell(len(rounds.lines), *rounds.lines[-1][1:])
             violators = (bounds > rounds.beta * (1 + 0.1 * aim)) & ~working
             verdict = rounds.verdict(tol)
             if verdict is not Status.RUNNING:
                 status = verdict
             elif not np.isfinite(solution.objective):
                 status = Status.NONFINITE
+            elif watch.over:
+                status = watch.outcome
             elif len(rounds.lines) >= self.max_iters:
                 status = Status.MAX_ITERATIONS
             elif violators.any():
@@ -137,8 +140,9 @@ class _Rounds:
     Their arrays are NumPy's, whose indexing compiles nothing.
     """
 
-    def __init__(self, program: Any, point: Any, objective: Any) -> None:
+    def __init__(self, program: Any, watch: Watch, point: Any, objective: Any) -> None:
         self.program, self.beta = program, float(program.beta)
+        self.watch = watch
         self.y, self.bounds = np.asarray(program.y), HostBounds(program)
         self.size = program.shape[0] * program.shape[1]
         self.params, self.objective = np.asarray(point), float(objective)
@@ -183,7 +187,7 @@ class _Rounds:
     def solve(self, inner: Any, working: np.ndarray) -> Solution:
         """Over the working set; keeps its point if it is better."""
         part, _ = self._select(working)
-        solution = loop.run_on_host(inner, part)
+        solution = loop.run_on_host(inner, part, None, self.watch.of_part())
         self.iterations += int(solution.iterations)
         count = int(working.sum())
         if float(solution.objective) < self.objective:
@@ -208,7 +212,7 @@ class _Rounds:
         most = self.beta * margin
         for steps in _PRICING_STEPS:
             doubtful = (bounds > most) & ~working
-            if self.multipliers is None or not doubtful.any():
+            if self.multipliers is None or not doubtful.any() or self.watch.over:
                 break
             part, blocks = self._select(doubtful)
             norms, better = _project(part, v, self.multipliers[blocks], most, steps)

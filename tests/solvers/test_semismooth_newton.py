@@ -16,6 +16,7 @@ from cvxjax.solvers import (
     WorkingSet,
 )
 from cvxjax.solvers.faces import Blocks
+from cvxjax.watch import Watch
 from tests import instances
 
 
@@ -138,7 +139,7 @@ def test_of_selected_blocks(program, precise):
     live = jnp.arange(len(active) + 4) < len(active)
     part = program.select(jnp.asarray([*active, 0, 0, 0, 0]), live)
     start = jnp.broadcast_to(part.cones.interior, part.shape)
-    solution = SemismoothNewton(tol=1e-9).run(part, start, None).check()
+    solution = SemismoothNewton(tol=1e-9).run(part, start, Watch()).check()
     assert_allclose(solution.objective, precise.objective, rtol=1e-9)
 
 
@@ -147,7 +148,7 @@ def test_reports_rounds(program):
     solution = cj.solve(
         program, SemismoothNewton(tol=1e-9), report=lambda *line: lines.append(line)
     )
-    assert len(lines) == len(solution.history.gap)
+    assert len({line[0] for line in lines}) == len(solution.history.gap)
     assert lines[-1][0] == int(solution.iterations)
 
 

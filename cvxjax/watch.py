@@ -1,0 +1,130 @@
+"""When a solve must stop, and whom to tell where it stands: one object for all loops.
+
+Compiled code cannot be interrupted. So a Ctrl-C is noted, and loops ask between two
+calls, of a fraction of a second each, whether to go on.
+"""
+
+from __future__ import annotations
+
+import copy
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Self
+
+from cvxjax.preemption import largest_of_all
+from cvxjax.verdicts import Status
+
+Report = Callable[[int, float, float, float], None]
+
+_SECONDS = 1.0  # without a word, after which the last one is repeated
+
+
+class Stopped(Exception):  # noqa: N818 (no error: a loop ends early)
+    """Ends a search that has nothing to hand back; loops around it catch it."""
+
+
+class Watch:
+    """A solve's time limit, its Ctrl-C and its reports.
+
+    Inside a `with` block of the main thread, the first Ctrl-C is noted, and the next
+    one goes to the handler found, which raises KeyboardInterrupt. That is so where the
+    handler found is Python's own; programs with a handler of their own keep it, and so
+    do other threads.
+
+    Args:
+      report: called with iteration, objective, lower bound and relative gap.
+      time_limit: seconds from now; None: none.
+      shared: several processes solve one program together. They then stop at the same
+        call, wherever the signal came.
+    """
+
+    def __init__(
+        self,
+        report: Report | None = None,
+        time_limit: float | None = None,
+        *,
+        shared: bool = False,
+    ) -> None:
+        self._report, self.shared = report, shared
+        now = time.monotonic()
+        self._deadline = None if time_limit is None else now + time_limit
+        self._told, self._last = now, None
+        self._previous: Any = None
+        self._signalled, self._outcome = False, Status.RUNNING
+        self._whole = self
+
+    def __enter__(self) -> Self:
+        in_main = threading.current_thread() is threading.main_thread()
+        if in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            self._previous = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+            self._previous = None
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self._signalled:
+            self._previous(number, frame)
+        self._signalled = True
+
+    @property
+    def outcome(self) -> Status:
+        """RUNNING, or why to stop: TIME_LIMIT or INTERRUPTED, from then on."""
+        whole = self._whole
+        if whole._outcome is Status.RUNNING:
+            late = whole._deadline is not None and time.monotonic() >= whole._deadline
+            found = Status.TIME_LIMIT if late else Status.RUNNING
+            found = Status.INTERRUPTED if whole._signalled else found
+            whole._outcome = Status(whole.agreed(found))
+        return whole._outcome
+
+    @property
+    def over(self) -> bool:
+        """Whether to stop."""
+        return self.outcome is not Status.RUNNING
+
+    def ask(self) -> None:
+        """Raises `Stopped` if it is over, and reports that the solve still runs."""
+        if self.over:
+            raise Stopped
+        self.repeat()
+
+    def agreed(self, number: int) -> int:
+        """The largest of what the processes bring that solve together."""
+        return largest_of_all(number) if self.shared else number
+
+    def seconds_left(self) -> float:
+        """Until the time limit; inf without one."""
+        deadline = self._whole._deadline
+        return float("inf") if deadline is None else deadline - time.monotonic()
+
+    def tell(self, iteration: int, objective: float, bound: float, gap: float) -> None:
+        """Reports where the solve stands."""
+        if self is not self._whole:
+            self._whole.repeat()
+        elif self._report is not None:
+            self._told, self._last = (
+                time.monotonic(),
+                (iteration, objective, bound, gap),
+            )
+            self._report(*self._last)
+
+    def repeat(self) -> None:
+        """Reports as before, if that was a second ago."""
+        whole = self._whole
+        if whole._last is not None and time.monotonic() - whole._told >= _SECONDS:
+            whole.tell(*whole._last)
+
+    def of_part(self) -> Watch:
+        """For a solver inside another, whose bounds are not those of the whole.
+
+        It stops when the whole one does; what it tells only shows that there is life.
+        """
+        part = copy.copy(self)
+        part._whole = self._whole
+        return part
