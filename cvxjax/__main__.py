@@ -193,7 +193,7 @@ def run_solve(chosen: argparse.Namespace) -> int:
                 reading = reading_of(chosen)
                 try:
                     save_weights(chosen.out, program, solution, network, data, reading)
-                except (OSError, ValueError) as error:
+                except (InputError, ValueError, OSError) as error:
                     failure = error
 
     name, iterations = type(solver).__name__, int(solution.iterations)

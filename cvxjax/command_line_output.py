@@ -24,7 +24,6 @@ from cvxjax.weights_file import Network
 DONE, WRONG_INPUT, NOT_CERTIFIED = 0, 2, 3
 LARGER_THAN_TOL = 10  # a certified gap up to this times tol passes
 _SECONDS_BETWEEN_LINES = 5.0
-_SECONDS_TO_FIRST = 1.0
 
 
 def row(name: str, value: object) -> None:
@@ -39,9 +38,10 @@ def show(line: str) -> None:
     except OSError as error:
         if not isinstance(error, BrokenPipeError):
             say(f"cannot print the results: {error.strerror}")
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())  # what is still buffered goes there
-        os.close(nowhere)
+        with contextlib.suppress(OSError):  # what is still buffered goes nowhere
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
 
 
 def print_any_text() -> None:
@@ -52,7 +52,8 @@ def print_any_text() -> None:
 
 def say(line: str) -> None:
     """One line beside the result."""
-    print(f"cvxjax: {line}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):
+        print(f"cvxjax: {line}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
@@ -76,8 +77,7 @@ def progress(tol: float) -> Iterator[Callable[[int, float, float, float], None]]
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
     bar = Progress(*columns, console=console, transient=True)
     task = bar.add_task("compiling", total=1.0)
-    first = math.inf
-    last = time.monotonic() + _SECONDS_TO_FIRST - _SECONDS_BETWEEN_LINES
+    first, last = math.inf, time.monotonic()
 
     def report(iteration: int, objective: float, bound: float, gap: float) -> None:
         nonlocal first, last

@@ -45,8 +45,8 @@ class History(Record):
     def trimmed(self) -> History:
         """Without entries after the last check; on the host."""
         count = int(np.sum(np.asarray(self.iteration) >= 0))
-        # As NumPy, which compiles nothing for another length.
-        return jax.tree.map(lambda x: jnp.asarray(np.asarray(x)[:count]), self)
+        # By NumPy, which compiles nothing for another length.
+        return jax.tree.map(lambda x: jax.device_put(np.asarray(x)[:count]), self)
 
 
 class SolverError(RuntimeError):

@@ -231,9 +231,10 @@ def _zero_if_optimal(program: Any) -> Solution | None:
 def _bounds_of_zero(program: Any) -> tuple[float, float, float]:
     """Objective, lower bound and gap of zero parameters and of the dual vector zero."""
     y = np.asarray(program.y)
-    value = float(program.loss.value(np.zeros_like(y), y))
-    bound = -float(program.loss.conjugate(np.zeros_like(y), y))
-    floor = float(gap_floor(program.loss, y))
+    with np.errstate(all="ignore"):  # solvers say what is not finite
+        value = float(program.loss.value(np.zeros_like(y), y))
+        bound = 0.0 - float(program.loss.conjugate(np.zeros_like(y), y))
+        floor = float(gap_floor(program.loss, y))
     return value, bound, relative_gap(value, bound, floor)
 
 

@@ -137,8 +137,8 @@ from tests import instances
 name, solver = sys.argv[1:]
 program = instances.program_of(name)
 solver = getattr(cj.solvers, solver)(tol=1e-300, max_iters=10**7)
-endless = {"check_every": 10**6} if hasattr(solver, "check_every") else {"starts": 10**6}
-solver = solver.replace(**endless)
+endless = "check_every" if hasattr(solver, "check_every") else "starts"
+solver = solver.replace(**{endless: 10**6})
 sent, lines = [], []
 
 def send():
