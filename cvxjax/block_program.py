@@ -11,6 +11,7 @@ import numpy as np
 from cvxjax import linalg
 from cvxjax.block_judge import BlockJudge
 from cvxjax.cones import Cones, SignCones
+from cvxjax.coordinates import Coordinates
 from cvxjax.interfaces import Judge, Loss
 from cvxjax.record import Record, static
 from cvxjax.regularisers import GroupNorm, NuclearNorm, PairNorms
@@ -49,6 +50,15 @@ class RegularisedProgram(Record):
         return lengths(self.X, jnp)
 
     @property
+    def walls(self) -> Any:
+        """The dual norms of the cones' unit rows, [m], or one number for all."""
+        return 1.0
+
+    def in_coordinates(self) -> tuple[Any, Coordinates] | None:
+        """The program of orthonormal columns, in float64; None: it has none."""
+        return None
+
+    @property
     def terms(self) -> int:
         """Of `rounding.terms_of`: how many roundings a block's price may hold."""
         cones = getattr(self, "cones", None)
@@ -64,6 +74,23 @@ class RegularisedProgram(Record):
     def block_size(self) -> int:
         """Entries of a block; for matrices `rounding.SPECTRAL` times their order."""
         return self.shape[-1]
+
+    @property
+    def has_units(self) -> bool:
+        """Whether predictions are homogeneous in the data, as `in_data_units` needs."""
+        return False
+
+    def in_data_units(self, unit: float) -> Any:
+        """The program of data that are `unit` times smaller, as are its cones' rows."""
+        raise ValueError(f"{type(self).__name__} is not homogeneous in its data")
+
+    def rescaled(self, params: Any, factor: float) -> Any:
+        """Parameters whose predictions are `factor` times larger."""
+        return factor * params
+
+    def rescaled_multipliers(self, multipliers: Any, factor: float) -> Any:
+        """Multipliers of a dual vector that is `factor` times larger."""
+        return factor * multipliers
 
     def penalty(self, w: Array) -> Array:
         """R(w), without beta."""
@@ -162,6 +189,17 @@ class BlockProgram(RegularisedProgram):
         n = self.features.shape[1]
         fit = jnp.swapaxes(linalg.dot(self.features, blocks), 0, 1).reshape(n, -1)
         return linalg.dot(fit, jnp.swapaxes(self.features, 0, 1).reshape(n, -1).T)
+
+    @property
+    def has_units(self) -> bool:
+        return True
+
+    def in_data_units(self, unit: float) -> BlockProgram:
+        """The program of features and cones' rows that are `unit` times smaller."""
+        cones = self.cones
+        if cones is not None:
+            cones = cones.replace(lengths=cones.lengths / unit)
+        return self.replace(features=self.features / unit, cones=cones)
 
     def select(self, blocks: Array, live: Array) -> BlockProgram:
         """The program of some blocks alone, whose parameters are [1, B, d].

@@ -193,6 +193,32 @@ class Program(Protocol):
         """As `Judge.terms`."""
         ...
 
+    @property
+    def walls(self) -> Any:
+        """The dual norms of the cones' unit rows, [m], or one number for all."""
+        ...
+
+    @property
+    def has_units(self) -> bool:
+        """Whether predictions are homogeneous in the data, as `in_data_units` needs."""
+        ...
+
+    def in_data_units(self, unit: float) -> Any:
+        """The program of data that are `unit` times smaller, as are its cones' rows."""
+        ...
+
+    def rescaled(self, params: Any, factor: float) -> Any:
+        """Parameters whose predictions are `factor` times larger."""
+        ...
+
+    def rescaled_multipliers(self, multipliers: Any, factor: float) -> Any:
+        """Multipliers of a dual vector that is `factor` times larger."""
+        ...
+
+    def in_coordinates(self) -> Any:
+        """(program, `Coordinates`) of orthonormal columns, float64; None: has none."""
+        ...
+
     def replace(self, **changes: Any) -> Any: ...
     def forward(self, w: Any) -> Array:
         """The predictions, of y's shape."""

@@ -69,6 +69,10 @@ class PooledProgram(BlockProgram):
             raise ValueError(f"want a cone with an interior; got {len(kept)} without")
         return self.replace(scope=Scope.SAMPLED, **parts)
 
+    def in_data_units(self, unit: float) -> BlockProgram:
+        """The program of patches that are `unit` times smaller."""
+        return super().in_data_units(unit).replace(X=self.X / unit)
+
     def judge(self) -> PooledJudge:
         given = super().judge()
         fields = {name: getattr(given, name) for name in given.__dataclass_fields__}

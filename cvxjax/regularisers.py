@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 
 from cvxjax import linalg
 from cvxjax.record import Record, static
+from cvxjax.rounding import lengths
 
 Array = jax.Array
 
@@ -47,6 +48,10 @@ class GroupNorm(Record):
         """Rows [..., k, d] of a map on tails, as rows of the map on blocks."""
         return rows
 
+    def lengths(self, rows: Array) -> Array:
+        """The dual norms of rows [..., d], whose squares may underflow or overflow."""
+        return lengths(rows, jnp)
+
 
 class EllipsoidNorm(Record):
     """sum_b ||T w_b||_2 for blocks [..., d]: the group norm of other coordinates.
@@ -80,6 +85,10 @@ class EllipsoidNorm(Record):
     def tails_of_rows(self, rows: Array) -> Array:
         """Rows times T."""
         return linalg.dot(rows, self.root)
+
+    def lengths(self, rows: Array) -> Array:
+        """The dual norms of rows [..., d]."""
+        return lengths(self.dual_tails(rows), jnp)
 
 
 class PairNorms(Record):

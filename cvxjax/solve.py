@@ -26,9 +26,11 @@ from cvxjax.solvers import (
     WorkingSet,
     loop,
 )
+from cvxjax.standard_form import StandardForm, precise_form, standard_form
 from cvxjax.verdicts import gap_floor, relative_gap
 from cvxjax.watch import Report, Watch
 
+_SMALL = 1_000_000  # multipliers, up to which InteriorPoint is a matter of seconds
 _MANY = 1_000  # blocks, beyond which few are active
 _ROUGH = 1e-3  # gap from which Newton's method takes over
 _SPARSE = 0.02  # of the beta from which on zero is optimal: few blocks are active above
@@ -82,9 +84,8 @@ def _solve(
     program: Any, solver: Any, start: Any, tol: float | None, watch: Watch
 ) -> Solution:
     """`solve`, for which others watch."""
-    solver = default_solver(program) if solver is None else solver
-    _check_solver(solver, program)
-    solver = solver if tol is None else solver.replace(tol=tol)
+    if solver is not None:
+        _check_solver(solver, program)
     if start is not None:
         start = jnp.asarray(start, program.X.dtype)
         if start.shape != program.shape:
@@ -93,17 +94,47 @@ def _solve(
             )
         if not bool(jnp.all(jnp.isfinite(start))):
             raise ValueError("want a finite start; got NaN or infinity")
-    zero = _zero_if_optimal(program)
-    if zero is not None:
-        return zero
+    form = StandardForm(given=program, program=program)
     if not watch.shared:
-        watch.tell(0, *_bounds_of_zero(program))
-    if isinstance(solver, HostSolver):
-        solution = solver.run(program, start, watch)
-    else:
-        solution = loop.run_on_host(solver, program, start, watch)
+        form = standard_form(program)
+        watch.measure_in(form.values)
+        watch.tell(0, *_bounds_of_zero(form.program))
+    zero = _zero_if_optimal(form.program)
+    if zero is not None:
+        return form.outward(zero)
+    form, solver = _suited(form, solver, watch)
+    solver = solver if tol is None else solver.replace(tol=tol)
+    if tol is None and form.wide and solver.tol is None:
+        solver = solver.replace(tol=loop.default_tol(program.X.dtype))
+    with form.precision():
+        start = None if start is None else form.inward(start)
+        if isinstance(solver, HostSolver):
+            solution = solver.run(form.program, start, watch)
+        else:
+            solution = loop.run_on_host(solver, form.program, start, watch)
     forget_old_programs()
-    return solution
+    return form.outward(solution)
+
+
+def _suited(form: StandardForm, solver: Any, watch: Watch) -> tuple[StandardForm, Any]:
+    """The form that a solver takes, and the solver: the default one if it is None.
+
+    InteriorPoint gets float64 and coordinates. It is the default of small programs
+    whose data, loss or precision stop others.
+    """
+    program, precise = form.program, InteriorPoint()
+    if watch.shared or isinstance(solver, HostSolver):
+        return form, default_solver(program) if solver is None else solver
+    if solver is not None and not isinstance(solver, InteriorPoint):
+        return form, solver
+    if solver is None and np.prod(program.shape[:2]) * len(program.y) > _SMALL:
+        return form, default_solver(program)
+    better = precise_form(form)
+    if precise.refuse(better.program) is not None:
+        return form, default_solver(program) if solver is None else solver
+    usual = default_solver(program) if solver is None else solver
+    hard = better.wide or better.coordinates is not None or not program.loss.quadratic
+    return (better, precise if solver is None else solver) if hard else (form, usual)
 
 
 def solve_path(

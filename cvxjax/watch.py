@@ -54,7 +54,7 @@ class Watch:
         self._told, self._last = now, None
         self._previous: Any = None
         self._signalled, self._outcome = False, Status.RUNNING
-        self._whole = self
+        self._whole, self._unit = self, 1.0
 
     def __enter__(self) -> Self:
         in_main = threading.current_thread() is threading.main_thread()
@@ -103,6 +103,10 @@ class Watch:
         deadline = self._whole._deadline
         return float("inf") if deadline is None else deadline - time.monotonic()
 
+    def measure_in(self, unit: float) -> None:
+        """Objectives and bounds are told in this unit from now on, and reported in 1."""
+        self._unit = unit
+
     def tell(self, iteration: int, objective: float, bound: float, gap: float) -> None:
         """Reports where the solve stands."""
         if self is not self._whole:
@@ -110,7 +114,7 @@ class Watch:
         elif self._report is not None:
             self._told, self._last = (
                 time.monotonic(),
-                (iteration, objective, bound, gap),
+                (iteration, self._unit * objective, self._unit * bound, gap),
             )
             self._report(*self._last)
 

@@ -28,7 +28,7 @@ from cvxjax.arguments import (
 from cvxjax.arrangements.patterns import Patterns, check_data
 from cvxjax.block_program import RegularisedProgram
 from cvxjax.cones import SignCones, make_sign_cones
-from cvxjax.coordinates import Coordinates
+from cvxjax.coordinates import Coordinates, orthonormal
 from cvxjax.interfaces import Loss
 from cvxjax.judges import SignConeJudge
 from cvxjax.networks.two_layer import GatedTwoLayer, TwoLayer
@@ -108,20 +108,48 @@ class TwoLayerProgram(RegularisedProgram):
             signs=jnp.where(live, sign, 0)[None].astype(self.X.dtype),
         )
 
-    def in_coordinates(self, coordinates: Coordinates) -> TwoLayerProgram | None:
-        """The same program in w' = S w, float64; None where rounding empties a cone."""
+    @property
+    def reach(self) -> Array:
+        return self.regulariser.lengths(self.X)
+
+    @property
+    def walls(self) -> Any:
+        if self.cones is None or isinstance(self.regulariser, GroupNorm):
+            return 1.0
+        return self.regulariser.lengths(self.cones.rows)
+
+    @property
+    def has_units(self) -> bool:
+        return True
+
+    def in_data_units(self, unit: float) -> TwoLayerProgram:
+        """The program of X that is `unit` times smaller."""
+        cones = self.cones
+        if cones is not None:
+            cones = cones.replace(lengths=cones.lengths / unit)
+        return self.replace(X=self.X / unit, cones=cones)
+
+    def in_coordinates(self) -> tuple[TwoLayerProgram, Coordinates] | None:
+        """The program of orthonormal columns, in w' = S w and float64.
+
+        None for X = 0, and where rounding leaves no point inside a cone.
+        """
+        coordinates = orthonormal(np.asarray(self.X, np.float64))
         Q, S, T = coordinates
+        if not len(S):
+            return None
         cones = self.cones
         if cones is not None:
             cones = cones.in_coordinates(Q, S, jnp.asarray(T))
             if cones is None:
                 return None
-        return self.replace(
+        program = self.replace(
             X=jnp.asarray(Q),
             gates=jnp.asarray(np.asarray(self.gates) @ S.T),
             cones=cones,
             regulariser=EllipsoidNorm(root=jnp.asarray(T), inverse=jnp.asarray(S)),
         )
+        return program, coordinates
 
     def forward(self, w: Array) -> Array:
         """sum_i D_i X (w_0i - w_1i), [n]."""

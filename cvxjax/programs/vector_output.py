@@ -10,12 +10,13 @@ over V_i [d, c] with the gauge of rank-one matrices whose left factor is in the 
     ||V||_{K, *} = min {t : V in t conv {u v^T : (2 D_i - I) X u >= 0,
                                          ||u|| <= 1, ||v|| <= 1}}
 
-and m >= n c neurons, for a convex L such as 1/2 ||f - Y||_F^2, or softmax for classes. There is no pair of V_i: signs are in v. Without cones (gated
-ReLU) the gauge is the nuclear norm. The talk prints nuclear norms with cones, which is
-another value. The gauge is NP-hard in general, so that the ReLU program is written in
-its neurons, sum_j (X u_j)_+ v_j^T with sum_j ||u_j|| ||v_j||, u_j in listed cells, and
-has solvers of its own: FrankWolfe, and CopositiveRelaxation for the squared loss and
-data of small rank.
+and m >= n c neurons, for a convex L such as 1/2 ||f - Y||_F^2, or softmax for classes.
+There is no pair of V_i: signs are in v. Without cones (gated ReLU) the gauge is the
+nuclear norm. The talk prints nuclear norms with cones, which is another value. The
+gauge is NP-hard in general, so that the ReLU program is written in its neurons,
+sum_j (X u_j)_+ v_j^T with sum_j ||u_j|| ||v_j||, u_j in listed cells, and has solvers
+of its own: FrankWolfe, and CopositiveRelaxation for the squared loss and data of small
+rank.
 
 Source: Sahiner, Ergen, Pauly & Pilanci, Vector-output ReLU Neural Network Problems are
 Copositive Programs (ICLR 2021).
@@ -61,6 +62,14 @@ class GatedVectorProgram(RegularisedProgram):
     @property
     def block_size(self) -> int:
         return SPECTRAL * sum(self.shape[2:])
+
+    @property
+    def has_units(self) -> bool:
+        return True
+
+    def in_data_units(self, unit: float) -> GatedVectorProgram:
+        """The program of X that is `unit` times smaller."""
+        return self.replace(X=self.X / unit)
 
     def forward(self, w: Array) -> Array:
         """sum_i D_i X V_i, [n, c]."""
@@ -133,6 +142,24 @@ class VectorOutputProgram(RegularisedProgram):
     def patterns(self) -> Patterns:
         interior = self.cones.interior
         return Patterns(masks=self.masks, gates=interior, scope=self.scope)
+
+    @property
+    def has_units(self) -> bool:
+        return True
+
+    def in_data_units(self, unit: float) -> VectorOutputProgram:
+        """The program of X that is `unit` times smaller."""
+        cones = self.cones.replace(lengths=self.cones.lengths / unit)
+        return self.replace(X=self.X / unit, cones=cones)
+
+    def rescaled(self, params: Any, factor: float) -> Any:
+        """Neurons whose output weights are `factor` times larger."""
+        d = self.X.shape[1]
+        return jnp.concatenate([params[..., :d], factor * params[..., d:]], axis=-1)
+
+    def rescaled_multipliers(self, multipliers: Any, factor: float) -> Any:
+        """Weights of products of rows [P, k, 3], which grow with the square."""
+        return multipliers * jnp.asarray([1, 1, factor**2], multipliers.dtype)
 
     def with_patterns(self, masks: Any, gates: Any) -> VectorOutputProgram:
         """The program of the same data over other patterns; scope SAMPLED.

@@ -4,9 +4,10 @@
 
 is the training of a network with several outputs, the Burer-Monteiro form of its convex
 program: no pattern is listed, so that it scales as training does. A stationary point
-has ||u_j|| = ||v_j||, and its residual R, minus the gradient of a smooth loss L, scaled until ||R^T (X u)_+|| <= beta for
-every u in the cells that count, bounds the optimum: whether the point is a global
-optimum is decided by the price of neurons, not by how it was found.
+has ||u_j|| = ||v_j||, and its residual R, minus the gradient of a smooth loss L, scaled
+until ||R^T (X u)_+|| <= beta for every u in the cells that count, bounds the optimum:
+whether the point is a global optimum is decided by the price of neurons, not by how it
+was found.
 
 Source: Sahiner, Ergen, Ozturkler, Pauly, Mardani & Pilanci, Scaling Convex Neural
 Networks with Burer-Monteiro Factorization (2022); Liu & Nocedal (1989), L-BFGS.

@@ -65,7 +65,7 @@ def block_gauges(program: Any, v: Array, multipliers: Array | None) -> Array:
     if multipliers is None:
         return gauges
     moved = dual_norms(blocks + program.cones.adjoint(multipliers))
-    weight = weight + jnp.sum(multipliers, axis=-1)
+    weight = weight + jnp.sum(program.walls * multipliers, axis=-1)
     return jnp.minimum(gauges, moved + rounding.gauge_rounding(terms, weight))
 
 

@@ -1,0 +1,150 @@
+"""A program in units in which its labels, and the rows of its data, are of order one.
+
+Units are powers of two, so that nothing is rounded, and a solver takes the same steps
+whatever the user's units are. With y = s y', F = t F' and w = (s / t) w', a loss with
+L(s z, s y) = s^k L'(z, y) gives the program of y', F' and beta' = beta s^(1-k) / t,
+times s^k; its dual vectors and multipliers are s^(k-1) times smaller.
+
+Data whose columns are of very different size, or nearly dependent as a year is beside a
+bias, are also brought into the coordinates of `cvxjax.coordinates`, for the solver that
+takes them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cvxjax.coordinates import Coordinates
+from cvxjax.solution import History, Solution
+
+_DISTORTED = 100.0  # condition number of data that no longer count as well conditioned
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StandardForm:
+    """The program that is solved, and the way back to the user's."""
+
+    given: Any  # the user's program
+    program: Any  # in units of order one
+    labels: float = 1.0  # s
+    data: float = 1.0  # t
+    power: int = 1  # k
+    coordinates: Coordinates | None = None
+    wide: bool = False  # in float64, though the user's program is not
+
+    def precision(self) -> contextlib.AbstractContextManager:
+        """Where the program's arrays may be computed with."""
+        return jax.enable_x64(True) if self.wide else contextlib.nullcontext()
+
+    @property
+    def weights(self) -> float:
+        """w over w'."""
+        return self.labels / self.data
+
+    @property
+    def values(self) -> float:
+        """An objective over that of the standard form."""
+        return self.labels**self.power
+
+    @property
+    def duals(self) -> float:
+        """A dual vector over that of the standard form; multipliers too."""
+        return self.labels ** (self.power - 1)
+
+    def inward(self, params: Any) -> Any:
+        """The user's parameters in the standard form."""
+        scaled = self.given.rescaled(params, 1 / self.weights)
+        if self.coordinates is None:
+            return scaled
+        with self.precision():
+            return jnp.asarray(np.asarray(scaled, np.float64) @ self.coordinates.S.T)
+
+    def outward(self, solution: Solution) -> Solution:
+        """The user's solution; its numbers keep the user's precision."""
+        dtype = self.given.X.dtype
+        params, history = solution.params, solution.history
+        if self.coordinates is not None:
+            params = np.asarray(params) @ self.coordinates.T.T
+        at = self.given.rescaled(params, self.weights)
+        multipliers = solution.multipliers
+        if multipliers is not None:
+            multipliers = self.given.rescaled_multipliers(multipliers, self.duals)
+            multipliers = _cast(multipliers, dtype)
+        value = lambda x: _cast(self.values * x, dtype)  # noqa: E731
+        return solution.replace(
+            params=_cast(at, dtype),
+            dual=_cast(self.duals * solution.dual, dtype),
+            multipliers=multipliers,
+            objective=value(solution.objective),
+            dual_bound=value(solution.dual_bound),
+            gap=_cast(solution.gap, dtype),
+            history=History(
+                iteration=history.iteration,
+                objective=value(history.objective),
+                dual_bound=value(history.dual_bound),
+                gap=_cast(history.gap, dtype),
+            ),
+            scope=self.given.scope,
+        )
+
+
+def standard_form(program: Any) -> StandardForm:
+    """The program in units of order one; the program itself where it has none."""
+    largest = float(jnp.max(jnp.abs(program.y)))
+    found = program.loss.in_units(1.0)
+    labels = 1.0 if found is None else _unit(largest)
+    data = _unit(float(jnp.max(program.reach))) if program.has_units else 1.0
+    if labels == data == 1.0:
+        return StandardForm(given=program, program=program)
+    loss, power = (program.loss, 1) if found is None else program.loss.in_units(labels)
+    beta = program.beta * (labels ** (1 - power) / data)
+    scaled = program.in_data_units(data) if data != 1 else program
+    y = program.y / labels if labels != 1 else program.y
+    return StandardForm(
+        given=program,
+        program=scaled.replace(y=y, beta=beta, loss=loss),
+        labels=labels,
+        data=data,
+        power=power,
+    )
+
+
+def precise_form(form: StandardForm) -> StandardForm:
+    """The same in float64 and, where its columns are badly conditioned, coordinates."""
+    program = form.program
+    wide = program.X.dtype != jnp.float64
+    with jax.enable_x64(True) if wide else contextlib.nullcontext():
+        if wide:
+            program = jax.tree.map(_widened, program)
+        found = program.in_coordinates()
+    if found is None or found[1].distortion <= _DISTORTED:
+        return dataclasses.replace(form, program=program, wide=wide)
+    program, coordinates = found
+    return dataclasses.replace(
+        form, program=program, coordinates=coordinates, wide=wide
+    )
+
+
+def _widened(x: Any) -> Any:
+    return x.astype(jnp.float64) if jnp.issubdtype(x.dtype, jnp.floating) else x
+
+
+def _unit(size: float) -> float:
+    """The power of two below a size; 1 for zero and what is not finite."""
+    if not (size > 0 and math.isfinite(size)):
+        return 1.0
+    return 2.0 ** math.floor(math.log2(size))
+
+
+def _cast(x: Any, dtype: Any) -> Any:
+    """An array of another dtype; the same one where it has it."""
+    if isinstance(x, np.ndarray) or x.dtype != dtype:
+        return jnp.asarray(np.asarray(x).astype(dtype))
+    return x
