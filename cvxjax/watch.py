@@ -104,7 +104,7 @@ class Watch:
         return float("inf") if deadline is None else deadline - time.monotonic()
 
     def measure_in(self, unit: float) -> None:
-        """Objectives and bounds are told in this unit from now on, and reported in 1."""
+        """From now on, what is told is in this unit, and what is reported in 1."""
         self._unit = unit
 
     def tell(self, iteration: int, objective: float, bound: float, gap: float) -> None:
