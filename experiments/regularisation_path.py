@@ -11,7 +11,7 @@ the zero network is optimal. Two data sets:
 * 15 points of a sine with noise, one feature and a bias. All 30 activation patterns are
   listed, so every network on the path is a global optimum.
 * scikit-learn's diabetes data (442 patients, 10 features), 300 for training, with 100
-  sampled patterns and their opposites: optimal among networks with these patterns.
+  sampled patterns and their opposites: bounds are over networks with these patterns.
 
 Expect no neuron at beta_max and at most n after merging and pruning everywhere, a
 training loss that only falls with beta, and on the diabetes data a relative test error

@@ -275,7 +275,7 @@ def claims(arrays: dict[str, np.ndarray]) -> list[Claim]:
         )
         for beta, row in zip(arrays["betas"], excess, strict=True)
     )
-    apart = np.abs(arrays["relaxed"] - optimum) / np.maximum(1, optimum)
+    apart = np.abs(arrays["relaxed"] - optimum) / optimum
     exact = np.all(apart <= _EXACT) and np.all(arrays["relaxed_gap"] <= _EXACT)
     seconds = {
         name: [

@@ -28,7 +28,7 @@ class Verdict:
 
     objective: float  # of the feasible point
     bound: float  # a rigorous lower bound on the optimum, from this answer alone
-    gap: float  # (objective - bound) / max(1, objective)
+    gap: float  # of `cvxjax.verdicts.relative_gap`
     violation: float  # of the answer as it came, relative to its size
     raw: float  # objective of the answer as it came
 

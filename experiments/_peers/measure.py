@@ -165,7 +165,7 @@ def _needed(rows: list[Row], levels: tuple[float, ...]) -> list[Row]:
     reached: set[tuple[str, str, float]] = set()
     needed = []
     for row in answered:
-        error = (row["objective"] - bound) / max(1, abs(row["objective"]))
+        error = (row["objective"] - bound) / abs(row["objective"])
         values = {"error": error, "gap": row["gap"]}
         new = {
             (row["line"], name, level)

@@ -20,7 +20,7 @@ def errors(arrays: Rows) -> np.ndarray:
         bounds = arrays["bound"][rows]
         if np.isfinite(bounds).any():
             excess = arrays["objective"][rows] - np.nanmax(bounds)
-            found[rows] = excess / np.maximum(1, np.abs(arrays["objective"][rows]))
+            found[rows] = excess / np.abs(arrays["objective"][rows])
     return found
 
 

@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose
 import cvxjax as cj
 from cvxjax.solution import History
 from cvxjax.solvers import loop
+from cvxjax.verdicts import gap_floor, relative_gap
 from tests import instances
 
 SLACK = 1e-8  # of the CVXPY optimum
@@ -80,11 +81,10 @@ def test_solver_reports_rigorous_bounds(solved):
     solution = solved.solution
     assert solution.dual_bound <= solved.optimum + slack
     assert solution.objective >= solved.optimum - slack
-    assert_allclose(
-        solution.gap,
-        (solution.objective - solution.dual_bound) / max(1, abs(solution.objective)),
-        rtol=1e-9,
-    )
+    program = solved.program
+    floor = float(gap_floor(program.loss, np.asarray(program.y)))
+    gap = relative_gap(float(solution.objective), float(solution.dual_bound), floor)
+    assert_allclose(solution.gap, gap, rtol=1e-9, atol=1e-15)
 
 
 @pytest.mark.parametrize("name", ["two_layer/squared", "two_layer/gated/squared"])
