@@ -5,6 +5,7 @@ Importing this changes nothing.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import functools
 import math
@@ -62,33 +63,38 @@ def configure_jax(*, float64: bool = True, cache: bool = True) -> None:
 def share_cores() -> Iterator[None]:
     """Leaves LAPACK half of the cores, within the block.
 
-    Blocks may nest, and run in several threads at once: the first one to begin sets
-    the limit, and the last one to end puts back what was there before.
+    Blocks may nest, and run in several threads at once. What was there before the first
+    of them comes back at the end of every thread's outermost block: a limit is only
+    surely lifted by the thread that set it.
 
     XLA's own threads keep spinning for a while after a product. On two cores a
     Cholesky factorisation after it waited 20 ms for a core of 2 ms of work.
     """
     cores = os.cpu_count() or 1
+    thread, most = threading.get_ident(), max(1, cores // 2)
     with _process.lock:
-        if _process.blocks == 0:
-            most = max(1, cores // 2)
-            _process.limit = _controller().limit(limits=most, user_api="blas")
-        _process.blocks += 1
+        if thread not in _process.blocks:
+            limit = _controller().limit(limits=most, user_api="blas")
+            if not _process.blocks:
+                _process.limit = limit
+        _process.blocks[thread] += 1
     try:
         yield
     finally:
         with _process.lock:
-            _process.blocks -= 1
-            if _process.blocks == 0:
+            _process.blocks[thread] -= 1
+            if _process.blocks[thread] == 0:
+                del _process.blocks[thread]
                 _process.limit.restore_original_limits()
 
 
 class _Process:
-    """Blocks of `share_cores` that have begun and not ended, in all threads."""
+    """What `share_cores` and `forget_old_programs` know of this process."""
 
     def __init__(self) -> None:
-        self.lock, self.blocks = threading.Lock(), 0
-        self.limit: Any = None
+        self.lock = threading.Lock()
+        self.blocks = collections.Counter[int]()  # begun and not ended, by thread
+        self.limit: Any = None  # what the first of them set
         self.counted = -math.inf  # when mappings were last counted
 
 
