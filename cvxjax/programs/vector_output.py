@@ -10,12 +10,13 @@ over V_i [d, c] with the gauge of rank-one matrices whose left factor is in the 
     ||V||_{K, *} = min {t : V in t conv {u v^T : (2 D_i - I) X u >= 0,
                                          ||u|| <= 1, ||v|| <= 1}}
 
-and m >= n c neurons, for a convex L such as 1/2 ||f - Y||_F^2, or softmax for classes. There is no pair of V_i: signs are in v. Without cones (gated
-ReLU) the gauge is the nuclear norm. The talk prints nuclear norms with cones, which is
-another value. The gauge is NP-hard in general, so that the ReLU program is written in
-its neurons, sum_j (X u_j)_+ v_j^T with sum_j ||u_j|| ||v_j||, u_j in listed cells, and
-has solvers of its own: FrankWolfe, and CopositiveRelaxation for the squared loss and
-data of small rank.
+and m >= n c neurons, for convex L such as 1/2 ||f - Y||_F^2, or softmax for classes.
+There is no pair of V_i: signs are in v. Without cones (gated ReLU) the gauge is the
+nuclear norm. The talk prints nuclear norms with cones, which is another value. The
+gauge is NP-hard in general, so that the ReLU program is written in its neurons,
+sum_j (X u_j)_+ v_j^T with sum_j ||u_j|| ||v_j||, u_j in listed cells, and has solvers
+of its own: FrankWolfe for smooth losses, and CopositiveRelaxation for the squared loss
+and data of small rank.
 
 Source: Sahiner, Ergen, Pauly & Pilanci, Vector-output ReLU Neural Network Problems are
 Copositive Programs (ICLR 2021).
