@@ -31,6 +31,7 @@ LOSSES = (
     "hinge",
     "squared_hinge",
     "huber",
+    "pinball",
     "interpolation",
     "hard_margin",
 )

@@ -52,7 +52,7 @@ def cvxpy_loss(loss: Any, z: Any, y: np.ndarray) -> tuple[Any, list[Any]]:
             return cp.Constant(0), [margins >= 1]
         case _:
             raise ValueError(f"no CVXPY form of {loss.name}")
-    return weights @ terms, []
+    return cp.sum(weights @ terms), []
 
 
 def two_layer_optimum(program: Any) -> float:

@@ -30,13 +30,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cvxjax import linalg, losses
-from cvxjax.arguments import check_beta, check_interiors, check_patterns
+from cvxjax import linalg
+from cvxjax.arguments import check_beta, check_interiors, check_loss, check_patterns
 from cvxjax.arrangements.exact import few_patterns
 from cvxjax.arrangements.patterns import Patterns, check_data
 from cvxjax.block_program import RegularisedProgram
 from cvxjax.cones import SignCones, make_sign_cones
 from cvxjax.interfaces import Loss
+from cvxjax.losses.softmax import one_hot
 from cvxjax.networks.vector_output import GatedVectorOutput, VectorOutput
 from cvxjax.record import static
 from cvxjax.regularisers import NuclearNorm, group_norms
@@ -218,7 +219,7 @@ def make_vector_output(
     patterns: Patterns | None = None,
     *,
     beta: float,
-    loss: Loss | None = None,
+    loss: Loss | str | None = None,
     gated: bool = False,
 ) -> VectorOutputProgram | GatedVectorProgram:
     """Validates the data and builds the program.
@@ -238,7 +239,7 @@ def make_vector_output(
     """
     data = check_data(X)
     scale = check_beta(beta)
-    loss = losses.squared() if loss is None else loss
+    loss = check_loss(loss)
     labels = _check_outputs(Y, data, loss)
     if not gated and loss.smoothness is None:
         raise ValueError(
@@ -270,12 +271,10 @@ def make_vector_output(
 
 def _check_outputs(Y: Any, X: np.ndarray, loss: Loss) -> np.ndarray:
     """Y as [n, c] floats of X's dtype, one-hot if it has classes, or ValueError."""
-    if not isinstance(loss, Loss):
-        raise ValueError(f"want a loss of cvxjax.losses; got {type(loss).__name__}")
     if loss.constraint is not None:
         raise ValueError(f"want a loss that is no constraint; got {loss.name}")
     if not loss.separable and np.ndim(Y) == 1:
-        Y = losses.one_hot(Y)
+        Y = one_hot(Y)
     labels = check_data(Y).astype(X.dtype)
     if len(labels) != len(X):
         raise ValueError(f"want X [n, d], Y [n, c]; got {X.shape}, {labels.shape}")
