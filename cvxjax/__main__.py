@@ -108,6 +108,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--standardize", action="store_true", help="features of mean 0, deviation 1")
     add("--float32", action="store_true", help="single precision")
     add("--loss", choices=LOSSES, default="squared", help="default squared")
+    add("--quantile", type=float, help="of --loss pinball, default 0.5")
     add("--gated", action="store_true", help="gated ReLU: the gates stay as sampled")
     add("--patterns", metavar="enumerate|NUMBER", default="auto", help=which)
     add("--seed", type=int, default=0, help="of sampled patterns, default 0")
@@ -342,7 +343,7 @@ def make_program(
     chosen: argparse.Namespace, data: Data, patterns: Patterns, *, beta: float
 ) -> TwoLayerProgram:
     """The program of the chosen loss, with a hint where labels do not fit."""
-    loss = loss_of(chosen.loss)
+    loss = loss_of(chosen.loss, chosen.quantile)
     try:
         loss.check_labels(data.y)
     except ValueError as error:

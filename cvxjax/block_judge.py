@@ -81,7 +81,7 @@ class BlockJudge:
         return fixed
 
     def match(self, params: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Does nothing: these programs have the squared loss."""
+        """Does nothing: no loss of these programs is a constraint."""
         return params
 
     def polar_bound(self, v: np.ndarray, multipliers: np.ndarray | None) -> float:

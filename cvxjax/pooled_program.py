@@ -1,6 +1,6 @@
 """Convolutional networks whose filters are summed up over patches, or averaged.
 
-    minimise  1/2 ||sum_i F_i (v_i - w_i) - y||^2 + beta sum_i (||v_i|| + ||w_i||)
+    minimise  L(sum_i F_i (v_i - w_i), y) + beta sum_i (||v_i|| + ||w_i||)
     subject to  (2 D_ik - I) X_k v_i >= 0 for every k, and so for w_i,
 
 with F_i = sum_k D_ik X_k for patches X_k [n, h]; averages are sums of patches over
@@ -18,12 +18,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cvxjax import losses, recovery
+from cvxjax import recovery
 from cvxjax.arguments import check_interiors, check_patterns
 from cvxjax.arrangements.exact import few_patterns
 from cvxjax.arrangements.patterns import Patterns
 from cvxjax.block_program import BlockProgram
 from cvxjax.cones import make_sign_cones
+from cvxjax.interfaces import Loss
 from cvxjax.networks.convolutional import Convolutional
 from cvxjax.pooled_judge import PooledJudge
 from cvxjax.record import static
@@ -104,6 +105,7 @@ def make_pooled(
     beta: float,
     kind: str,
     patterns: Patterns | None,
+    loss: Loss,
 ) -> PooledProgram:
     """The program of checked data; `programs.make_convolutional` checks.
 
@@ -112,6 +114,7 @@ def make_pooled(
       y: [n].
       kind: of `SUMS`.
       patterns: of the stacked patches; None: all, if there are few.
+      loss: L, no constraint.
     """
     n, K, h = patches.shape
     stacked = patches.reshape(n * K, h)
@@ -123,7 +126,7 @@ def make_pooled(
         X=jnp.asarray(patches),
         y=jnp.asarray(y),
         beta=jnp.asarray(beta, patches.dtype),
-        loss=losses.squared(),
+        loss=loss,
         regulariser=GroupNorm(),
         signs=jnp.asarray([[1], [-1]], patches.dtype),
         scope=patterns.scope,

@@ -31,6 +31,7 @@ LOSSES = (
     "hinge",
     "squared_hinge",
     "huber",
+    "pinball",
     "interpolation",
     "hard_margin",
 )
@@ -126,6 +127,8 @@ def save_weights(
         "reading": json.dumps(dataclasses.asdict(reading)),
         "data": data.fingerprint(),
     }
+    if hasattr(program.loss, "quantile"):
+        arrays["quantile"] = program.loss.quantile
     if solution.multipliers is not None:
         arrays["multipliers"] = solution.multipliers
     write_arrays(path, arrays)
@@ -206,7 +209,7 @@ def _rebuild(
         data.y,
         patterns,
         beta=float(saved["beta"]),
-        loss=loss_of(str(saved["loss"])),
+        loss=loss_of(str(saved["loss"]), saved.get("quantile")),
         gated=gated,
     )
     if program.shape != saved["params"].shape:
@@ -246,12 +249,16 @@ def _solution(program: TwoLayerProgram, saved: dict[str, np.ndarray]) -> Solutio
     )
 
 
-def loss_of(name: str) -> Loss:
-    """A loss with its default numbers, by name.
+def loss_of(name: str, quantile: float | None = None) -> Loss:
+    """A loss by name, with its default numbers but for the quantile of pinball.
 
     Raises:
-      ValueError: no such loss.
+      ValueError: no such loss, a quantile of another loss, or outside (0, 1).
     """
     if name not in LOSSES:
         raise ValueError(f"want a loss among {', '.join(LOSSES)}; got {name!r}")
-    return getattr(losses, name)()
+    if quantile is None:
+        return getattr(losses, name)()
+    if name != "pinball":
+        raise ValueError(f"want a quantile for the pinball loss alone; got {name}")
+    return losses.pinball(quantile)

@@ -12,7 +12,7 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 
-from tests.references import clarabel
+from tests.references import clarabel, cvxpy_loss
 
 POOLS = ("sum_pool", "average_pool", "max_pool")
 
@@ -111,7 +111,7 @@ def convolutional_optimum(program: Any) -> float:
                 penalty += block_norm(program, u)
                 if rows is not None:
                     constraints.append(rows @ u >= 0)
-    objective = cp.Minimize(0.5 * cp.sum_squares(fit - y) + beta * penalty)
+    objective = cp.Minimize(cvxpy_loss(program.loss, fit, y)[0] + beta * penalty)
     return clarabel(cp.Problem(objective, constraints))
 
 

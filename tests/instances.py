@@ -21,7 +21,7 @@ from tests import references
 from tests import spectral_references as spectra
 from tests import vector_references as vectors
 
-REAL_LABELS = ("squared", "huber", "interpolation")
+REAL_LABELS = ("squared", "huber", "pinball", "interpolation")
 SIGN_LABELS = ("logistic", "hinge", "squared_hinge", "hard_margin")
 CONSTRAINTS = ("interpolation", "hard_margin")
 KINDS = (
@@ -32,7 +32,22 @@ KINDS = (
     "circular",
     "circular_relu",
 )
-SMOOTH = ("squared", "huber", "logistic", "squared_hinge")
+SMOOTH = ("squared", "huber", "logistic", "squared_hinge", "softmax")
+WEIGHTED = "weighted "
+
+
+def loss_of(name: str, n: int) -> Any:
+    """A loss by its name, of n samples if that begins with "weighted"."""
+    if name.startswith(WEIGHTED):
+        inner = loss_of(name.removeprefix(WEIGHTED), n)
+        return cj.losses.weighted(inner, np.linspace(0.5, 2, n))
+    if name == "pinball":
+        return cj.losses.pinball(0.3)
+    return getattr(cj.losses, name)()
+
+
+def has_real_labels(loss: str) -> bool:
+    return loss.removeprefix(WEIGHTED) in REAL_LABELS
 
 
 def draw_data(n: int, d: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -53,9 +68,10 @@ def two_layer(
     """X default Gaussian [8, 2]; y Gaussian, or its signs; every pattern."""
     y = draw_data(8, 2)[1]
     X = (draw_data(8, 2)[0] if X is None else X).astype(dtype)
-    y = (y if loss in REAL_LABELS else np.sign(y)).astype(dtype)[: len(X)]
+    y = (y if has_real_labels(loss) else np.sign(y)).astype(dtype)[: len(X)]
+    made = loss_of(loss, len(y))
     return cj.programs.make_two_layer(
-        X, y, patterns(X), beta=beta, loss=getattr(cj.losses, loss)(), gated=gated
+        X, y, patterns(X), beta=beta, loss=made, gated=gated
     )
 
 
@@ -111,11 +127,13 @@ def batch_norm(order: str, centre: bool, shift: bool) -> Any:
     )
 
 
-def vector_output(gated: bool) -> Any:
-    """Gaussian X [5, 2] and Y [5, 2]; every pattern."""
+def vector_output(gated: bool, loss: str = "squared") -> Any:
+    """Gaussian X [5, 2] and Y [5, 2], or two classes; every pattern."""
     rng = np.random.default_rng(0)
     X, Y = rng.standard_normal((5, 2)), rng.standard_normal((5, 2))
-    return cj.programs.make_vector_output(X, Y, beta=0.15, gated=gated)
+    Y = Y if has_real_labels(loss) else np.asarray([0, 1, 1, 0, 1])
+    made = loss_of(loss, len(Y))
+    return cj.programs.make_vector_output(X, Y, beta=0.15, loss=made, gated=gated)
 
 
 def polynomial(
@@ -128,14 +146,14 @@ def polynomial(
     """Gaussian X [8, 3] or patches [8, 4, 2]; y Gaussian, or its signs."""
     rng = np.random.default_rng(3)
     X, y = rng.standard_normal((8, 3)), rng.standard_normal((8, outputs or 1))
-    y = y if loss in REAL_LABELS else np.sign(y)
+    y = y if has_real_labels(loss) else np.sign(y)
     shape = {} if pool is None else {"patches": rng.standard_normal((8, 4, 2))}
     return cj.programs.make_polynomial(
         X,
         y[:, 0] if outputs is None else y,
         beta=0.1,
         coefficients=coefficients,
-        loss=getattr(cj.losses, loss)(),
+        loss=loss_of(loss, len(y)),
         pool=pool,
         **shape,
     )
@@ -152,7 +170,7 @@ def quantized(loss: str = "squared") -> Any:
 PROGRAMS: dict[str, Callable[..., Any]] = {
     **{
         f"two_layer/{loss}": functools.partial(two_layer, loss=loss)
-        for loss in REAL_LABELS + SIGN_LABELS
+        for loss in (*REAL_LABELS, *SIGN_LABELS, "weighted squared")
     },
     **{
         f"two_layer/gated/{loss}": functools.partial(two_layer, loss=loss, gated=True)
@@ -194,9 +212,20 @@ PROGRAMS: dict[str, Callable[..., Any]] = {
     },
     "vector_output/relu": functools.partial(vector_output, False),
     "vector_output/gated": functools.partial(vector_output, True),
+    "vector_output/softmax": functools.partial(vector_output, False, "softmax"),
+    "vector_output/gated/weighted softmax": functools.partial(
+        vector_output, True, "weighted softmax"
+    ),
     **{
         f"polynomial/{loss}": functools.partial(polynomial, loss)
-        for loss in ("squared", "huber", "logistic", "hinge", "squared_hinge")
+        for loss in (
+            "squared",
+            "huber",
+            "logistic",
+            "hinge",
+            "squared_hinge",
+            "weighted pinball",
+        )
     },
     "polynomial/quadratic": functools.partial(polynomial, coefficients=(1, 0, 0)),
     "polynomial/even": functools.partial(polynomial, coefficients=(-1, 0, 0.3)),
@@ -212,7 +241,9 @@ PROGRAMS: dict[str, Callable[..., Any]] = {
 SPECTRAL = [name for name in PROGRAMS if name.startswith(("polynomial", "quantized"))]
 """Programs over pairs of PSD matrices."""
 
-LINEAR = [name for name in PROGRAMS if name != "vector_output/relu"]
+NEURONS = ("vector_output/relu", "vector_output/softmax")
+
+LINEAR = [name for name in PROGRAMS if name not in NEURONS]
 """Programs whose predictions are linear in their parameters; others have neurons."""
 
 BLOCKS = [name for name in LINEAR if name not in SPECTRAL]
@@ -286,7 +317,12 @@ def _of_patterns(name: str) -> bool:
 
 
 def _losses(name: str) -> list[str]:
-    return [tag for tag in name.split("/") if tag in REAL_LABELS + SIGN_LABELS]
+    known = (*REAL_LABELS, *SIGN_LABELS, "softmax")
+    return [tag for tag in name.split("/") if tag.removeprefix(WEIGHTED) in known]
+
+
+def _is_smooth(name: str) -> bool:
+    return all(loss.removeprefix(WEIGHTED) in SMOOTH for loss in _losses(name))
 
 
 def _without_cones(name: str) -> bool:
@@ -295,7 +331,7 @@ def _without_cones(name: str) -> bool:
 
 
 def _smooth_without_cones(name: str) -> bool:
-    return _without_cones(name) and all(loss in SMOOTH for loss in _losses(name))
+    return _without_cones(name) and _is_smooth(name)
 
 
 def _squared_with_groups(name: str) -> bool:
@@ -306,7 +342,7 @@ def _squared_with_groups(name: str) -> bool:
 
 
 def _smooth(name: str) -> bool:
-    return _of_patterns(name) and all(loss in SMOOTH for loss in _losses(name))
+    return _of_patterns(name) and _is_smooth(name)
 
 
 def _smooth_spectral(name: str) -> bool:
@@ -323,9 +359,8 @@ def _with_groups(name: str) -> bool:
 
 
 def _gates(name: str) -> bool:
-    smooth = all(loss in SMOOTH for loss in _losses(name))
-    known = name.startswith(("two_layer", "batch_norm/before"))
-    return name == "vector_output/gated" or (known and smooth)
+    known = name.startswith(("two_layer", "batch_norm/before", "vector_output/gated"))
+    return known and _is_smooth(name)
 
 
 def _relu_without_constraints(name: str) -> bool:
@@ -335,7 +370,8 @@ def _relu_without_constraints(name: str) -> bool:
 SOLVERS: dict[str, SolverCase] = {
     "Admm": SolverCase(cj.solvers.Admm(tol=1e-7), lambda name: name in BLOCKS),
     "CopositiveRelaxation": SolverCase(
-        cj.solvers.CopositiveRelaxation(tol=1e-7), lambda name: name not in LINEAR
+        cj.solvers.CopositiveRelaxation(tol=1e-7),
+        lambda name: name == "vector_output/relu",
     ),
     "Fista": SolverCase(cj.solvers.Fista(tol=1e-7), _smooth_without_cones),
     "BurerMonteiro": SolverCase(
@@ -354,7 +390,7 @@ SOLVERS: dict[str, SolverCase] = {
     ),
     "LowRankSemidefinite": SolverCase(
         cj.solvers.LowRankSemidefinite(tol=1e-7),
-        lambda name: name in SPECTRAL and all(x in SMOOTH for x in _losses(name)),
+        lambda name: name in SPECTRAL and _is_smooth(name),
     ),
     "Semidefinite": SolverCase(
         cj.solvers.Semidefinite(tol=1e-7), lambda name: name in SPECTRAL

@@ -26,23 +26,33 @@ def clarabel(problem: cp.Problem) -> float:
 
 def cvxpy_loss(loss: Any, z: Any, y: np.ndarray) -> tuple[Any, list[Any]]:
     """The loss as an expression and constraints."""
-    margins = cp.multiply(y, z)
+    weights, margins = np.ones(len(y)), cp.multiply(y, z)
+    if loss.name.startswith("weighted "):
+        weights, loss = np.asarray(loss.weights, np.float64), loss.loss
+    roots = np.sqrt(weights if y.ndim == 1 else weights[:, None])
     match loss.name:
         case "squared":
-            return 0.5 * cp.sum_squares(z - y), []
-        case "logistic":
-            return cp.sum(cp.logistic(-margins)), []
-        case "hinge":
-            return cp.sum(cp.pos(1 - margins)), []
+            return 0.5 * cp.sum_squares(cp.multiply(roots, z - y)), []
         case "squared_hinge":
-            return 0.5 * cp.sum_squares(cp.pos(1 - margins)), []
+            return 0.5 * cp.sum_squares(cp.multiply(roots, cp.pos(1 - margins))), []
+        case "logistic":
+            terms = cp.logistic(-margins)
+        case "hinge":
+            terms = cp.pos(1 - margins)
         case "huber":
-            return 0.5 * cp.sum(cp.huber(z - y, float(loss.delta))), []
+            terms = 0.5 * cp.huber(z - y, float(loss.delta))
+        case "pinball":
+            q = float(loss.quantile)
+            terms = cp.maximum(q * (y - z), (q - 1) * (y - z))
+        case "softmax":
+            terms = cp.log_sum_exp(z, axis=1) - cp.sum(margins, axis=1)
         case "interpolation":
             return cp.Constant(0), [z == y]
         case "hard_margin":
             return cp.Constant(0), [margins >= 1]
-    raise ValueError(f"no CVXPY form of {loss.name}")
+        case _:
+            raise ValueError(f"no CVXPY form of {loss.name}")
+    return cp.sum(weights @ terms), []
 
 
 def two_layer_optimum(program: Any) -> float:

@@ -271,6 +271,19 @@ def test_labels_of_text_gated_and_sampled(tmp_path, capsys):
     run(["certify", tmp_path / "data.npz", tmp_path / "w.npz", "--tol", 1e-4], capsys)
 
 
+def test_pinball_keeps_its_quantile_in_the_file(data, tmp_path, capsys):
+    line = ["solve", data, "--beta", 0.1, "--patterns", 7, "--gated", "--tol", 1e-4]
+    out = tmp_path / "w.npz"
+    line += ["--loss", "pinball", "--quantile", 0.8, "--out", out]
+    rows, _ = run(line, capsys)
+    again, _ = run(["certify", data, out, "--tol", 1e-4], capsys)
+    assert "pinball loss" in again["problem"]
+    assert again["certified gap"] == rows["certified gap"]
+    for loss, quantile in (("pinball", 2), ("squared", 0.5)):
+        line = ["solve", data, "--beta", 1, "--loss", loss, "--quantile", quantile]
+        assert "want a" in run(line, capsys, 2)[1]
+
+
 def test_path_is_a_table_of_the_librarys_path(data, capsys, tmp_path):
     line = ["path", data, "--gated", "--num_betas", 3, "--tol", 1e-5]
     capsys.readouterr()

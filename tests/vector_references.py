@@ -8,7 +8,7 @@ import cvxpy as cp
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from tests.references import clarabel
+from tests.references import clarabel, cvxpy_loss
 
 
 def copositive_optimum(program: Any) -> float:
@@ -32,6 +32,31 @@ def copositive_optimum(program: Any) -> float:
     return clarabel(cp.Problem(cp.Minimize(value), constraints))
 
 
+def angular_optimum(program: Any) -> float:
+    """The ReLU program for d = 2 as a group lasso over angles, finer around neurons.
+
+    Kinks are among the angles, since neurons like to lie there. An upper bound, which
+    falls with the square of the finest distance.
+    """
+    X, Y = np.asarray(program.X, np.float64), np.asarray(program.y, np.float64)
+    kinks = np.arctan2(X[:, 1], X[:, 0])
+    kinks = np.concatenate([kinks + np.pi / 2, kinks - np.pi / 2])
+    spacing = np.pi / 45
+    angles, value = np.append(np.arange(-np.pi, np.pi, spacing), kinks), np.inf
+    for _ in range(6):
+        features = np.maximum(X @ np.stack([np.cos(angles), np.sin(angles)]), 0)
+        V = cp.Variable((len(angles), Y.shape[1]))
+        loss = cvxpy_loss(program.loss, features @ V, Y)[0]
+        penalty = cp.sum(cp.norm(V, axis=1))
+        total = loss + float(program.beta) * penalty
+        value = min(value, clarabel(cp.Problem(cp.Minimize(total))))
+        live = angles[np.linalg.norm(V.value, axis=1) > 1e-4]
+        around = np.linspace(-spacing, spacing, 9)
+        angles = np.append((live[:, None] + around).ravel(), kinks)
+        spacing /= 4
+    return value
+
+
 def gated_optimum(program: Any) -> float:
     """Nuclear norms of all V_i, by CVXPY."""
     X, Y = np.asarray(program.X, np.float64), np.asarray(program.y, np.float64)
@@ -40,7 +65,7 @@ def gated_optimum(program: Any) -> float:
         V = cp.Variable((X.shape[1], Y.shape[1]))
         fit += np.where(mask[:, None], X, 0) @ V
         penalty += cp.normNuc(V)
-    value = 0.5 * cp.sum_squares(fit - Y) + float(program.beta) * penalty
+    value = cvxpy_loss(program.loss, fit, Y)[0] + float(program.beta) * penalty
     return clarabel(cp.Problem(cp.Minimize(value)))
 
 
@@ -48,7 +73,9 @@ def optimum(program: Any) -> float:
     if program.cones is None:
         return gated_optimum(program)
     assert program.X.shape[1] == 2
-    return copositive_optimum(program)
+    if program.loss.quadratic:
+        return copositive_optimum(program)
+    return angular_optimum(program)
 
 
 def polar(program: Any, v: np.ndarray) -> float:

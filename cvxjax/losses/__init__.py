@@ -50,7 +50,7 @@ from jax.core import Tracer
 from cvxjax.losses.elementwise import DOMAIN_EPS, FEASIBILITY, Separable
 from cvxjax.losses.margin import HardMargin, Hinge, Logistic, SquaredHinge
 from cvxjax.losses.residual import Huber, Interpolation, Pinball, Squared
-from cvxjax.losses.softmax import Softmax, one_hot
+from cvxjax.losses.softmax import Softmax
 from cvxjax.losses.weighted import Weighted
 
 __all__ = [
@@ -71,7 +71,6 @@ __all__ = [
     "huber",
     "interpolation",
     "logistic",
-    "one_hot",
     "pinball",
     "softmax",
     "squared",

@@ -39,6 +39,10 @@ class Softmax(Record):
     constraint = None
     separable = False
 
+    def in_units(self, unit: Any) -> tuple[Any, int] | None:
+        """None: labels have no unit."""
+        return None
+
     def value(self, z: Array, y: Array) -> Array:
         return self.terms(z, y).sum()
 

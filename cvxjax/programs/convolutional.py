@@ -1,7 +1,8 @@
 """Convolutional networks with a scalar output: six kinds, one constructor.
 
 For patches X_k [n, h], k = 1..K, and half squares of all weights as the penalty of the
-networks (`networks.Convolutional`), 1/2 ||f - y||^2 + beta times that equals
+networks (`networks.Convolutional`), 1/2 ||f - y||^2 + beta times that equals what
+follows; another convex loss stands in place of 1/2 ||. - y||^2.
 
     sum_pool       minimise 1/2 ||sum_i F_i (v_i - w_i) - y||^2
     average_pool            + beta sum_i (||v_i|| + ||w_i||),  F_i = sum_k D_ik X_k,
@@ -30,11 +31,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cvxjax import losses, recovery
+from cvxjax import recovery
 from cvxjax.arguments import (
     check_beta,
     check_interiors,
     check_labels,
+    check_loss,
     check_patterns,
 )
 from cvxjax.arrangements.convolutional import max_pool_rows, stack_patches
@@ -42,6 +44,7 @@ from cvxjax.arrangements.exact import few_patterns
 from cvxjax.arrangements.patterns import Patterns, check_data
 from cvxjax.block_program import BlockProgram
 from cvxjax.cones import make_row_cones, make_sign_cones
+from cvxjax.interfaces import Loss
 from cvxjax.networks.convolutional import Convolutional, check_kind
 from cvxjax.pooled_program import SUMS, PooledProgram, make_pooled
 from cvxjax.record import static
@@ -96,13 +99,14 @@ def make_convolutional(
     beta: float,
     kind: str,
     patterns: Patterns | None = None,
+    loss: Loss | str | None = None,
 ) -> ConvolutionalProgram | PooledProgram:
-    """Validates the data and builds the program; the loss is squared.
+    """Validates the data and builds the program.
 
     Args:
       inputs: patches [n, K, h], as from `arrangements.extract_patches`; for kinds
         "circular" and "circular_relu", signals X [n, d].
-      y: [n].
+      y: [n], labels of the loss's set.
       beta: weight decay, > 0; the network's objective has beta/2.
       kind: "sum_pool", "average_pool", "max_pool", "linear", "circular" or
         "circular_relu".
@@ -110,6 +114,8 @@ def make_convolutional(
         `arrangements.max_pool_rows(patches)` for max_pool, where only the gates of
         others count; of X for circular_relu. None: all, if there are few. "linear" and
         "circular" have none.
+      loss: of `cvxjax.losses`, default squared, 1/2 ||z - y||^2; none that is a
+        constraint.
 
     Raises:
       ValueError: saying what arrived and what is wanted.
@@ -118,13 +124,15 @@ def make_convolutional(
     circular = kind in ("circular", "circular_relu")
     rows = check_data(inputs) if circular else stack_patches(inputs)
     shape = np.shape(inputs)
-    loss = losses.squared()
+    loss = check_loss(loss)
+    if loss.constraint is not None:
+        raise ValueError(f"want a loss that is no constraint; got {loss.name}")
     labels = check_labels(y, rows.reshape(shape), loss)
     beta = check_beta(beta)
     if kind in ("linear", "circular") and patterns is not None:
         raise ValueError(f"want no patterns for kind {kind!r}, which has no ReLU")
     if kind in SUMS:
-        return make_pooled(rows.reshape(shape), labels, beta, kind, patterns)
+        return make_pooled(rows.reshape(shape), labels, beta, kind, patterns, loss)
     make = {
         "max_pool": _max_pool,
         "linear": _linear_parts,

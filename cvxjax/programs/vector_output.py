@@ -10,13 +10,13 @@ over V_i [d, c] with the gauge of rank-one matrices whose left factor is in the 
     ||V||_{K, *} = min {t : V in t conv {u v^T : (2 D_i - I) X u >= 0,
                                          ||u|| <= 1, ||v|| <= 1}}
 
-and m >= n c neurons, for a convex L such as 1/2 ||f - Y||_F^2, or softmax for classes.
+and m >= n c neurons, for convex L such as 1/2 ||f - Y||_F^2, or softmax for classes.
 There is no pair of V_i: signs are in v. Without cones (gated ReLU) the gauge is the
 nuclear norm. The talk prints nuclear norms with cones, which is another value. The
 gauge is NP-hard in general, so that the ReLU program is written in its neurons,
 sum_j (X u_j)_+ v_j^T with sum_j ||u_j|| ||v_j||, u_j in listed cells, and has solvers
-of its own: FrankWolfe, and CopositiveRelaxation for the squared loss and data of small
-rank.
+of its own: FrankWolfe for smooth losses, and CopositiveRelaxation for the squared loss
+and data of small rank.
 
 Source: Sahiner, Ergen, Pauly & Pilanci, Vector-output ReLU Neural Network Problems are
 Copositive Programs (ICLR 2021).
@@ -30,13 +30,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cvxjax import linalg, losses
-from cvxjax.arguments import check_beta, check_interiors, check_patterns
+from cvxjax import linalg
+from cvxjax.arguments import check_beta, check_interiors, check_loss, check_patterns
 from cvxjax.arrangements.exact import few_patterns
 from cvxjax.arrangements.patterns import Patterns, check_data
 from cvxjax.block_program import RegularisedProgram
 from cvxjax.cones import SignCones, make_sign_cones
 from cvxjax.interfaces import Loss
+from cvxjax.losses.softmax import one_hot
 from cvxjax.networks.vector_output import GatedVectorOutput, VectorOutput
 from cvxjax.record import static
 from cvxjax.regularisers import NuclearNorm, group_norms
@@ -244,7 +245,7 @@ def make_vector_output(
     patterns: Patterns | None = None,
     *,
     beta: float,
-    loss: Loss | None = None,
+    loss: Loss | str | None = None,
     gated: bool = False,
 ) -> VectorOutputProgram | GatedVectorProgram:
     """Validates the data and builds the program.
@@ -264,7 +265,7 @@ def make_vector_output(
     """
     data = check_data(X)
     scale = check_beta(beta)
-    loss = losses.squared() if loss is None else loss
+    loss = check_loss(loss)
     labels = _check_outputs(Y, data, loss)
     if not gated and loss.smoothness is None:
         raise ValueError(
@@ -296,12 +297,10 @@ def make_vector_output(
 
 def _check_outputs(Y: Any, X: np.ndarray, loss: Loss) -> np.ndarray:
     """Y as [n, c] floats of X's dtype, one-hot if it has classes, or ValueError."""
-    if not isinstance(loss, Loss):
-        raise ValueError(f"want a loss of cvxjax.losses; got {type(loss).__name__}")
     if loss.constraint is not None:
         raise ValueError(f"want a loss that is no constraint; got {loss.name}")
     if not loss.separable and np.ndim(Y) == 1:
-        Y = losses.one_hot(Y)
+        Y = one_hot(Y)
     labels = check_data(Y).astype(X.dtype)
     if len(labels) != len(X):
         raise ValueError(f"want X [n, d], Y [n, c]; got {X.shape}, {labels.shape}")

@@ -2,9 +2,9 @@
 
     minimise  L(sum_j (X u_j)_+ v_j^T, Y) + beta/2 sum_j (||u_j||^2 + ||v_j||^2)
 
-is the training of a network with several outputs, the Burer-Monteiro form of its convex
-program: no pattern is listed, so that it scales as training does. A stationary point
-has ||u_j|| = ||v_j||, and its residual R, minus the gradient of a smooth loss L, scaled
+is the training of a network with several outputs on a smooth loss L, the Burer-Monteiro
+form of its convex program: no pattern is listed, so that it scales as training does. A
+stationary point has ||u_j|| = ||v_j||, and minus the gradient of L there, R, scaled
 until ||R^T (X u)_+|| <= beta for every u in the cells that count, bounds the optimum:
 whether the point is a global optimum is decided by the price of neurons, not by how it
 was found.

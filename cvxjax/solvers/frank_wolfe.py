@@ -3,8 +3,7 @@
     minimise  L(sum_j phi_j v_j^T, Y) + beta sum_j ||v_j||,
               phi_j = (X u_j)_+,  ||u_j|| = 1,  u_j in listed cells,
 
-over neurons of any number, for smooth L. Each round finds the best new neuron of every
-cell,
+over neurons of any number, L smooth. Each round finds every cell's best new neuron,
 
     maximise  ||R^T D_i X u||  over  ||u|| <= 1, (2 D_i - I) X u >= 0,  R = -L'(F),
 

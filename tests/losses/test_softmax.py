@@ -10,6 +10,7 @@ import pytest
 
 from cvxjax import losses
 from cvxjax.interfaces import Loss, SeparableLoss
+from cvxjax.losses.softmax import one_hot
 
 SOFTMAX = losses.softmax()
 
@@ -156,7 +157,7 @@ def test_labels():
         SOFTMAX.check_labels(np.ones(3))
     with pytest.raises(ValueError, match=r"several outputs \[n, c\]; got \[3\]"):
         SOFTMAX.value(np.ones(3), np.ones(3))
-    np.testing.assert_array_equal(losses.one_hot([2, 0, 1]), np.eye(3)[[2, 0, 1]])
+    np.testing.assert_array_equal(one_hot([2, 0, 1]), np.eye(3)[[2, 0, 1]])
     for bad in ([0.5, 1], [-1, 1], [0, 0, 0], [0, 900, 1], ["a", "b"], [[0], [1]]):
         with pytest.raises(ValueError, match="want classes"):
-            losses.one_hot(bad)
+            one_hot(bad)

@@ -94,9 +94,14 @@ def test_weight_decay_alone_shrinks_geometrically():
     chex.assert_trees_all_close(got, want, rtol=1e-12)
 
 
-@pytest.mark.parametrize("batch_size", [3, 6])
-def test_batches_of_an_epoch_average_to_the_gradient(batch_size):
+@pytest.mark.parametrize(
+    ("batch_size", "weighted"), [(3, False), (6, False), (3, True)]
+)
+def test_batches_of_an_epoch_average_to_the_gradient(batch_size, weighted):
+    """Weights of samples are those of rows scaled by their roots."""
     (X, y), beta = draw_data(), 0.3
+    weights = np.linspace(0.2, 3, 6) if weighted else np.ones(6)
+    loss, roots = losses.weighted(losses.squared(), weights), np.sqrt(weights)
     steps = 4 * 6 // batch_size  # 4 epochs
     result = run(
         (X, y),
@@ -105,8 +110,9 @@ def test_batches_of_an_epoch_average_to_the_gradient(batch_size):
         weight_decay=beta,
         batch_size=batch_size,
         initial=start(),
+        **({"loss": loss} if weighted else {}),
     )
-    want = gradient_by_hand(start()["params"], X, y, beta)
+    want = gradient_by_hand(start()["params"], roots[:, None] * X, roots * y, beta)
     for seed in range(2):
         got = jax.tree.map(lambda g, i=seed: g[i] / steps, result.optimizer_state)
         chex.assert_trees_all_close(got, want, rtol=1e-11, atol=1e-12)

@@ -191,3 +191,29 @@ def test_beta_max_of_circular_relu_is_the_maximum(seed):
     program = instances.convolutional("circular_relu", seed=seed)
     want = instances.REFERENCES["convolutional"].polar(program, np.asarray(program.y))
     assert_allclose(program.beta_max(), want, rtol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("kind", "loss"),
+    [
+        ("sum_pool", "weighted logistic"),
+        ("linear", "pinball"),
+        ("max_pool", "weighted huber"),
+    ],
+)
+def test_other_losses(kind, loss):
+    y = LABELS if instances.has_real_labels(loss) else np.sign(LABELS)
+    program = make(kind, y=y, loss=instances.loss_of(loss, len(y)))
+    solution = cj.solve(program, cj.solvers.Admm(tol=1e-7)).check()
+    want = instances.REFERENCES["convolutional"].optimum(program)
+    assert_allclose(solution.objective, want, rtol=2e-6)
+    assert cj.certify(program, solution).gap <= 1e-6
+
+
+def test_losses_that_are_refused():
+    with pytest.raises(ValueError, match="no constraint; got interpolation"):
+        make("sum_pool", loss=cj.losses.interpolation())
+    with pytest.raises(ValueError, match="want a loss of .* not called"):
+        make("sum_pool", loss=cj.losses.Huber)
+    with pytest.raises(ValueError, match="labels -1 and"):
+        make("sum_pool", loss=cj.losses.logistic())

@@ -160,6 +160,23 @@ def test_beta_max_is_the_largest_correlation_with_a_neuron(seed, gated):
     assert_allclose(program.beta_max(), want, rtol=1e-12)
 
 
+def test_weights_of_squared_errors_are_rows_scaled_by_their_roots():
+    X, y = instances.draw_data(8, 2)
+    weights = np.geomspace(0.1, 10, 8)
+    roots = np.sqrt(weights)
+    patterns = cj.arrangements.enumerate_patterns(X)
+    loss = cj.losses.weighted(cj.losses.squared(), weights)
+    weighted = cj.programs.make_two_layer(X, y, patterns, beta=0.1, loss=loss)
+    scaled = cj.programs.make_two_layer(
+        roots[:, None] * X, roots * y, patterns, beta=0.1
+    )
+    solver = cj.solvers.SemismoothNewton(tol=1e-9)
+    one, other = (cj.solve(p, solver).check() for p in (weighted, scaled))
+    assert_allclose(one.objective, other.objective, rtol=1e-8)
+    assert_allclose(weighted.beta_max(), scaled.beta_max(), rtol=1e-9)
+    assert cj.certify(weighted, one).gap <= 1e-8
+
+
 @pytest.mark.parametrize("loss", ["logistic", "hinge", "squared_hinge", "huber"])
 def test_beta_max_of_other_losses(loss):
     """By numerical slopes of L at zero, along every block's best direction."""

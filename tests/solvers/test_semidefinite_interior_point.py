@@ -6,6 +6,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import cvxjax as cj
+from tests import instances
 
 Status = cj.Status
 SOLVER = cj.solvers.SemidefiniteInteriorPoint(tol=1e-10)
@@ -85,6 +86,14 @@ def test_losses_that_are_refused(loss):
     )
     with pytest.raises(ValueError, match=f"its loss is {loss} .it takes squared, log"):
         cj.solve(program, SOLVER)
+
+
+def test_weights_of_samples():
+    program = instances.polynomial("weighted logistic")
+    solution = cj.solve(program, SOLVER).check()
+    want = instances.REFERENCES["polynomial"].optimum(program)
+    assert_allclose(solution.objective, want, rtol=1e-7)
+    assert cj.certify(program, solution).gap <= 1e-7
 
 
 def test_refusals():

@@ -190,6 +190,34 @@ def test_a_plateau_is_told_the_loss(gated):
     assert cj.certify(gated, cj.solve(gated, solver)).gap <= 2e-2
 
 
+@pytest.mark.parametrize("loss", ["weighted squared", "weighted logistic"])
+def test_batches_have_their_weights(loss):
+    """A constant rate with small batches ends near the optimum of the weighted sum."""
+    X, y = instances.draw_data(40, 3)
+    y = y if loss == "weighted squared" else np.sign(y)
+    patterns = cj.arrangements.sample_patterns(jax.random.key(3), X, num=8)
+    weights = np.geomspace(0.01, 3, 40)
+    inner = getattr(cj.losses, loss.removeprefix("weighted "))()
+    program = cj.programs.make_two_layer(
+        X,
+        y,
+        patterns,
+        beta=0.3,
+        loss=cj.losses.weighted(inner, weights),
+        gated=True,
+    )
+    optimum = float(cj.solve(program).check().objective)
+    solver = cj.solvers.Stochastic(
+        tol=1e-9,
+        max_iters=4000,
+        batch_size=10,
+        learning_rate=0.05,
+        schedule=optax.cosine_decay_schedule(1.0, 4000),
+    )
+    found = float(cj.solve(program, solver).objective)
+    assert optimum - 1e-9 <= found <= 1.01 * optimum
+
+
 def test_cones_by_a_penalty_give_a_feasible_point(key):
     """ReLU: what is returned is in its cones and above the optimum, and near it."""
     X, y = instances.draw_data(30, 3)
