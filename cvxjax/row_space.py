@@ -47,10 +47,19 @@ class Coordinates:
         return self.rows.shape[1]
 
 
-def coordinates(X: np.ndarray) -> Coordinates:
-    """Well conditioned coordinates of the row space of X [n, d]."""
-    A, exponents, columns = balanced(X)
-    rank, right, sizes, weights = _decided(A)
+def coordinates(
+    X: np.ndarray, precision: float = _EPS, *, by_rows: bool = True
+) -> Coordinates:
+    """Well conditioned coordinates of the row space of X [n, d].
+
+    Args:
+      precision: eps of the arithmetic that is to see the directions; singular values
+        below max(n, d) times it count as zero.
+      by_rows: whether rows are scaled too; not where they carry the rounding of larger
+        ones, as after the mean has been subtracted.
+    """
+    A, exponents, columns = balanced(X, by_rows=by_rows)
+    rank, right, sizes, weights = _decided(A, precision, by_rows=by_rows)
     if rank == 0:
         none = np.zeros((A.shape[1], 0))
         return Coordinates(A[:, :0], exponents, none, np.eye(A.shape[1]), 1.0)
@@ -104,7 +113,9 @@ def left_out(X: np.ndarray, basis: np.ndarray) -> np.ndarray:
     return rest + 4 * (d + r) * _EPS * lengths
 
 
-def balanced(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def balanced(
+    X: np.ndarray, *, by_rows: bool = True
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A with X_ij = A_ij 2^(rows_i + columns_j), and these exponents [n] and [d].
 
     Medians of exponents, in turn, find units that single entries hide or feign; largest
@@ -113,7 +124,10 @@ def balanced(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """
     A = np.asarray(X, np.float64)
     rows, columns = np.zeros(A.shape[0], int), np.zeros(A.shape[1], int)
-    if np.ptp(_largest(A, 1)) > _ALIKE or np.ptp(_largest(A, 0)) > _ALIKE:
+    if A.size == 0:
+        return A, rows, columns
+    uneven = max(np.ptp(_largest(A, axis)) for axis in (0, 1)) > _ALIKE
+    if by_rows and uneven:
         powers = np.where(A != 0, np.frexp(A)[1], np.nan)
         for _ in range(_ROUNDS):
             step = _middle(powers - rows[:, None] - columns, 0)
@@ -122,7 +136,7 @@ def balanced(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             if not np.any(step):
                 break
         A = np.ldexp(A, -(rows[:, None] + columns))
-    for axis in (1, 0):
+    for axis in (1, 0) if by_rows else (0,):
         step = _largest(A, axis)
         A = np.ldexp(A, -np.expand_dims(step, axis))
         rows, columns = (rows, columns + step) if axis == 0 else (rows + step, columns)
@@ -141,7 +155,9 @@ def _middle(powers: np.ndarray, axis: int) -> np.ndarray:
     return np.round(np.nanmedian(some, axis=axis)).astype(int)
 
 
-def _decided(A: np.ndarray) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
+def _decided(
+    A: np.ndarray, precision: float = _EPS, *, by_rows: bool = True
+) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
     """The rank of balanced A [n, d], of unit rows and then unit columns.
 
     Returns:
@@ -152,11 +168,11 @@ def _decided(A: np.ndarray) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
     live, d = lengths > 0, A.shape[1]
     if not np.any(live):
         return 0, np.eye(d), np.ones(d), np.zeros(0)
-    unit = A[live] / lengths[live, None]
+    unit = A[live] / (lengths[live, None] if by_rows else 1)
     sizes = np.linalg.norm(unit, axis=0)
     sizes = np.where(sizes > 0, sizes, 1)
     _, values, right = np.linalg.svd(unit / sizes, full_matrices=len(unit) < d)
-    floor = max(A.shape) * _EPS * values[0]
+    floor = max(A.shape) * precision * values[0]
     return int(np.sum(values > floor)), right.T, sizes, values
 
 

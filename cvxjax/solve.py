@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cvxjax.interfaces import HostSolver, LinearProgram, Program, Solver
-from cvxjax.pricing.vector import is_exact
+from cvxjax.pricing.exact import is_exact
 from cvxjax.runtime import forget_old_programs, share_cores
 from cvxjax.sharding import gather
 from cvxjax.solution import History, Solution, Status
