@@ -48,18 +48,18 @@ class Coordinates:
 
 
 def coordinates(
-    X: np.ndarray, precision: float = _EPS, *, by_rows: bool = True
+    X: np.ndarray, precision: float = _EPS, *, axes: tuple[int, ...] = (1, 0)
 ) -> Coordinates:
     """Well conditioned coordinates of the row space of X [n, d].
 
     Args:
       precision: eps of the arithmetic that is to see the directions; singular values
         below max(n, d) times it count as zero.
-      by_rows: whether rows are scaled too; not where they carry the rounding of larger
-        ones, as after the mean has been subtracted.
+      axes: what may be scaled, rows (1) and columns (0); neither where entries carry
+        the rounding of larger ones, as after a mean has been subtracted.
     """
-    A, exponents, columns = balanced(X, by_rows=by_rows)
-    rank, right, sizes, weights = _decided(A, precision, by_rows=by_rows)
+    A, exponents, columns = balanced(X, axes)
+    rank, right, sizes, weights = _decided(A, precision, axes)
     if rank == 0:
         none = np.zeros((A.shape[1], 0))
         return Coordinates(A[:, :0], exponents, none, np.eye(A.shape[1]), 1.0)
@@ -114,7 +114,7 @@ def left_out(X: np.ndarray, basis: np.ndarray) -> np.ndarray:
 
 
 def balanced(
-    X: np.ndarray, *, by_rows: bool = True
+    X: np.ndarray, axes: tuple[int, ...] = (1, 0)
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A with X_ij = A_ij 2^(rows_i + columns_j), and these exponents [n] and [d].
 
@@ -127,7 +127,7 @@ def balanced(
     if A.size == 0:
         return A, rows, columns
     uneven = max(np.ptp(_largest(A, axis)) for axis in (0, 1)) > _ALIKE
-    if by_rows and uneven:
+    if uneven and len(axes) == 2:
         powers = np.where(A != 0, np.frexp(A)[1], np.nan)
         for _ in range(_ROUNDS):
             step = _middle(powers - rows[:, None] - columns, 0)
@@ -136,7 +136,7 @@ def balanced(
             if not np.any(step):
                 break
         A = np.ldexp(A, -(rows[:, None] + columns))
-    for axis in (1, 0) if by_rows else (0,):
+    for axis in axes:
         step = _largest(A, axis)
         A = np.ldexp(A, -np.expand_dims(step, axis))
         rows, columns = (rows, columns + step) if axis == 0 else (rows + step, columns)
@@ -156,7 +156,7 @@ def _middle(powers: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _decided(
-    A: np.ndarray, precision: float = _EPS, *, by_rows: bool = True
+    A: np.ndarray, precision: float = _EPS, axes: tuple[int, ...] = (1, 0)
 ) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
     """The rank of balanced A [n, d], of unit rows and then unit columns.
 
@@ -168,9 +168,9 @@ def _decided(
     live, d = lengths > 0, A.shape[1]
     if not np.any(live):
         return 0, np.eye(d), np.ones(d), np.zeros(0)
-    unit = A[live] / (lengths[live, None] if by_rows else 1)
+    unit = A[live] / (lengths[live, None] if 1 in axes else 1)
     sizes = np.linalg.norm(unit, axis=0)
-    sizes = np.where(sizes > 0, sizes, 1)
+    sizes = np.where((sizes > 0) & (0 in axes), sizes, 1)
     _, values, right = np.linalg.svd(unit / sizes, full_matrices=len(unit) < d)
     floor = max(A.shape) * precision * values[0]
     return int(np.sum(values > floor)), right.T, sizes, values

@@ -35,15 +35,24 @@ def centred(X: np.ndarray, centre: bool) -> np.ndarray:
 
 
 def factors(
-    X: np.ndarray, centre: bool, dtype: np.dtype | type = np.float64
+    X: np.ndarray,
+    centre: bool,
+    dtype: np.dtype | type = np.float64,
+    *,
+    exact: bool = True,
 ) -> Factors:
     """The factors of C X [n, d], its leading singular directions first.
 
     Args:
       dtype: of the network: directions below max(n, d) eps of it are left out.
+      exact: whether entries are; else they are rounded to eps of their column.
     """
-    precision, matrix = float(np.finfo(dtype).eps), centred(X, centre)
-    space = coordinates(matrix, precision, by_rows=not centre)
+    precision = float(np.finfo(dtype).eps)
+    units = np.linalg.norm(X, axis=0)
+    units = np.where((units > 0) & centre & (not exact), units, 1)
+    matrix = centred(X / units, centre)
+    axes = (1, 0) if not centre else (0,) if exact else ()
+    space = coordinates(matrix, precision, axes=axes)
     seen = np.ldexp(space.rows, space.exponents[:, None])  # = matrix change
     order = np.argsort(-np.max(np.abs(seen), axis=1, initial=0), kind="stable")
     columns, mix = np.zeros(seen.shape), np.zeros(space.change.shape)
@@ -54,10 +63,11 @@ def factors(
         mix = solve_triangular(upper, space.change[:, pivot].T, trans="T").T
         turn = np.linalg.svd(columns.T @ matrix)[0]
         columns, mix = columns @ turn, mix @ turn
-    exact = space
+    full = space
     if precision > np.finfo(np.float64).eps:
-        exact = coordinates(matrix, by_rows=not centre)
-    return Factors(columns, mix, exact.null, exact.rank == space.rank)
+        full = coordinates(matrix, axes=axes)
+    null = np.linalg.qr(full.null / units[:, None])[0]
+    return Factors(columns, mix / units[:, None], null, full.rank == space.rank)
 
 
 def with_shift(columns: np.ndarray, shift: bool) -> np.ndarray:

@@ -340,7 +340,7 @@ class _Sides:
     def factors(self, mask: np.ndarray) -> Factors:
         """Of C D rows."""
         active = np.where(mask[:, None], self.rows, 0)
-        return factors(active, self.centre, self.X.dtype)
+        return factors(active, self.centre, self.X.dtype, exact=False)
 
     def values(self, gate: np.ndarray) -> np.ndarray:
         """X gate, [n]."""
