@@ -82,6 +82,8 @@ def _solve(
     program: Any, solver: Any, start: Any, tol: float | None, watch: Watch
 ) -> Solution:
     """`solve`, for which others watch."""
+    if not watch.shared:
+        program = program.verified()
     solver = default_solver(program) if solver is None else solver
     _check_solver(solver, program)
     solver = solver if tol is None else solver.replace(tol=tol)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import warnings
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +30,15 @@ class Patterns(Record):
     masks: jax.Array  # [P, n], bool
     gates: jax.Array  # [P, d], dtype of X
     scope: Scope = static()
+
+    def replace(self, **changes: Any) -> Self:
+        """The same record with some fields changed; other masks are SAMPLED ones.
+
+        A scope that is given is believed here, and checked where it is used.
+        """
+        if "masks" in changes:
+            changes = {"scope": Scope.SAMPLED} | changes
+        return super().replace(**changes)
 
 
 def count_bound(n: int, rank: int) -> int:

@@ -34,7 +34,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from cvxjax import linalg, losses, recovery
-from cvxjax.arguments import check_beta, check_interiors, check_labels, check_patterns
+from cvxjax.arguments import (
+    check_beta,
+    check_interiors,
+    check_labels,
+    check_patterns,
+    check_sizes,
+)
+from cvxjax.arrangements.coverage import missing_patterns
 from cvxjax.arrangements.exact import few_patterns
 from cvxjax.arrangements.patterns import Patterns, check_data
 from cvxjax.block_program import BlockProgram
@@ -143,6 +150,14 @@ class NormAfterProgram(BlockProgram):
     centre: bool = static()
     shift: bool = static()
 
+    def lists_every_pattern(self) -> bool:
+        """Patterns on which every normalised neuron is zero need not be listed."""
+        missing = missing_patterns(self.X, self.active)
+        if missing is None or len(self.signs) != 2 or (self.shift and len(missing)):
+            return False
+        sides = _Sides(np.asarray(self.X), self.centre)
+        return all(sides.factors(mask).columns.shape[1] == 0 for mask in missing)
+
     def network(self) -> BatchNorm:
         """The Flax network of `recover`'s variables, whatever their width."""
         return BatchNorm("after", self.centre, self.shift)
@@ -202,6 +217,7 @@ def make_batch_norm(
     """
     check_order(order)
     data = check_data(X)
+    check_sizes(data)
     check_beta(beta)
     if order == "after":
         if rank is not None:
@@ -306,7 +322,7 @@ def _after(
     cones, kept = make_row_cones(stacked[used].astype(X.dtype), points[used])
     check_interiors(kept)
     chosen = np.flatnonzero(used)[kept]
-    return NormAfterProgram(
+    program = NormAfterProgram(
         X=jnp.asarray(X),
         y=jnp.asarray(check_labels(y, X, losses.squared())),
         beta=jnp.asarray(check_beta(beta), X.dtype),
@@ -320,6 +336,7 @@ def _after(
         centre=centre,
         shift=shift,
     )
+    return program.verified()
 
 
 class _Sides:

@@ -28,9 +28,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from cvxjax.row_space import rank_of
 from cvxjax.pricing.vector import relaxed_maxima
 from cvxjax.record import Record, static
+from cvxjax.row_space import rank_of
 from cvxjax.solution import Solution, Status
 from cvxjax.solvers.doubly_nonnegative import (
     Iterate,
