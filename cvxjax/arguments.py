@@ -99,9 +99,24 @@ def check_patterns(patterns: Any, X: np.ndarray) -> tuple[np.ndarray, np.ndarray
             f"want patterns of this X [{n}, {d}]; got masks {list(masks.shape)}, gates "
             f"{list(gates.shape)}"
         )
+    check_sizes(X)
     gates = gates.astype(X.dtype)
     _check_cells(X, masks, gates)
     return masks, gates
+
+
+def check_sizes(X: np.ndarray) -> None:
+    """Refuses rows whose squares over- or underflow; zero rows are welcome."""
+    low, high = np.sqrt(np.finfo(X.dtype).tiny), np.sqrt(np.finfo(X.dtype).max)
+    sizes = np.max(np.abs(X), axis=1)
+    wrong = (sizes > 0) & ((sizes < low) | (sizes > high))
+    if wrong.any():
+        i = int(np.flatnonzero(wrong)[0])
+        raise ValueError(
+            f"want rows of X that are zero or of sizes from {low:.1g} to {high:.1g}, "
+            f"whose squares {X.dtype} holds; got row {i} of size {sizes[i]:.3g}: "
+            "choose other units"
+        )
 
 
 def _check_cells(X: np.ndarray, masks: np.ndarray, gates: np.ndarray) -> None:
@@ -109,7 +124,7 @@ def _check_cells(X: np.ndarray, masks: np.ndarray, gates: np.ndarray) -> None:
     if not np.all(np.isfinite(gates)):
         raise ValueError("want finite gates; got NaN or infinity")
     values = gates @ X.T
-    sizes = np.sqrt(np.sum(gates**2, axis=1))[:, None] * np.sqrt(np.sum(X**2, axis=1))
+    sizes = np.abs(gates) @ np.abs(X).T  # entry by entry: cells may be thin
     clear = np.abs(values) > 64 * np.finfo(X.dtype).eps * sizes
     wrong = np.any(clear & ((values >= 0) != masks), axis=1)
     if wrong.any():

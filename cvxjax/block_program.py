@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,7 @@ Array = jax.Array
 
 _UNSEEN = 4  # times the rounding of a price: it may be zero
 
+_COVERING = {"X", "masks", "active", "features", "cones", "signs"}
 _NORMS = {GroupNorm: "group", PairNorms: "pairs", NuclearNorm: "nuclear"}
 
 
@@ -33,6 +34,35 @@ class RegularisedProgram(Record):
     beta: Array  # [], > 0
     loss: Loss
     regulariser: Any  # of `cvxjax.regularisers`
+    scope: Scope = static()
+
+    def replace(self, **changes: Any) -> Self:
+        """The same record with some fields changed.
+
+        With other data or patterns it is SAMPLED, unless a scope is given, which is
+        checked where it is used (`verified_scope`).
+        """
+        if self.scope is Scope.EXHAUSTIVE and _COVERING & changes.keys():
+            changes = {"scope": Scope.SAMPLED} | changes
+        return super().replace(**changes)
+
+    def lists_every_pattern(self) -> bool:
+        """Whether no pattern of the data is missing; True for programs without."""
+        return True
+
+    def verified_scope(self) -> Scope:
+        """`scope` where the program's own data bear it out, else SAMPLED; on the host.
+
+        The data are enumerated again, unless this process has done so already.
+        """
+        if self.scope is Scope.EXHAUSTIVE and not self.lists_every_pattern():
+            return Scope.SAMPLED
+        return self.scope
+
+    def verified(self) -> Self:
+        """The program with `verified_scope`."""
+        scope = self.verified_scope()
+        return self if scope is self.scope else self.replace(scope=scope)
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -137,7 +167,6 @@ class BlockProgram(RegularisedProgram):
     features: Array  # [P, n, d], F_p
     cones: Any  # of `cvxjax.cones`; None: no constraints
     signs: Array  # [S, 1]; of selected blocks [1, P], 0 for padding
-    scope: Scope = static()
 
     @property
     def shape(self) -> tuple[int, int, int]:

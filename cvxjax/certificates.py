@@ -77,7 +77,7 @@ def certify(
         rounding explains. One of them is wrong then: an error in cvxjax.
     """
     at: Any = program
-    listed, chosen = program.scope, solution.patterns
+    listed, chosen = program.verified_scope(), solution.patterns
     if chosen is not None:
         at, listed = at.with_patterns(chosen.masks, chosen.gates), Scope.SAMPLED
     y = np.asarray(program.y, np.float64)

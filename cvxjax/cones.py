@@ -16,6 +16,7 @@ from scipy.optimize import linprog
 
 from cvxjax import linalg
 from cvxjax.record import Record
+from cvxjax.row_space import coordinates
 from cvxjax.runtime import jit_leanly
 
 Array = jax.Array
@@ -236,6 +237,10 @@ def make_sign_cones(
     A pattern read off a gate that lies on a hyperplane may belong to no open cell;
     its cone is then a face of a neighbour's, adds no network, and is left out.
 
+    Interior points are sought in coordinates where X is well conditioned
+    (`cvxjax.row_space`), since cells of offset columns are thin in the user's; there
+    they come back rounded to the dtype of X, which may be too coarse for the thinnest.
+
     Args:
       X: [n, d].
       masks: [P, n], bool.
@@ -245,25 +250,40 @@ def make_sign_cones(
       The cones and `kept` [P], bool: which patterns they stand for.
     """
     rows, lengths = _unit_rows(X)
-    live = np.any(rows != 0, axis=1)
-    signs = np.where(masks, 1.0, -1.0).astype(X.dtype)
-    margins = signs * (gates @ rows.T)
-    sizes = np.sqrt(np.sum(gates * gates, axis=1))
-    floor = 8 * np.finfo(X.dtype).eps
-    strict = np.all(margins[:, live] > floor * sizes[:, None], axis=1) & (sizes > 0)
-    gates = gates.astype(X.dtype, copy=True)
-    kept = strict.copy()
-    for i in np.flatnonzero(~strict):
-        inner = _interior_point(rows[live].astype(np.float64), signs[i, live])
-        if inner is not None:
-            gates[i], kept[i] = inner, True
-    masks, gates = masks[kept], gates[kept]
-    interior = _analytic_centres(jnp.asarray(rows), jnp.asarray(masks), gates)
+    units = _unit_rows(X.astype(np.float64))[0]
+    space = coordinates(X)
+    inner, change = _unit_rows(space.rows)[0], space.change
+    if space.rank == 0:
+        inner, change = units, space.null
+    live = np.any(units != 0, axis=1)
+    signs = np.where(masks, 1.0, -1.0)
+    gates = _unit_rows(gates.astype(np.float64))[0]
+    points = gates @ units.T @ np.linalg.pinv(inner).T  # the gates in `inner`
+    strict = _inside(units[live], signs[:, live], gates)
+    kept = strict & _inside(inner[live], signs[:, live], points)
+    for i in np.flatnonzero(~kept):
+        found = _interior_point(inner[live], signs[i, live])
+        if found is not None:
+            points[i], kept[i] = found, True
+    masks, signs, gates = masks[kept], signs[kept], gates[kept]
+    centres = _analytic_centres(
+        jnp.asarray(inner.astype(X.dtype)),
+        jnp.asarray(masks),
+        jnp.asarray(points[kept].astype(X.dtype)),
+    )
+    deep = _unit_rows(np.asarray(centres, np.float64) @ change.T)[0]
+    deep = deep.astype(X.dtype).astype(np.float64)
+    given, found = (
+        np.min(signs * (u @ units.T), axis=1, where=live, initial=np.inf)
+        for u in (gates, deep)
+    )
+    better = ~_inside(units[live], signs[:, live], deep) | (given > found)
+    interior = np.where((strict[kept] & better)[:, None], gates, deep).astype(X.dtype)
     cones = SignCones(
         rows=jnp.asarray(rows),
         lengths=jnp.asarray(lengths),
         masks=jnp.asarray(masks),
-        interior=interior,
+        interior=jnp.asarray(interior),
     )
     return cones, kept
 
@@ -280,16 +300,17 @@ def make_row_cones(rows: np.ndarray, gates: np.ndarray) -> tuple[RowCones, np.nd
     """
     scaled, lengths = _unit_rows(rows)
     live = np.any(scaled != 0, axis=2)
-    margins = np.where(live, np.einsum("pmd,pd->pm", scaled, gates), np.inf)
-    sizes = np.sqrt(np.sum(gates * gates, axis=1))
-    floor = 8 * np.finfo(rows.dtype).eps
-    kept = np.all(margins > floor * sizes[:, None], axis=1) & (sizes > 0)
     gates = gates.astype(rows.dtype, copy=True)
-    for i in np.flatnonzero(~kept):
-        ones = np.ones(int(live[i].sum()))
-        inner = _interior_point(scaled[i, live[i]].astype(np.float64), ones)
-        if inner is not None:
-            gates[i], kept[i] = inner, True
+    kept = np.zeros(len(rows), bool)
+    for i, (part, on) in enumerate(zip(rows, live, strict=True)):
+        units = _unit_rows(part[on].astype(np.float64))[0]
+        ones = np.ones((1, len(units)))
+        kept[i] = _inside(units, ones, gates[i : i + 1].astype(np.float64))[0]
+        if not kept[i]:
+            space = coordinates(units)
+            inner = _interior_point(_unit_rows(space.rows)[0], ones[0])
+            if inner is not None:
+                gates[i], kept[i] = space.change @ inner, True
     units = jnp.asarray(scaled[kept])
     cones = RowCones(
         rows=units,
@@ -300,22 +321,59 @@ def make_row_cones(rows: np.ndarray, gates: np.ndarray) -> tuple[RowCones, np.nd
 
 
 def _unit_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows over their lengths, and these; 1 for zero rows, which stay zero."""
-    lengths = np.sqrt(np.sum(rows * rows, axis=-1))
+    """Rows over their lengths, and these; 1 for zero rows, which stay zero.
+
+    Powers of two keep squares from over- and underflow.
+    """
+    power = np.frexp(np.max(np.abs(rows), axis=-1, initial=0))[1]
+    even = np.ldexp(rows, -power[..., None])
+    lengths = np.sqrt(np.sum(even * even, axis=-1))
     lengths = np.where(lengths > 0, lengths, 1).astype(rows.dtype)
-    return rows / lengths[..., None], lengths
+    live = np.any(rows != 0, axis=-1)
+    return even / lengths[..., None], np.where(live, np.ldexp(lengths, power), 1)
+
+
+def _inside(rows: np.ndarray, signs: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Whether signs (rows p) > 0, more than rounding, for each point [P, d]."""
+    floor = (rows.shape[1] + 2) * np.finfo(np.float64).eps
+    values = signs * (points @ rows.T)
+    sizes = np.linalg.norm(points, axis=1)
+    near = np.min(values, axis=1, initial=np.inf) <= floor * sizes
+    inside = ~near & (sizes > 0)
+    for i in np.flatnonzero(near):  # entry by entry the rounding is smaller
+        rounding = floor * (np.abs(rows) @ np.abs(points[i]))
+        inside[i] = bool(np.all(values[i] > rounding))
+    return inside
 
 
 def _interior_point(rows: np.ndarray, signs: np.ndarray) -> np.ndarray | None:
-    """argmax_u min_j signs_j rows_j^T u over |u|_inf <= 1, if that is positive."""
-    n, d = rows.shape
-    cost = np.append(np.zeros(d), -1.0)
-    matrix = np.hstack([-signs[:, None] * rows, np.ones((n, 1))])
-    bounds = [(-1, 1)] * d + [(None, 1)]
-    result = linprog(cost, A_ub=matrix, b_ub=np.zeros(n), bounds=bounds)
+    """A point with signs_j rows_j^T u > 0 for all of the unit rows [m, r], deep inside.
+
+    In the plane the middle of the cone; else argmax_u min_j signs_j rows_j^T u over
+    |u|_inf <= 1. None if there is none.
+    """
+    m, r = rows.shape
+    if r == 2 and m:
+        return _middle(signs[:, None] * rows)
+    cost = np.append(np.zeros(r), -1.0)
+    matrix = np.hstack([-signs[:, None] * rows, np.ones((m, 1))])
+    bounds = [(-1, 1)] * r + [(None, 1)]
+    result = linprog(cost, A_ub=matrix, b_ub=np.zeros(m), bounds=bounds)
     if result.status != 0 or result.x[-1] <= 1e-9:
         return None
-    return result.x[:d]
+    return result.x[:r]
+
+
+def _middle(rows: np.ndarray) -> np.ndarray | None:
+    """The middle direction of {u : rows u >= 0} in the plane; None if it is no cone."""
+    angles = np.sort(np.arctan2(rows[:, 1], rows[:, 0]))
+    gaps = np.diff(angles, append=angles[0] + 2 * np.pi)
+    k = int(np.argmax(gaps))
+    if gaps[k] <= np.pi:
+        return None
+    angle = angles[k] + gaps[k] / 2 + np.pi
+    point = np.array([np.cos(angle), np.sin(angle)])
+    return point if np.min(rows @ point) > 0 else None
 
 
 @jit_leanly

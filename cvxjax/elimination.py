@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from scipy.optimize import nnls
+from scipy.optimize import linprog, nnls
 
-from cvxjax.whitening import centred, factors
-
+_ROUNDING = 1e-13  # of the largest row: what counts as zero
+_OUTSIDE = 1e-9  # of the largest shortfall: z that meets the rows
 _MOST_ROWS = 20_000  # of a cone after elimination
 
 
@@ -20,14 +20,13 @@ def eliminated(kept: np.ndarray, free: np.ndarray) -> np.ndarray:
 
     Args:
       kept: [m, r].
-      free: [m, k].
+      free: [m, k], rows of one scale.
 
     Raises:
       ValueError: if there may be too many rays.
     """
     sizes = np.linalg.norm(free, axis=1)
-    scale = np.max(np.linalg.norm(kept, axis=1), initial=0) + np.max(sizes, initial=0)
-    bound = sizes > 1e-12 * scale
+    bound = sizes > _ROUNDING * np.max(sizes, initial=0)
     rows = [kept[~bound]]
     inner = free[bound] / sizes[bound, None]
     m, k = inner.shape
@@ -63,24 +62,36 @@ def _positive_ray(rows: np.ndarray) -> np.ndarray | None:
     return ray if np.all(ray > 1e-10) else None
 
 
-def completed(
-    X: np.ndarray, mask: np.ndarray, u: np.ndarray, centre: bool
-) -> np.ndarray:
-    """u + z with C D X z = 0 and (2 D - I) X (u + z) >= 0, and ||z|| least.
+def completed(kept: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """z with kept + free z >= 0, of least norm; the least wrong one if there is none.
+
+    Args:
+      kept: [m], of rows of any size.
+      free: [m, k].
 
     Source: Lawson & Hanson, Solving Least Squares Problems (1974), chapter 23 (LDP).
     """
-    active = np.where(mask[:, None], X, 0)
-    free = factors(centred(active, centre))[2]
-    signed = np.where(mask[:, None], X, -X)
-    short, moves = -signed @ u, signed @ free
-    if free.shape[1] == 0 or np.all(short <= 0):
-        return u
-    size = np.max(np.abs(short))
+    sizes = np.linalg.norm(free, axis=1)
+    bound = sizes > _ROUNDING * np.max(sizes, initial=0)
+    short = -kept[bound] / sizes[bound]
+    size = np.max(short, initial=0)
+    if size <= 0:
+        return np.zeros(free.shape[1])
+    moves = free[bound] / sizes[bound, None]
     stack = np.vstack([moves.T, short / size])
-    target = np.append(np.zeros(len(stack) - 1), 1.0)
+    target = np.append(np.zeros(free.shape[1]), 1.0)
     mu, _ = nnls(stack, target)
     residual = stack @ mu - target
-    if abs(residual[-1]) < 1e-12:  # no z: u is outside the cone
-        return u
-    return u - size * (free @ (residual[:-1] / residual[-1]))
+    z = -residual[:-1] / residual[-1] if residual[-1] < 0 else 0 * residual[:-1]
+    if np.min(moves @ z - short / size) < -_OUTSIDE:
+        z = _least_wrong(moves, short / size)
+    return size * z
+
+
+def _least_wrong(moves: np.ndarray, short: np.ndarray) -> np.ndarray:
+    """argmin_z max(short - moves z), by a linear program; rows are unit vectors."""
+    m, k = moves.shape
+    cost = np.append(np.zeros(k), 1.0)
+    matrix = np.hstack([-moves, -np.ones((m, 1))])
+    result = linprog(cost, A_ub=matrix, b_ub=-short, bounds=[(None, None)] * (k + 1))
+    return result.x[:k] if result.status == 0 else np.zeros(k)

@@ -11,11 +11,10 @@ import numpy as np
 from scipy.optimize import nnls
 
 from cvxjax.pricing.bounds import neuron_bound
-from cvxjax.pricing.exact import MAX_RANK, best_neuron, row_space
+from cvxjax.pricing.exact import best_neuron, is_exact, passed_over
 from cvxjax.rounding import gauge_rounding, lengths, pulled, terms_of
 
 _CHUNK_ELEMENTS = 1 << 24
-_THIN = 1e-11  # what cells that the sweep may pass over add, in units of sum |v| |x|
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -190,15 +189,14 @@ class SignConeJudge:
 
 def every_neuron_is_covered(X: np.ndarray) -> bool:
     """Whether `every_neuron_bound` is exact for X [n, d]: rank X <= 3."""
-    return row_space(X).shape[1] <= MAX_RANK
+    return is_exact(X)
 
 
 def every_neuron_bound(X: np.ndarray, v: np.ndarray) -> float:
     """A rigorous upper bound of max |v^T (X u)_+| over ||u|| <= 1, for v [n]."""
     if not every_neuron_is_covered(X):
         return max(neuron_bound(X, s * v) for s in (1, -1))
-    thin = _THIN * float(np.abs(v) @ np.linalg.norm(X, axis=1))
-    return max(best_neuron(X, s * v)[0] for s in (1, -1)) + thin
+    return max(best_neuron(X, s * v)[0] for s in (1, -1)) + passed_over(X, v)
 
 
 def cone_distance(q: np.ndarray, signed: np.ndarray) -> float:

@@ -20,6 +20,7 @@ import numpy as np
 
 from cvxjax import recovery
 from cvxjax.arguments import check_interiors, check_patterns
+from cvxjax.arrangements.coverage import lists_every_pattern
 from cvxjax.arrangements.exact import few_patterns
 from cvxjax.arrangements.patterns import Patterns
 from cvxjax.block_program import BlockProgram
@@ -49,6 +50,11 @@ class PooledProgram(BlockProgram):
         n, K, h = self.X.shape
         share = 1 / K if self.kind == "average_pool" else 1
         return share * self.X.reshape(n * K, h)
+
+    def lists_every_pattern(self) -> bool:
+        """Whether no pattern of the patches is missing, nor a sign."""
+        patches = np.asarray(self.X).reshape(-1, self.X.shape[-1])
+        return len(self.signs) == 2 and lists_every_pattern(patches, self.masks)
 
     @property
     def patterns(self) -> Patterns:
@@ -122,7 +128,7 @@ def make_pooled(
     rows = stacked / K if kind == "average_pool" else stacked
     parts, kept = _parts(rows, n, *check_patterns(patterns, stacked))
     check_interiors(kept)
-    return PooledProgram(
+    program = PooledProgram(
         X=jnp.asarray(patches),
         y=jnp.asarray(y),
         beta=jnp.asarray(beta, patches.dtype),
@@ -133,6 +139,7 @@ def make_pooled(
         kind=kind,
         **parts,
     )
+    return program.verified()
 
 
 def _parts(

@@ -192,6 +192,7 @@ def _pad_patterns(program: Any, parts: int) -> Any:
         masks=np.pad(program.masks, ((0, missing), (0, 0))),
         gates=last(program.gates),
         cones=cones,
+        scope=program.scope,
     )
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cvxjax.interfaces import HostSolver, LinearProgram, Program, Solver
-from cvxjax.pricing.vector import is_exact
+from cvxjax.pricing.exact import is_exact
 from cvxjax.runtime import forget_old_programs, share_cores
 from cvxjax.sharding import gather
 from cvxjax.solution import History, Solution, Status
@@ -86,6 +86,8 @@ def _solve(
     """`solve`, for which others watch."""
     if solver is not None:
         _check_solver(solver, program)
+    if not watch.shared:
+        program = program.verified()
     if start is not None:
         start = jnp.asarray(start, program.X.dtype)
         if start.shape != program.shape:

@@ -27,7 +27,6 @@ from cvxjax.block_program import RegularisedProgram
 from cvxjax.interfaces import Loss
 from cvxjax.record import static
 from cvxjax.rounding import SPECTRAL, lengths
-from cvxjax.solution import Scope
 from cvxjax.spectral_judge import SpectralJudge
 from cvxjax.symmetric import along, smat, svec, symmetrise, upper
 
@@ -48,7 +47,6 @@ class SpectralProgram(RegularisedProgram):
     features: Any  # [n, W q (q + 1) / 2], `svec` of F_ik; None: made from X
     pool: int = static()  # patches in a window
     lifted: bool = static()
-    scope: Scope = static()
     cones: None = None
 
     @property

@@ -8,6 +8,7 @@ from cvxjax.arrangements.convolutional import (
     stack_patches,
 )
 from cvxjax.arrangements.exact import enumerate_patterns, few_patterns
+from cvxjax.arrangements.from_network import from_network
 from cvxjax.arrangements.low_rank import LowRank, local_lipschitz, low_rank
 from cvxjax.arrangements.patterns import Patterns, check_data, count_bound
 from cvxjax.arrangements.sampled import from_gates, sample_patterns
@@ -23,6 +24,7 @@ __all__ = [
     "few_patterns",
     "filter_gates",
     "from_gates",
+    "from_network",
     "local_lipschitz",
     "low_rank",
     "max_pool_rows",

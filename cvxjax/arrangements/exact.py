@@ -26,6 +26,7 @@ import numpy as np
 from jax import Array, lax
 from numpy.typing import ArrayLike
 
+from cvxjax.arrangements.known import remember
 from cvxjax.arrangements.patterns import (
     Patterns,
     check_data,
@@ -88,6 +89,7 @@ def enumerate_patterns(X: ArrayLike, *, limit: int = 2_000_000) -> Patterns:
     masks = lines.expand(bits[::-1], data.shape[0])
     gates = points[::-1] @ lines.to_gate.T
     gates = strict_gates(data, masks[: len(gates)], gates)
+    remember(data, masks)
     return Patterns(
         masks=jnp.asarray(masks),
         gates=jnp.asarray(np.concatenate([gates, -gates[::-1]])),

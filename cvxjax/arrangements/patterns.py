@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import warnings
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cvxjax.record import Record, static
+from cvxjax.row_space import balanced, coordinates
 from cvxjax.solution import Scope
 
 _CHUNK = 2**21  # scalars of a temporary
@@ -28,6 +30,15 @@ class Patterns(Record):
     masks: jax.Array  # [P, n], bool
     gates: jax.Array  # [P, d], dtype of X
     scope: Scope = static()
+
+    def replace(self, **changes: Any) -> Self:
+        """The same record with some fields changed; other masks are SAMPLED ones.
+
+        A scope that is given is believed here, and checked where it is used.
+        """
+        if "masks" in changes:
+            changes = {"scope": Scope.SAMPLED} | changes
+        return super().replace(**changes)
 
 
 def count_bound(n: int, rank: int) -> int:
@@ -115,10 +126,9 @@ class Lines:
 
 
 def find_lines(X: np.ndarray) -> Lines:
-    """Reduces `X` [n, d] to its rank and its distinct lines.
+    """Reduces `X` [n, d] to its rank, as `row_space` decides it, and distinct lines.
 
-    Singular values below max(n, d) eps(dtype of X) times the largest count as zero;
-    rows are parallel if they are so to float64 rounding.
+    Entries are exact; rows are parallel if they are so to float64 rounding.
     """
     rows = np.flatnonzero(np.any(X != 0, axis=1))
     if not rows.size:
@@ -126,29 +136,21 @@ def find_lines(X: np.ndarray) -> Lines:
         return Lines(
             np.zeros((0, 0)), rows, empty, empty > 0, np.zeros((X.shape[1], 0)), 0.0
         )
-    A, scale = X[rows].astype(np.float64), np.ones(X.shape[1])
-    for _ in range(3):
-        column = _power_of_two(A, axis=0)
-        A, scale = A / column, scale * column[0]
-        A /= _power_of_two(A, axis=1)
+    A, space = balanced(X)[0][rows], coordinates(X)
     sign = np.sign(A[np.arange(len(A)), np.argmax(A != 0, axis=1)])
     _, first, same = np.unique(
         sign[:, None] * A, axis=0, return_index=True, return_inverse=True
     )
     twin = first[same.reshape(-1)]
-    A = unit(A)
-    U, s, Vt = np.linalg.svd(A, full_matrices=False)
-    rank = int(np.sum(s > max(X.shape) * np.finfo(X.dtype).eps * s[0]))
-    to_gate = (Vt[:rank].T / s[:rank]) / scale[:, None]
-    U, condition = unit(U[:, :rank]), s[0] / s[rank - 1]
+    U, to_gate, condition = unit(space.rows[rows]), space.change, space.condition
     for _ in range(10):
         U, s, Vt = np.linalg.svd(U, full_matrices=False)
         U, to_gate = unit(U), to_gate @ (Vt.T / s)
-        condition = max(condition, s[0] / s[-1])
+        condition = max(condition, float(s[0] / s[-1]))
     U = (sign * sign[twin])[:, None] * U[twin]  # equal rows stay equal
-    tolerance = 1e-14 * float(condition)
+    tolerance = 1e-14 * condition
 
-    key = U @ np.random.default_rng(0).standard_normal(rank)
+    key = U @ np.random.default_rng(0).standard_normal(space.rank)
     positive = np.where(key < 0, -1.0, 1.0)[:, None] * U
     order = np.argsort(np.abs(key), kind="stable")
     jump = np.max(np.abs(np.diff(positive[order], axis=0)), axis=1, initial=0.0)
@@ -161,15 +163,12 @@ def find_lines(X: np.ndarray) -> Lines:
     return Lines(U[first[seen]], rows, line, flipped, to_gate, tolerance)
 
 
-def _power_of_two(A: np.ndarray, axis: int) -> np.ndarray:
-    """The size of each row or column; division by it is exact."""
-    size = np.max(np.abs(A), axis=axis, keepdims=True)
-    return np.exp2(np.round(np.log2(np.where(size > 0, size, 1.0))))
-
-
 def unit(vectors: np.ndarray) -> np.ndarray:
-    """Rows scaled to Euclidean norm one."""
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    """Vectors scaled to Euclidean norm one, however large or small; zeros stay."""
+    power = np.frexp(np.max(np.abs(vectors), axis=-1, keepdims=True))[1]
+    even = np.ldexp(vectors, -power)
+    lengths = np.linalg.norm(even, axis=-1, keepdims=True)
+    return even / np.where(lengths > 0, lengths, 1)
 
 
 def strict_gates(X: np.ndarray, masks: np.ndarray, gates: np.ndarray) -> np.ndarray:
@@ -188,8 +187,7 @@ def strict_gates(X: np.ndarray, masks: np.ndarray, gates: np.ndarray) -> np.ndar
     nonzero = np.any(X != 0, axis=1)
     if not np.all(nonzero):
         X, masks = X[nonzero], masks[:, nonzero]
-    rows = X.astype(np.float64)
-    rows = unit(rows / np.max(np.abs(rows), axis=1, keepdims=True))
+    rows = unit(X.astype(np.float64))
     gates = unit(gates)
     cast = gates.astype(X.dtype)
     margin = _margins(rows, cast, masks)

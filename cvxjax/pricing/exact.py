@@ -9,8 +9,8 @@ arcs between sorted angles, and sums over the active rows change by one row from
 arc, which makes O(n^2 log n) of the O(n^3) cells of rank three.
 
 Every candidate is evaluated as the point it is, so rounding cannot inflate the result;
-cells narrower than about 1e-12 may be passed over, which a term of that size covers
-where an upper bound is wanted.
+cells narrower than about 1e-12 may be passed over, and so is what the decision of rank
+leaves out: `passed_over` covers both where an upper bound is wanted.
 
 Source: Edelsbrunner, Algorithms in Combinatorial Geometry (1987), for the sweep.
 """
@@ -21,20 +21,29 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cvxjax.row_space import left_out, rank_of, row_space
+
 MAX_RANK = 3
+_THIN = 1e-11  # of unit rows' products, ten times the width of cells passed over
 _PARALLEL = 1e-12  # sine of an angle that counts as zero
 _SLACK = 1e-9  # a condition missed by this is evaluated all the same
 _CHUNK_ELEMENTS = 1 << 20
 
 
-def row_space(X: np.ndarray) -> np.ndarray:
-    """An orthonormal basis [d, r] of the span of the rows of X, to rounding.
+def is_exact(X: np.ndarray) -> bool:
+    """Whether `best_neuron` takes X [n, d]: rank <= 3."""
+    return rank_of(X) <= MAX_RANK
 
-    Singular values below max(n, d) eps times the largest count as zero.
+
+def passed_over(X: np.ndarray, v: np.ndarray) -> float:
+    """What `best_neuron` may miss: thin cells, and what the row space leaves out.
+
+    A neuron ||u|| <= 1 in a cell that is passed over is next to one that is not, at
+    about 1e-12, and so are its products with unit rows; off the row space it gains
+    at most ||x_i - B B^T x_i|| on row i.
     """
-    _, values, vt = np.linalg.svd(X, full_matrices=False)
-    floor = max(X.shape) * np.finfo(np.float64).eps * np.max(values, initial=0.0)
-    return vt[values > floor].T
+    sizes = _THIN * np.linalg.norm(X, axis=1) + left_out(X, row_space(X))
+    return float(np.abs(v) @ sizes)
 
 
 def best_neuron(X: np.ndarray, v: np.ndarray) -> tuple[float, np.ndarray]:

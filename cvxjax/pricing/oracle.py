@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cvxjax.pricing.exact import MAX_RANK, best_neuron, row_space
+from cvxjax.pricing.exact import best_neuron, is_exact, passed_over
 from cvxjax.pricing.polish import Neuron, Rows, make_rows, polish
 from cvxjax.pricing.search import climb
 from cvxjax.rounding import gauge_rounding, lengths, pulled, terms_of
@@ -60,7 +60,7 @@ class Oracle:
         self.X = np.asarray(X, np.float64)
         self.rows: Rows = make_rows(self.X)
         self.listed, self.complete = listed, complete
-        self.low_rank = row_space(self.X).shape[1] <= MAX_RANK
+        self.low_rank = is_exact(self.X)
         self.starts = starts
         self.key = jax.random.key(seed)
         self.unit = jnp.asarray(self.rows.unit)
@@ -138,6 +138,7 @@ class Oracle:
     def _swept(self, v: np.ndarray, floor: float) -> Price:
         self.watch.ask()
         value, u = best_neuron(self.X, v)
+        value += passed_over(self.X, v)
         found = self._polished(v, (self.rows.unit @ u > 0)[None], floor)
         return Price(max(value, found.value), True, found.neurons)
 

@@ -20,15 +20,11 @@ import itertools
 import numpy as np
 
 from cvxjax import rounding
-from cvxjax.pricing.exact import MAX_RANK, row_space
+from cvxjax.pricing.exact import is_exact
+from cvxjax.row_space import left_out, row_space
 
 _OUTSIDE = 1e-11  # a unit vector's A u above minus this counts as >= 0
 _PARALLEL = 1e-10  # singular values of unit rows below this count as zero
-
-
-def is_exact(X: np.ndarray) -> bool:
-    """Whether `cell_maxima` takes X: rank <= 3."""
-    return row_space(X).shape[1] <= MAX_RANK
 
 
 def cell_maxima(
@@ -75,6 +71,8 @@ def vector_bound(
 ) -> float:
     """An upper bound of all maxima: exact to rounding for rank X <= 3.
 
+    What the row space leaves out is added to it.
+
     Args:
       X: [n, d].
       masks: [P, n], bool.
@@ -82,7 +80,8 @@ def vector_bound(
       multipliers: as in `relaxed_maxima`; used if they are that.
     """
     if is_exact(X):
-        return float(np.max(cell_maxima(X, masks, R)[0]))
+        rest = np.linalg.norm(R, axis=1) @ left_out(X, row_space(X))
+        return float(np.max(cell_maxima(X, masks, R)[0]) + rest)
     if multipliers is not None and _are_products(multipliers, *masks.shape):
         return float(np.max(relaxed_maxima(X, masks, R, multipliers)))
     return float(np.max(gated_maxima(X, masks, R)))

@@ -34,7 +34,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from cvxjax import linalg, losses, recovery
-from cvxjax.arguments import check_beta, check_interiors, check_labels, check_patterns
+from cvxjax.arguments import (
+    check_beta,
+    check_interiors,
+    check_labels,
+    check_patterns,
+    check_sizes,
+)
+from cvxjax.arrangements.coverage import missing_patterns
 from cvxjax.arrangements.exact import few_patterns
 from cvxjax.arrangements.patterns import Patterns, check_data
 from cvxjax.block_program import BlockProgram
@@ -45,9 +52,13 @@ from cvxjax.programs.two_layer import TwoLayerProgram, make_two_layer
 from cvxjax.programs.vector_output import VectorOutputProgram, make_vector_output
 from cvxjax.record import Record, static
 from cvxjax.regularisers import GroupNorm
-from cvxjax.whitening import centred, factors, with_shift
+from cvxjax.row_space import coordinates
+from cvxjax.solution import Scope
+from cvxjax.whitening import Factors, centred, check_resolution, factors, with_shift
 
 Array = jax.Array
+
+_CONSTANT = "want X that is not constant, or shift; normalised X is zero"
 
 
 class Whitened(Record):
@@ -85,7 +96,7 @@ class NormBeforeProgram(Whitened, TwoLayerProgram):
             )
         directions, second = recovery.neurons(blocks)
         r = self.unmix.shape[1]
-        first = np.asarray(self.unmix) @ directions[:, :r].T
+        first = np.asarray(self.unmix, np.float64) @ directions[:, :r].T
         return _variables(self, first, directions, second[:, None])
 
 
@@ -106,7 +117,7 @@ class NormBeforeVectorProgram(Whitened, VectorOutputProgram):
         params = super().recover(w)["params"]
         directions = np.asarray(params["first"]["kernel"]).T
         r = self.unmix.shape[1]
-        first = np.asarray(self.unmix) @ directions[:, :r].T
+        first = np.asarray(self.unmix, np.float64) @ directions[:, :r].T
         second = np.asarray(params["second"]["kernel"])
         return _variables(self, first, directions, second)
 
@@ -135,10 +146,17 @@ class NormAfterProgram(BlockProgram):
     Blocks of rank r_i use their first r_i coordinates, and the last for the shift.
     """
 
-    unmix: Array  # [P, d, d], V_i S_i^{-1} and columns of zeros
     active: Any  # [P, n], bool
     centre: bool = static()
     shift: bool = static()
+
+    def lists_every_pattern(self) -> bool:
+        """Patterns on which every normalised neuron is zero need not be listed."""
+        missing = missing_patterns(self.X, self.active)
+        if missing is None or len(self.signs) != 2 or (self.shift and len(missing)):
+            return False
+        sides = _Sides(np.asarray(self.X), self.centre)
+        return all(sides.factors(mask).columns.shape[1] == 0 for mask in missing)
 
     def network(self) -> BatchNorm:
         """The Flax network of `recover`'s variables, whatever their width."""
@@ -160,11 +178,11 @@ class NormAfterProgram(BlockProgram):
         directions, second = recovery.neurons(blocks)
         pattern = np.tile(np.arange(blocks.shape[1]), 2)
         pattern = pattern[np.any(blocks.reshape(-1, blocks.shape[2]) != 0, axis=1)]
-        X, d = np.asarray(self.X), self.X.shape[1]
+        sides, d = _Sides(np.asarray(self.X), self.centre), self.X.shape[1]
         first = np.zeros((d, len(second)))
         for j, (i, q) in enumerate(zip(pattern, directions, strict=True)):
-            u = np.asarray(self.unmix)[i] @ q[:d]
-            first[:, j] = completed(X, np.asarray(self.active)[i], u, self.centre)
+            features = np.asarray(self.features[i], np.float64)[:, :d]
+            first[:, j] = sides.weights(np.asarray(self.active[i]), features @ q[:d])
         return _variables(self, first, directions, second[:, None])
 
 
@@ -199,6 +217,7 @@ def make_batch_norm(
     """
     check_order(order)
     data = check_data(X)
+    check_sizes(data)
     check_beta(beta)
     if order == "after":
         if rank is not None:
@@ -207,14 +226,18 @@ def make_batch_norm(
         return _after(data, y, beta, centre, shift, patterns)
     if rank is not None and rank < 1:
         raise ValueError(f"want rank >= 1; got {rank}")
-    columns, unmix = _whitened(data, centre, shift, rank)
+    columns, unmix, whole = _whitened(data, centre, shift, rank)
     if columns.shape[1] == 0:
-        raise ValueError("want X that is not constant, or shift; normalised X is zero")
+        raise ValueError(_CONSTANT)
+    if unmix.shape[1]:
+        check_resolution(data, unmix)
     patterns = few_patterns(columns, patterns)
     several = np.ndim(y) == 2
     make: Any = make_vector_output if several else make_two_layer
     plain = make(columns, y, patterns, beta=beta)
     fields = {name: getattr(plain, name) for name in plain.__dataclass_fields__}
+    if not whole:
+        fields["scope"] = Scope.SAMPLED
     return (NormBeforeVectorProgram if several else NormBeforeProgram)(
         **fields,
         raw=jnp.asarray(data),
@@ -254,10 +277,11 @@ def orthogonal_optimum(y: Any, *, beta: float) -> float:
 
 def _whitened(
     X: np.ndarray, centre: bool, shift: bool, rank: int | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """U' and V S^{-1}, of leading directions."""
-    columns, unmix, _ = factors(centred(X, centre))
-    return with_shift(columns[:, :rank], shift), unmix[:, :rank]
+) -> tuple[np.ndarray, np.ndarray, bool]:
+    """U' and V S^{-1}, of leading directions, and whether rounding hides none."""
+    found = factors(X.astype(np.float64), centre, X.dtype)
+    columns = with_shift(found.columns[:, :rank], shift)
+    return columns.astype(X.dtype), found.mix[:, :rank], found.whole
 
 
 def _after(
@@ -271,30 +295,34 @@ def _after(
     n, d = X.shape
     patterns = few_patterns(X, patterns)
     masks, gates = check_patterns(patterns, X)
-    width = d + int(shift)
+    width, sides = d + int(shift), _Sides(X, centre)
     features = np.zeros((len(masks), n, width), X.dtype)
-    unmix = np.zeros((len(masks), d, d), X.dtype)
     points = np.zeros((len(masks), width), X.dtype)
-    rows = []
+    rows, whole = [], True
     for i, (mask, gate) in enumerate(zip(masks, gates, strict=True)):
-        columns, mix, free = factors(centred(np.where(mask[:, None], X, 0), centre))
-        r = columns.shape[1]
-        features[i, :, :r], unmix[i, :, :r] = columns, mix
-        signed = np.where(mask[:, None], X, -X)
-        block = eliminated(signed @ mix, signed @ free)
+        columns, mix, null, seen = sides.factors(mask)
+        r, whole = columns.shape[1], whole and seen
+        features[i, :, :r] = columns
+        signed = np.where(mask[:, None], sides.unit, -sides.unit)
+        block = eliminated(signed @ mix, signed @ null)
         rows.append(np.pad(block, ((0, 0), (0, width - r))))
-        points[i, :r] = columns.T @ centred(np.where(mask, X @ gate, 0), centre)
+        hidden = np.where(mask, sides.values(gate), 0)
+        points[i, :r] = columns.T @ centred(hidden[:, None], centre)[:, 0]
         if shift:
             features[i, :, d] = n**-0.5
+        if r:
+            check_resolution(np.where(mask[:, None], X, 0), sides.change @ mix)
     used = np.any(features != 0, axis=(1, 2))
-    most = max(len(block) for block in rows)
+    if not np.any(used):
+        raise ValueError(_CONSTANT)
+    most = max(1, *(len(block) for block in rows))
     stacked = np.stack([np.pad(b, ((0, most - len(b)), (0, 0))) for b in rows])
     if shift:
         points[:, d] = 1  # free, and not zero where the rest is
     cones, kept = make_row_cones(stacked[used].astype(X.dtype), points[used])
     check_interiors(kept)
     chosen = np.flatnonzero(used)[kept]
-    return NormAfterProgram(
+    program = NormAfterProgram(
         X=jnp.asarray(X),
         y=jnp.asarray(check_labels(y, X, losses.squared())),
         beta=jnp.asarray(check_beta(beta), X.dtype),
@@ -303,12 +331,44 @@ def _after(
         features=jnp.asarray(features[chosen]),
         cones=cones,
         signs=jnp.asarray([[1], [-1]], X.dtype),
-        scope=patterns.scope,
-        unmix=jnp.asarray(unmix[chosen]),
+        scope=patterns.scope if whole else Scope.SAMPLED,
         active=jnp.asarray(masks[chosen]),
         centre=centre,
         shift=shift,
     )
+    return program.verified()
+
+
+class _Sides:
+    """Data in coordinates without units and offsets, where order "after" is decided.
+
+    Args:
+      X: [n, d].
+    """
+
+    def __init__(self, X: np.ndarray, centre: bool) -> None:
+        self.X, self.centre = X, centre
+        space = coordinates(X)
+        self.rows = np.ldexp(space.rows, space.exponents[:, None])  # [n, r], X change
+        self.change = space.change  # [d, r]
+        lengths = np.linalg.norm(space.rows, axis=1)
+        self.unit = space.rows / np.where(lengths > 0, lengths, 1)[:, None]
+
+    def factors(self, mask: np.ndarray) -> Factors:
+        """Of C D rows."""
+        active = np.where(mask[:, None], self.rows, 0)
+        return factors(active, self.centre, self.X.dtype, exact=False)
+
+    def values(self, gate: np.ndarray) -> np.ndarray:
+        """X gate, [n]."""
+        return self.X.astype(np.float64) @ gate.astype(np.float64)
+
+    def weights(self, mask: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+        """u [d] with C (X u)_+ = wanted [n], which is in the span of C D X."""
+        columns, mix, null, _ = self.factors(mask)
+        c = mix @ (columns.T @ wanted)
+        signed = np.where(mask[:, None], self.unit, -self.unit)
+        return self.change @ (c + null @ completed(signed @ c, signed @ null))
 
 
 def _variables(

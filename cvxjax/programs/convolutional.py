@@ -40,7 +40,7 @@ from cvxjax.arguments import (
     check_patterns,
 )
 from cvxjax.arrangements.convolutional import max_pool_rows, stack_patches
-from cvxjax.arrangements.exact import few_patterns
+from cvxjax.arrangements.exact import enumerate_patterns, few_patterns
 from cvxjax.arrangements.patterns import Patterns, check_data
 from cvxjax.block_program import BlockProgram
 from cvxjax.cones import make_row_cones, make_sign_cones
@@ -54,6 +54,15 @@ from cvxjax.solution import Scope
 Array = jax.Array
 
 
+_MADE_OF_PATTERNS = ("max_pool", "circular_relu")
+_SIGNS = {
+    "max_pool": [[1.0], [-1.0]],
+    "linear": [[1.0]],
+    "circular": [[1.0]],
+    "circular_relu": [[1.0], [-1.0]],
+}
+
+
 class ConvolutionalProgram(BlockProgram):
     """One of the programs above; `PooledProgram` for sums and averages.
 
@@ -62,6 +71,16 @@ class ConvolutionalProgram(BlockProgram):
     """
 
     kind: str = static()
+
+    def lists_every_pattern(self) -> bool:
+        """Whether features and signs are those of the data's own patterns."""
+        X, every = np.asarray(self.X), None
+        if self.kind in _MADE_OF_PATTERNS:
+            every = enumerate_patterns(X if X.ndim == 2 else max_pool_rows(X))
+        made = _parts_of(X, self.kind, every)
+        listed = {np.asarray(block).tobytes() for block in np.asarray(self.features)}
+        needed = {block.astype(X.dtype).tobytes() for block in made["features"]}
+        return len(self.signs) == len(_SIGNS[self.kind]) and needed <= listed
 
     def network(self) -> Convolutional:
         """The Flax network of `recover`'s variables, whatever their width."""
@@ -133,25 +152,30 @@ def make_convolutional(
         raise ValueError(f"want no patterns for kind {kind!r}, which has no ReLU")
     if kind in SUMS:
         return make_pooled(rows.reshape(shape), labels, beta, kind, patterns, loss)
+    parts = _parts_of(rows.reshape(shape), kind, patterns)
+    features = jnp.asarray(parts.pop("features"))
+    program = ConvolutionalProgram(
+        X=jnp.asarray(rows.reshape(shape)),
+        y=jnp.asarray(labels),
+        beta=jnp.asarray(beta, rows.dtype),
+        loss=loss,
+        features=features,
+        signs=jnp.asarray(_SIGNS[kind], rows.dtype),
+        kind=kind,
+        **parts,
+    )
+    return program.verified()
+
+
+def _parts_of(X: np.ndarray, kind: str, patterns: Patterns | None) -> dict[str, Any]:
+    """What the kinds give a program: features, regulariser, cones and scope."""
     make = {
         "max_pool": _max_pool,
         "linear": _linear_parts,
         "circular": _circular_parts,
         "circular_relu": _circular_relu_parts,
     }[kind]
-    parts = make(rows, shape, patterns)
-    signs = [[1.0]] if kind in ("linear", "circular") else [[1.0], [-1.0]]
-    features = jnp.asarray(parts.pop("features"))
-    return ConvolutionalProgram(
-        X=jnp.asarray(rows.reshape(shape)),
-        y=jnp.asarray(labels),
-        beta=jnp.asarray(beta, rows.dtype),
-        loss=loss,
-        features=features,
-        signs=jnp.asarray(signs, rows.dtype),
-        kind=kind,
-        **parts,
-    )
+    return make(X.reshape(-1, X.shape[-1]), X.shape, patterns)
 
 
 def _max_pool(

@@ -25,6 +25,7 @@ from cvxjax.arguments import (
     check_labels,
     check_patterns,
 )
+from cvxjax.arrangements.coverage import lists_every_pattern
 from cvxjax.arrangements.patterns import Patterns, check_data
 from cvxjax.block_program import RegularisedProgram
 from cvxjax.cones import SignCones, make_sign_cones
@@ -32,7 +33,6 @@ from cvxjax.coordinates import Coordinates, orthonormal
 from cvxjax.interfaces import Loss
 from cvxjax.judges import SignConeJudge
 from cvxjax.networks.two_layer import GatedTwoLayer, TwoLayer
-from cvxjax.record import static
 from cvxjax.regularisers import EllipsoidNorm, GroupNorm
 from cvxjax.solution import Scope
 
@@ -52,7 +52,6 @@ class TwoLayerProgram(RegularisedProgram):
     gates: Array  # [P, d], the networks' gates if there are no cones
     cones: SignCones | None  # None: gated ReLU
     signs: Array  # [2, 1], 1 and -1; of selected blocks [1, P], 0 for padding
-    scope: Scope = static()
     regulariser: GroupNorm | EllipsoidNorm = GroupNorm()
 
     @property
@@ -63,6 +62,10 @@ class TwoLayerProgram(RegularisedProgram):
     def rows(self) -> Array:
         """X: what neurons see, [n, d]."""
         return self.X
+
+    def lists_every_pattern(self) -> bool:
+        """Whether no pattern of X is missing, nor a sign."""
+        return len(self.signs) == 2 and lists_every_pattern(self.X, self.masks)
 
     @property
     def patterns(self) -> Patterns:
@@ -284,7 +287,7 @@ def make_two_layer(
         cones, kept = make_sign_cones(data, masks, gates)
         check_interiors(kept)
         masks, gates = masks[kept], gates[kept]
-    return TwoLayerProgram(
+    program = TwoLayerProgram(
         X=jnp.asarray(data),
         y=jnp.asarray(labels),
         masks=jnp.asarray(masks),
@@ -295,3 +298,4 @@ def make_two_layer(
         signs=jnp.asarray([[1], [-1]], data.dtype),
         scope=patterns.scope,
     )
+    return program.verified()

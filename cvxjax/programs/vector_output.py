@@ -32,6 +32,7 @@ import numpy as np
 
 from cvxjax import linalg
 from cvxjax.arguments import check_beta, check_interiors, check_loss, check_patterns
+from cvxjax.arrangements.coverage import lists_every_pattern
 from cvxjax.arrangements.exact import few_patterns
 from cvxjax.arrangements.patterns import Patterns, check_data
 from cvxjax.block_program import RegularisedProgram
@@ -39,7 +40,6 @@ from cvxjax.cones import SignCones, make_sign_cones
 from cvxjax.interfaces import Loss
 from cvxjax.losses.softmax import one_hot
 from cvxjax.networks.vector_output import GatedVectorOutput, VectorOutput
-from cvxjax.record import static
 from cvxjax.regularisers import NuclearNorm, group_norms
 from cvxjax.rounding import SPECTRAL
 from cvxjax.solution import Scope
@@ -54,7 +54,10 @@ class GatedVectorProgram(RegularisedProgram):
     masks: Array  # [P, n], bool
     gates: Array  # [P, d]
     cones: None = None
-    scope: Scope = static()
+
+    def lists_every_pattern(self) -> bool:
+        """Whether no pattern of X is missing."""
+        return lists_every_pattern(self.X, self.masks)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -132,7 +135,10 @@ class VectorOutputProgram(RegularisedProgram):
 
     masks: Array  # [P, n], bool
     cones: SignCones
-    scope: Scope = static()
+
+    def lists_every_pattern(self) -> bool:
+        """Whether no pattern of X is missing."""
+        return lists_every_pattern(self.X, self.masks)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -287,12 +293,13 @@ def make_vector_output(
             regulariser=NuclearNorm(),
             masks=jnp.asarray(masks),
             gates=jnp.asarray(gates),
-        )
+        ).verified()
     cones, kept = make_sign_cones(data, masks, gates)
     check_interiors(kept)
-    return VectorOutputProgram(
+    program = VectorOutputProgram(
         **shared, regulariser=None, masks=jnp.asarray(masks[kept]), cones=cones
     )
+    return program.verified()
 
 
 def _check_outputs(Y: Any, X: np.ndarray, loss: Loss) -> np.ndarray:

@@ -82,7 +82,7 @@ class ColumnGeneration(Record):
         oracle = Oracle(
             np.asarray(program.rows),
             np.asarray(program.masks),
-            complete=program.scope is Scope.EXHAUSTIVE,
+            complete=program.verified_scope() is Scope.EXHAUSTIVE,
             starts=self.starts,
             seed=self.seed,
             watch=watch,

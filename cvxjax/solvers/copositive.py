@@ -28,9 +28,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from cvxjax.pricing.exact import row_space
 from cvxjax.pricing.vector import relaxed_maxima
 from cvxjax.record import Record, static
+from cvxjax.row_space import rank_of
 from cvxjax.solution import Solution, Status
 from cvxjax.solvers.doubly_nonnegative import (
     Iterate,
@@ -77,7 +77,7 @@ class CopositiveRelaxation(Record):
         if program.X.dtype != jnp.float64:
             return f"the data are {program.X.dtype} (it takes float64)"
         (n, _), (P, _) = program.X.shape, program.masks.shape
-        r, c = row_space(np.asarray(program.X)).shape[1], program.y.shape[1]
+        r, c = rank_of(np.asarray(program.X)), program.y.shape[1]
         if r > _MAX_RANK:
             return f"X has rank {r}, more than {_MAX_RANK}: facets are too many"
         products = P * r * (r + 1) // 2 * (n * (n - 1) // 2 if r > 2 else 1)

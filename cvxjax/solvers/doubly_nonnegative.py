@@ -29,8 +29,8 @@ import numpy as np
 
 from cvxjax import linalg
 from cvxjax.facets import find_facets
-from cvxjax.pricing.exact import row_space
 from cvxjax.record import Record
+from cvxjax.row_space import row_space
 
 Array = jax.Array
 

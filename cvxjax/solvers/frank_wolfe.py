@@ -31,7 +31,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from cvxjax import linalg
-from cvxjax.pricing.vector import cell_maxima, is_exact, vector_bound
+from cvxjax.pricing.exact import is_exact
+from cvxjax.pricing.vector import cell_maxima, vector_bound
 from cvxjax.record import Record, static
 from cvxjax.solution import Solution, Status
 from cvxjax.solvers import loop

@@ -5,7 +5,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 import cvxjax as cj
-from cvxjax.pricing.exact import best_neuron, row_space
+from cvxjax.pricing.exact import best_neuron
+from cvxjax.row_space import row_space
 from tests.references import project_cone
 
 

@@ -1,0 +1,53 @@
+"""Matrix products in twice the precision of float64, in NumPy.
+
+A pair (high, low) of arrays stands for their sum, |low| <= ulp(high) / 2. Products of
+two float64 numbers are split exactly into such pairs and added up with the errors of
+every addition, so that a result keeps its digits where its terms cancel.
+
+Source: Dekker (1971) for the product; Knuth (1969) for the sum; Ogita, Rump & Oishi,
+Accurate Sum and Dot Product (2005).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+_SPLIT = 2.0**27 + 1
+
+
+def product(high: np.ndarray, low: np.ndarray, W: np.ndarray) -> tuple[np.ndarray, ...]:
+    """(high + low) @ W as a pair [n, r], to about 1e-31 of the sum of absolute terms.
+
+    Args:
+      high, low: [n, d], entries of moderate size.
+      W: [d, r], likewise.
+    """
+    shape = len(high), W.shape[1]
+    total, rest = np.zeros(shape), low @ W
+    for column, weights in zip(high.T, W, strict=True):
+        term, error = _times(column[:, None], weights[None])
+        total, lost = _plus(total, term)
+        rest = rest + (error + lost)
+    total, rest = _plus(total, rest)
+    return total, rest
+
+
+def _plus(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """a + b and its error, exactly."""
+    total = a + b
+    back = total - a
+    return total, (a - (total - back)) + (b - back)
+
+
+def _times(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """a b and its error, exactly."""
+    whole = a * b
+    (a1, a2), (b1, b2) = _halves(a), _halves(b)
+    return whole, a2 * b2 - (((whole - a1 * b1) - a2 * b1) - a1 * b2)
+
+
+def _halves(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """a as a sum of two numbers of 26 bits."""
+    scaled = _SPLIT * a
+    first = scaled - (scaled - a)
+    return first, a - first
