@@ -58,7 +58,7 @@ def witness(program: Any) -> float | None:
     """A finite objective under the constraint, or None where this finds none.
 
     The least-norm solution of F w = y, or a linear program's of y F w >= 1, in columns
-    of unit length; differences of cone points are all points, so the cones do not count.
+    of unit length; differences of cone points are all points, so cones do not count.
     """
     judge = program.judge()
     if type(judge).__name__ != "SignConeJudge":

@@ -75,9 +75,10 @@ def summary(outcomes: list[Outcome], seconds: float) -> str:
     lines.append(f"failures: {_counted(kinds) or 'none'}")
     failed = sum(1 for o in outcomes if any(f.kind not in _SOFT for f in o.findings))
     pace = 60 * len(outcomes) / max(seconds, 1e-9)
+    work = sum(outcome.seconds for outcome in outcomes)
     lines.append(
         f"{len(outcomes)} programs, {failed} of them with a failure, in "
-        f"{seconds:.0f} s: {pace:.0f} a minute"
+        f"{seconds:.0f} s: {pace:.0f} a minute; {work:.0f} s of processors"
     )
     return "\n".join(lines)
 
