@@ -18,15 +18,12 @@ import cvxjax as cj
 from cvxjax.solution import History
 from tests.references import cvxpy_loss
 
-_KNOWN = ("squared", "logistic", "hinge", "squared_hinge", "huber", "interpolation")
 _TRIES = (1e-10, 1e-8, 1e-6)
 
 
 def add(program: Any, bounds: Any) -> None:
     """Adds Clarabel's point of a program over sign cones to the primal values."""
-    judge = program.judge()
-    known = (*_KNOWN, "hard_margin", "pinball")
-    if type(judge).__name__ != "SignConeJudge" or program.loss.name not in known:
+    if type(program.judge()).__name__ != "SignConeJudge":
         return
     params = _solved(program)
     if params is not None:
@@ -79,6 +76,21 @@ def witness(program: Any) -> float | None:
     return found if np.isfinite(found) else None
 
 
+def _form(loss: Any, z: Any, y: np.ndarray) -> tuple[Any, list[Any]]:
+    """The loss as an expression and constraints."""
+    if loss.name == "pinball":
+        q = float(loss.quantile)
+        return cp.sum(cp.maximum(q * (y - z), (q - 1) * (y - z))), []
+    if loss.name.startswith("weighted "):
+        parts = [
+            (float(omega), *cvxpy_loss(loss.loss, z[i : i + 1], y[i : i + 1]))
+            for i, omega in enumerate(np.asarray(loss.weights))
+        ]
+        constraints = [c for _, _, more in parts for c in more]
+        return sum(omega * fit for omega, fit, _ in parts), constraints
+    return cvxpy_loss(loss, z, y)
+
+
 def _solved(program: Any) -> np.ndarray | None:
     """Parameters [2, P, d], from coordinates in which columns are orthonormal."""
     judge = program.judge()
@@ -100,7 +112,7 @@ def _solved(program: Any) -> np.ndarray | None:
     top = float(np.max(lengths))
     v, w = (cp.Variable((r, len(which))) for _ in range(2))
     z = cp.sum(cp.multiply(masks.T, U[:, :r] @ (v - w)), axis=1)
-    fit, constraints = cvxpy_loss(program.loss, z, y / unit)
+    fit, constraints = _form(program.loss, z, y / unit)
     penalty = sum(cp.sum(cp.norm((back / top) @ q, axis=0)) for q in (v, w))
     if judge.interior is not None:
         rows = np.linalg.norm(U[:, :r], axis=1, keepdims=True)
