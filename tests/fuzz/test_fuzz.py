@@ -87,7 +87,9 @@ def test_networks_in_numpy_are_those_of_flax(name):
 
 def doctored(monkeypatch, **changes):
     """What is found on a program whose solutions and bounds are changed."""
-    case = case_of("two_layer", loss="squared", options=(), shape=(8, 2))
+    case = case_of(
+        "two_layer", loss="squared", options=(), shape=(8, 2), patterns="all"
+    )
     solve = cj.solve
 
     def false_solve(program, solver=None):
@@ -121,7 +123,9 @@ def test_oracles_see_bounds_that_contradict_each_other():
 
 
 def test_a_failure_is_shrunk_to_a_snippet_that_runs(monkeypatch):
-    case = case_of("two_layer", loss="squared", options=(), shape=(8, 2))
+    case = case_of(
+        "two_layer", loss="squared", options=(), shape=(8, 2), patterns="all"
+    )
 
     def examine(case, **_):
         outcome = oracles.Outcome(case)
