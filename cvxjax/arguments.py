@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from typing import Any
 
 import numpy as np
 
+from cvxjax import losses
 from cvxjax.arrangements.patterns import Patterns
+from cvxjax.arrays import as_array
 from cvxjax.interfaces import Loss
 
 
@@ -28,9 +31,34 @@ def check_interiors(kept: np.ndarray) -> None:
     )
 
 
+def check_loss(loss: Any) -> Any:
+    """A loss from a loss, its name, or None for the squared one; or ValueError."""
+    if loss is None:
+        return losses.squared()
+    if isinstance(loss, str) and loss in _names():
+        return getattr(losses, loss)()
+    if isinstance(loss, Loss) and not isinstance(loss, type):
+        return loss
+    arrived = repr(loss) if isinstance(loss, str) else type(loss).__name__
+    if inspect.isclass(loss) or inspect.isfunction(loss):
+        kind = "class" if inspect.isclass(loss) else "function"
+        arrived = f"the {kind} {loss.__name__}, not called"
+    raise ValueError(
+        f"want a loss of cvxjax.losses, such as losses.{_names()[0]}(), or a name of "
+        f"{', '.join(_names())}; got {arrived}"
+    )
+
+
+def _names() -> list[str]:
+    """Of the functions that make losses of no other loss."""
+    return sorted(x for x in losses.__all__ if x.islower() and x != "weighted")
+
+
 def check_labels(y: Any, X: np.ndarray, loss: Loss) -> np.ndarray:
-    """y as [n] floats of X's dtype, or ValueError."""
-    labels = np.asarray(y)
+    """y, [n] or one column [n, 1], as [n] floats of X's dtype, or ValueError."""
+    labels = as_array(y, "y")
+    if labels.shape == (len(X), 1):
+        labels = labels[:, 0]
     if labels.dtype.kind not in "biuf":
         raise ValueError(f"want real numbers for y; got dtype {labels.dtype}")
     if labels.shape != X.shape[:1]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from scipy.linalg.blas import dger
+from scipy.linalg import get_blas_funcs
 
 from cvxjax.runtime import share_cores
 
@@ -153,14 +153,14 @@ def prune(
     w, signs, sizes, fits = w[alive], signs[alive], sizes[alive], fits[:, alive]
     costs = np.linalg.norm(unit_w[alive], axis=1) / sizes
     with share_cores():  # hundreds of small products, slower on many threads
-        left = _independent(fits / sizes, sizes, costs, rtol)
+        left = independent(fits / sizes, sizes, costs, rtol)
     kept = left > 0
     w = w[kept] * (left / sizes)[kept, None]
     first, second = balance(w)
     return first.astype(dtype), (signs[kept] * second).astype(dtype)
 
 
-def _independent(
+def independent(
     columns: np.ndarray, weights: np.ndarray, costs: np.ndarray, rtol: float
 ) -> np.ndarray:
     """Weights >= 0 of independent columns, with the same sum and no larger cost.
@@ -204,6 +204,7 @@ def _eliminated(weights: np.ndarray, costs: np.ndarray, free: np.ndarray) -> np.
     a reflection then leaves the directions that keep it there.
     """
     left, free, pull = weights.copy(), np.asfortranarray(free), costs @ free
+    subtract_product: Any = get_blas_funcs("ger", (free,))
     while free.shape[1]:
         direction = free @ pull if np.any(pull) else free[:, 0]
         falls = direction > 0
@@ -215,7 +216,8 @@ def _eliminated(weights: np.ndarray, costs: np.ndarray, free: np.ndarray) -> np.
         mirror[0] += np.copysign(np.linalg.norm(mirror), mirror[0])
         mirror *= np.sqrt(2) / np.linalg.norm(mirror)
         pull = (pull - (pull @ mirror) * mirror)[1:]
-        free = dger(-1, free @ mirror, mirror, a=free, overwrite_a=True)[:, 1:]
+        image = free @ mirror
+        free = subtract_product(-1, image, mirror, a=free, overwrite_a=True)[:, 1:]
         free[first] = 0
     return left
 

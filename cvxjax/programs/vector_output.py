@@ -30,7 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cvxjax import linalg, losses
-from cvxjax.arguments import check_beta, check_interiors, check_patterns
+from cvxjax.arguments import check_beta, check_interiors, check_loss, check_patterns
 from cvxjax.arrangements.exact import few_patterns
 from cvxjax.arrangements.patterns import Patterns, check_data
 from cvxjax.block_program import RegularisedProgram
@@ -217,7 +217,7 @@ def make_vector_output(
     patterns: Patterns | None = None,
     *,
     beta: float,
-    loss: Loss | None = None,
+    loss: Any = None,
     gated: bool = False,
 ) -> VectorOutputProgram | GatedVectorProgram:
     """Validates the data and builds the program.
@@ -237,7 +237,7 @@ def make_vector_output(
     """
     data = check_data(X)
     scale = check_beta(beta)
-    loss = losses.squared() if loss is None else loss
+    loss = check_loss(loss)
     labels = _check_outputs(Y, data, loss)
     if not gated and loss.smoothness is None:
         raise ValueError(
@@ -269,12 +269,16 @@ def make_vector_output(
 
 def _check_outputs(Y: Any, X: np.ndarray, loss: Loss) -> np.ndarray:
     """Y as [n, c] floats of X's dtype, one-hot if it has classes, or ValueError."""
-    if not isinstance(loss, Loss):
-        raise ValueError(f"want a loss of cvxjax.losses; got {type(loss).__name__}")
     if loss.constraint is not None:
         raise ValueError(f"want a loss that is no constraint; got {loss.name}")
     if not loss.separable and np.ndim(Y) == 1:
         Y = losses.one_hot(Y)
+    if np.ndim(Y) == 1:
+        raise ValueError(
+            f"want Y [{len(X)}, c], a column for each output; got labels [{len(Y)}] "
+            "(classes go with loss=losses.softmax(), or as np.eye(c)[labels]; one "
+            "output is make_two_layer's)"
+        )
     labels = check_data(Y).astype(X.dtype)
     if len(labels) != len(X):
         raise ValueError(f"want X [n, d], Y [n, c]; got {X.shape}, {labels.shape}")
