@@ -10,6 +10,7 @@ import numpy as np
 
 from cvxjax import losses
 from cvxjax.arrangements.patterns import Patterns
+from cvxjax.arrays import as_array
 from cvxjax.interfaces import Loss
 
 
@@ -54,8 +55,10 @@ def _names() -> list[str]:
 
 
 def check_labels(y: Any, X: np.ndarray, loss: Loss) -> np.ndarray:
-    """y as [n] floats of X's dtype, or ValueError."""
-    labels = np.asarray(y)
+    """y, [n] or one column [n, 1], as [n] floats of X's dtype, or ValueError."""
+    labels = as_array(y, "y")
+    if labels.shape == (len(X), 1):
+        labels = labels[:, 0]
     if labels.dtype.kind not in "biuf":
         raise ValueError(f"want real numbers for y; got dtype {labels.dtype}")
     if labels.shape != X.shape[:1]:

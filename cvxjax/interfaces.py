@@ -299,7 +299,7 @@ class HostSolver(Protocol):
         ...
 
     def run(self, program: Any, start: Any, watch: Watch) -> Any:
-        """The Solution; `start` is None or parameters.
+        """The Solution; `start` is None, parameters, or of `starts.as_start`.
 
         The loop tells `watch` where it stands and asks it whether to go on; so do the
         solvers inside it, which get `watch` or `watch.of_part()`.

@@ -13,6 +13,9 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from scipy.linalg import get_blas_funcs
+
+from cvxjax.runtime import share_cores
 
 
 def balance(w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -24,7 +27,9 @@ def balance(w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Returns:
       u [m, d] and a [m].
     """
-    a = np.sqrt(np.linalg.norm(w, axis=-1))
+    largest = np.max(np.abs(w), axis=-1, initial=0)  # whose square may underflow
+    unit = w / np.where(largest > 0, largest, 1)[:, None]
+    a = np.sqrt(largest) * np.sqrt(np.linalg.norm(unit, axis=-1))
     u = w / np.where(a > 0, a, 1)[:, None]
     return u, a
 
@@ -117,45 +122,104 @@ def merge(u: np.ndarray, a: np.ndarray, X: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def prune(
-    u: np.ndarray, a: np.ndarray, X: np.ndarray, rtol: float = 1e-9
+    u: np.ndarray, a: np.ndarray, X: np.ndarray, rtol: float | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Removes neurons until their fits (X u_j)_+ are linearly independent.
 
     Let phi_j = (X u_j)_+ a_j. While sum_j c_j phi_j = 0 for some c != 0, neuron j is
     scaled by 1 - c_j / c_max, which keeps the predictions and removes one neuron. The
     direction with sum_j c_j ||w_j|| >= 0 is taken, so the weight decay never grows;
-    at an optimum it stays equal. At most rank <= n neurons are left.
+    at an optimum it stays equal. At most rank <= n neurons are left. All directions c
+    come from one factorisation, and one reflection for each removed neuron keeps those
+    that remain.
 
     Args:
-      rtol: singular values below rtol times the largest count as zero.
+      rtol: singular values below rtol times the largest, of fits of unit length, count
+        as zero; default 1e-9, 1e-5 for neurons in float32.
 
     Returns:
       u [m', d], a [m'], balanced.
     """
-    w, signs, _ = blocks_of(u, a, X)
-    alive = signs != 0
-    w, signs = w[alive], signs[alive]
-    while len(w):
-        fits = np.maximum(w @ X.T, 0).T
-        sizes = np.linalg.norm(fits, axis=0)
-        if np.any(sizes == 0):
-            w, signs = w[sizes > 0], signs[sizes > 0]
-            continue
-        unit = fits / sizes * signs
-        _, values, vt = np.linalg.svd(unit)
-        rank = int(np.sum(values > rtol * values[0]))
-        if rank == len(w):
-            break
-        c = vt[-1] / sizes
-        weights = np.linalg.norm(w, axis=1)
-        if c @ weights < 0:
-            c = -c
-        factors = 1 - c / c.max()
-        factors[np.argmax(c)] = 0
-        keep = factors > 0
-        w, signs = w[keep] * factors[keep, None], signs[keep]
+    dtype = np.result_type(u, a)
+    if rtol is None:
+        rtol = 1e-9 if dtype.itemsize == 8 else 1e-5
+    rows = np.asarray(X, np.float64)
+    rows = rows / (np.max(np.abs(rows), initial=0) or 1.0)
+    w, signs, _ = blocks_of(np.asarray(u, np.float64), np.asarray(a, np.float64), rows)
+    unit_w = w / (np.max(np.abs(w), initial=0) or 1.0)
+    fits = np.maximum(rows @ unit_w.T, 0) * signs
+    sizes = np.linalg.norm(fits, axis=0)
+    alive = sizes > 0
+    w, signs, sizes, fits = w[alive], signs[alive], sizes[alive], fits[:, alive]
+    costs = np.linalg.norm(unit_w[alive], axis=1) / sizes
+    with share_cores():  # hundreds of small products, slower on many threads
+        left = independent(fits / sizes, sizes, costs, rtol)
+    kept = left > 0
+    w = w[kept] * (left / sizes)[kept, None]
     first, second = balance(w)
-    return first, signs * second
+    return first.astype(dtype), (signs[kept] * second).astype(dtype)
+
+
+def independent(
+    columns: np.ndarray, weights: np.ndarray, costs: np.ndarray, rtol: float
+) -> np.ndarray:
+    """Weights >= 0 of independent columns, with the same sum and no larger cost.
+
+    Args:
+      columns: [n, m], of unit length.
+      weights: [m], > 0.
+      costs: [m], > 0, of a unit of weight.
+
+    Returns:
+      [m]: where it is positive, the columns are independent.
+    """
+    want, left = columns @ weights, weights.copy()
+    while True:
+        (kept,) = np.nonzero(left > 0)
+        free = _null_space(columns[:, kept], rtol)
+        if free.shape[1] == 0:
+            break
+        left[kept] = _eliminated(left[kept], costs[kept], free)
+    if len(kept) < len(weights):  # what small singular values and rounding left over
+        miss = want - columns @ left
+        better = left[kept] + np.linalg.lstsq(columns[:, kept], miss, rcond=None)[0]
+        if np.all(better > 0) and costs[kept] @ better <= costs @ weights:
+            left[kept] = better
+    return left
+
+
+def _null_space(columns: np.ndarray, rtol: float) -> np.ndarray:
+    """Orthonormal directions [m, k] that the columns [n, m] take to zero."""
+    if columns.shape[1] == 0:
+        return np.zeros((0, 0))
+    triangle = np.linalg.qr(columns, mode="r")
+    _, values, directions = np.linalg.svd(triangle)
+    return directions[int(np.sum(values > rtol * values[0])) :].T
+
+
+def _eliminated(weights: np.ndarray, costs: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """Weights >= 0, as many of them zero as there are free directions [m, k], k >= 1.
+
+    Each step goes down the costs' slope in the free directions until a weight is zero;
+    a reflection then leaves the directions that keep it there.
+    """
+    left, free, pull = weights.copy(), np.asfortranarray(free), costs @ free
+    subtract_product: Any = get_blas_funcs("ger", (free,))
+    while free.shape[1]:
+        direction = free @ pull if np.any(pull) else free[:, 0]
+        falls = direction > 0
+        ratios = np.where(falls, left / np.where(falls, direction, 1), np.inf)
+        first = int(np.argmin(ratios))
+        left = np.maximum(left - ratios[first] * direction, 0)
+        left[first] = 0
+        mirror = free[first].copy()
+        mirror[0] += np.copysign(np.linalg.norm(mirror), mirror[0])
+        mirror *= np.sqrt(2) / np.linalg.norm(mirror)
+        pull = (pull - (pull @ mirror) * mirror)[1:]
+        image = free @ mirror
+        free = subtract_product(-1, image, mirror, a=free, overwrite_a=True)[:, 1:]
+        free[first] = 0
+    return left
 
 
 def minimal(variables: dict[str, Any], X: np.ndarray) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from cvxjax.interfaces import HostSolver, LinearProgram, Program, Solver
 from cvxjax.pricing.exact import is_exact
@@ -26,7 +27,9 @@ from cvxjax.solvers import (
     WorkingSet,
     loop,
 )
+from cvxjax.solvers.options import check_options
 from cvxjax.standard_form import StandardForm, precise_form, standard_form
+from cvxjax.starts import check_start
 from cvxjax.verdicts import gap_floor, relative_gap
 from cvxjax.watch import Report, Watch
 
@@ -40,7 +43,7 @@ def solve(
     program: Program,
     solver: Solver | HostSolver | None = None,
     *,
-    start: jax.Array | None = None,
+    start: Any = None,
     tol: float | None = None,
     time_limit: float | None = None,
     report: Report | None = None,
@@ -59,7 +62,8 @@ def solve(
       program: from `cvxjax.programs`.
       solver: from `cvxjax.solvers`; omitted, `default_solver`'s choice, at its
         default tolerance.
-      start: parameters to start from, default zero.
+      start: where to start: parameters, or the solution of a program near by, whose
+        dual helps as well. Default zero.
       tol: relative duality gap, in place of the solver's.
       time_limit: seconds, >= 0, from the call on, compilation included.
       report: called with iteration, objective, lower bound and gap, at once for zero
@@ -74,6 +78,7 @@ def solve(
       ValueError: if the solver cannot take this program, or an option is out of
         range.
     """
+    _check_concrete(program, start)
     _check_limits(tol, time_limit)
     watch = Watch(report, time_limit, shared=_is_shared(program))
     with watch, share_cores():
@@ -88,14 +93,6 @@ def _solve(
         _check_solver(solver, program)
     if not watch.shared:
         program = program.verified()
-    if start is not None:
-        start = jnp.asarray(start, program.X.dtype)
-        if start.shape != program.shape:
-            raise ValueError(
-                f"want start {list(program.shape)}; got {list(start.shape)}"
-            )
-        if not bool(jnp.all(jnp.isfinite(start))):
-            raise ValueError("want a finite start; got NaN or infinity")
     form = StandardForm(given=program, program=program)
     if not watch.shared:
         form = standard_form(program)
@@ -103,15 +100,18 @@ def _solve(
         watch.tell(0, *_bounds_of_zero(form.program))
     zero = _zero_if_optimal(form.program)
     if zero is not None:
+        check_start(start, program, solver)
         return form.outward(zero)
     form, solver = _suited(form, solver, watch)
+    start = check_start(start, program, solver)
     solver = solver if tol is None else solver.replace(tol=tol)
     if tol is None and form.wide and solver.tol is None:
         solver = solver.replace(tol=loop.default_tol(program.X.dtype))
     with form.precision():
         start = None if start is None else form.inward(start)
         if isinstance(solver, HostSolver):
-            solution = solver.run(form.program, start, watch)
+            solution = loop.attempt(solver.run, form.program, start, watch)
+            solution = _broken_down(form.program) if solution is None else solution
         else:
             solution = loop.run_on_host(solver, form.program, start, watch)
     forget_old_programs()
@@ -181,7 +181,7 @@ def solve_path(
             at = program.replace(beta=jnp.asarray(beta, program.X.dtype))
             solution = _solve(at, solver, start, tol, watch)
             if bool(jnp.all(jnp.isfinite(solution.params))):
-                start = solution.params
+                start = solution
             if report is not None:
                 report(float(beta), solution)
             solutions.append(solution)
@@ -241,15 +241,23 @@ def _zero_if_optimal(program: Any) -> Solution | None:
     if beta < highest and beta < gather(program).price_at_zero():
         return None
     value = loss.value(jnp.zeros_like(y), y)
-    nothing = jnp.zeros(0, y.dtype)
+    dual = -loss.gradient(jnp.zeros_like(y), y)
+    return _zero(program, Status.CONVERGED, value, value, dual)
+
+
+def _zero(program: Any, status: Status, value: Any, bound: Any, dual: Any) -> Solution:
+    """Zero parameters, with the loss's value there and a lower bound, unsolved."""
+    dtype = program.X.dtype
+    value, bound = jnp.asarray(value, dtype), jnp.asarray(bound, dtype)
+    nothing = jnp.zeros(0, dtype)
     return Solution(
-        params=jnp.zeros(program.shape, program.X.dtype),
-        dual=-loss.gradient(jnp.zeros_like(y), y),
+        params=jnp.zeros(program.shape, dtype),
+        dual=dual,
         multipliers=None,
-        status=jnp.asarray(Status.CONVERGED, jnp.int32),
+        status=jnp.asarray(status, jnp.int32),
         objective=value,
-        dual_bound=value,
-        gap=jnp.zeros_like(value),
+        dual_bound=bound,
+        gap=loop.relative_gap(value, bound, gap_floor(program.loss, program.y)),
         iterations=jnp.asarray(0, jnp.int32),
         history=History(
             iteration=jnp.zeros(0, jnp.int32),
@@ -284,20 +292,42 @@ def _check_limits(tol: float | None, time_limit: float | None) -> None:
         raise ValueError(f"want time_limit, seconds >= 0; got {time_limit}")
 
 
-def _check_solver(solver: Any, program: Any) -> None:
-    name = type(solver).__name__
-    if isinstance(solver, type):
+def _broken_down(program: Any) -> Solution:
+    """What is known where LAPACK fails before a first step: zero, and no more."""
+    zero, y, loss = jnp.zeros_like(program.y), program.y, program.loss
+    bound = -loss.conjugate(zero, y)
+    return _zero(program, Status.STALLED, loss.value(zero, y), bound, zero)
+
+
+def _check_concrete(*given: Any) -> None:
+    """Refuses programs and starts inside `jit`, `vmap` or `grad`."""
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(given)):
         raise ValueError(
-            f"want a solver of cvxjax.solvers; got the class {solver.__name__}"
+            "want a program with values; got tracers of jit, vmap or grad, where "
+            "cvxjax.solvers.loop.run(solver, program) solves (the optimal value's "
+            "gradient is that of program.objective at the solution's params)"
+        )
+
+
+def _check_kind(solver: Any) -> None:
+    if isinstance(solver, type):
+        name = solver.__name__
+        raise ValueError(
+            f"want a solver of cvxjax.solvers; got the class {name} (want {name}())"
         )
     if not isinstance(solver, Solver | HostSolver):
-        raise ValueError(f"want a solver of cvxjax.solvers; got {name}")
+        arrived = repr(solver) if isinstance(solver, str) else type(solver).__name__
+        raise ValueError(f"want a solver of cvxjax.solvers; got {arrived}")
+
+
+def _check_solver(solver: Any, program: Any) -> None:
+    name = type(solver).__name__
+    _check_kind(solver)
+    check_options(solver)
+    inner = getattr(solver, "inner", None)
+    if inner is not None:
+        _check_kind(inner)
+        check_options(inner)
     reason = solver.refuse(program)
     if reason is not None:
         raise ValueError(f"{name} cannot take this program: {reason}")
-    for option in ("max_iters", "check_every"):
-        value = getattr(solver, option, 1)
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"want {option}, an integer >= 1; got {value!r}")
-    if solver.tol is not None and not float(solver.tol) > 0:
-        raise ValueError(f"want tol > 0; got {solver.tol}")

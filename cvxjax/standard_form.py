@@ -23,6 +23,7 @@ import numpy as np
 
 from cvxjax.coordinates import Coordinates
 from cvxjax.solution import History, Solution
+from cvxjax.starts import Start
 
 _DISTORTED = 100.0  # condition number of data that no longer count as well conditioned
 
@@ -58,13 +59,21 @@ class StandardForm:
         """A dual vector over that of the standard form; multipliers too."""
         return self.labels ** (self.power - 1)
 
-    def inward(self, params: Any) -> Any:
-        """The user's parameters in the standard form."""
-        scaled = self.given.rescaled(params, 1 / self.weights)
-        if self.coordinates is None:
-            return scaled
-        with self.precision():
-            return jnp.asarray(np.asarray(scaled, np.float64) @ self.coordinates.S.T)
+    def inward(self, start: Start) -> Start:
+        """The user's start in the standard form; inside `precision`."""
+        dtype, given = self.program.X.dtype, self.given
+        params = given.rescaled(start.params, 1 / self.weights)
+        if self.coordinates is not None:
+            params = np.asarray(params, np.float64) @ self.coordinates.S.T
+        dual, multipliers = start.dual, start.multipliers
+        if dual is not None:
+            dual = _cast(dual / self.duals, dtype)
+        if multipliers is not None:
+            multipliers = given.rescaled_multipliers(multipliers, 1 / self.duals)
+            multipliers = _cast(multipliers, dtype)
+        return start.replace(
+            params=_cast(params, dtype), dual=dual, multipliers=multipliers
+        )
 
     def outward(self, solution: Solution) -> Solution:
         """The user's solution; its numbers keep the user's precision."""

@@ -142,6 +142,49 @@ def test_prune_keeps_the_fit_and_leaves_at_most_rank_neurons(seed):
     assert np.all(np.max(rays @ given.T, axis=1) > 1 - 1e-12)
 
 
+@pytest.mark.parametrize("exponent", [0, 8, 100])
+def test_prune_400_neurons_with_few_factorisations(monkeypatch, exponent):
+    """CASES 3: one full SVD for each removed neuron took 35 s; also sizes far apart."""
+    calls, plain = [], np.linalg.svd
+    monkeypatch.setattr(np.linalg, "svd", lambda x: calls.append(0) or plain(x))
+    rng = np.random.default_rng(exponent)
+    X, (u, a) = rng.standard_normal((50, 5)), draw(400, 5)
+    u = u * 10.0 ** rng.uniform(-exponent, 0, (400, 1))
+    pruned, out = recovery.prune(u, a, X)
+    assert len(calls) <= 3
+    fit = relu_network(u, a, X)
+    scale = np.max(np.abs(fit))
+    assert_allclose(relu_network(pruned, out, X), fit, atol=1e-12 * scale)
+    before = half_squares(*recovery.balance(np.abs(a)[:, None] * u))
+    assert half_squares(pruned, out) <= before * (1 + 1e-12)
+    assert len(pruned) == fits_rank(pruned, out, X) <= 50
+
+
+@pytest.mark.parametrize("scale", [1e-180, 1e-12, 1e12, 1e180])
+def test_prune_knows_no_units(scale):
+    X, _ = instances.draw_data(6, 2)
+    u, a = draw(30)
+    pruned, out = recovery.prune(u, a, X)
+    for first, second in (
+        recovery.prune(scale * u, a, X),
+        recovery.prune(u, a, scale * X),
+        recovery.prune(u, scale * a, X),
+    ):
+        assert len(first) == len(pruned)
+        rays = [w / np.max(np.abs(w), axis=1, keepdims=True) for w in (first, pruned)]
+        assert_allclose(*rays, rtol=1e-6)
+        assert np.sign(second).tolist() == np.sign(out).tolist()
+
+
+def test_prune_in_float32():
+    X, _ = instances.draw_data(6, 2)
+    u, a = (x.astype(np.float32) for x in draw(30))
+    pruned, out = recovery.prune(u, a, X.astype(np.float32))
+    assert pruned.dtype == out.dtype == np.float32 and len(out) <= 6
+    fit = relu_network(u, a, X)
+    assert_allclose(relu_network(pruned, out, X), fit, atol=1e-5 * np.abs(fit).max())
+
+
 @pytest.mark.parametrize("name", SOLVED)
 def test_minimal_network_of_an_optimum_is_optimal(name):
     """Fit and decay stay, also from a network that was split."""

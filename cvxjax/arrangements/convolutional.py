@@ -18,23 +18,24 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cvxjax.arrangements.patterns import check_data
+from cvxjax.arrays import as_array, as_input, check_key, check_pair
 
 Array = jax.Array
 
 
 def extract_patches(
     images: ArrayLike,
-    size: tuple[int, int],
+    size: int | tuple[int, int],
     *,
-    strides: tuple[int, int] = (1, 1),
+    strides: int | tuple[int, int] = (1, 1),
     padding: str | Sequence[tuple[int, int]] = "VALID",
 ) -> Array:
     """What each position of a filter sees, as a JAX operation.
 
     Args:
       images: [n, height, width] or [n, height, width, channels].
-      size: of the filter, (height, width).
-      strides: of its positions.
+      size: of the filter, (height, width), or one number for both.
+      strides: of its positions, likewise.
       padding: "VALID", "SAME", or zeros to add ((top, bottom), (left, right)).
 
     Returns:
@@ -44,7 +45,8 @@ def extract_patches(
     Raises:
       ValueError: if there is no position.
     """
-    data = jnp.asarray(images)
+    size, strides = check_pair(size, "size"), check_pair(strides, "strides")
+    data = as_input(images)
     if data.ndim == 3:
         data = data[..., None]
     if data.ndim != 4:
@@ -77,7 +79,7 @@ def circular_patches(X: ArrayLike) -> Array:
 
 def stack_patches(patches: ArrayLike) -> np.ndarray:
     """[n, K, h] as the rows [n K, h] whose arrangement a filter's patterns are."""
-    data = np.asarray(patches)
+    data = as_array(patches, "patches")
     if data.ndim != 3:
         raise ValueError(f"want patches [n, K, h]; got shape {data.shape}")
     return check_data(data.reshape(-1, data.shape[2]))
@@ -121,6 +123,7 @@ def filter_gates(
 
     Source: the "Conv" patterns of the code with Pilanci & Ergen (ICML 2020).
     """
+    key = check_key(key)
     height, width, channels = shape
     tall, wide = size
     if not (1 <= tall <= height and 1 <= wide <= width):

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cvxjax.arrays import as_array
 from cvxjax.record import Record, static
 from cvxjax.row_space import balanced, coordinates
 from cvxjax.solution import Scope
@@ -61,10 +62,7 @@ def check_data(X: ArrayLike) -> np.ndarray:
     Raises:
       ValueError: unless X is a non-empty matrix of finite real numbers.
     """
-    try:
-        data = np.asarray(X)
-    except ValueError as error:
-        raise ValueError(f"want X [n, d], a matrix of real numbers; {error}") from None
+    data = as_array(X, "X")
     if data.ndim != 2 or data.size == 0:
         raise ValueError(f"want X [n, d] with n, d >= 1; got shape {data.shape}")
     if data.dtype == bool or jnp.issubdtype(data.dtype, np.integer):

@@ -18,6 +18,7 @@ from cvxjax.arrangements.patterns import (
     count_bound,
     find_lines,
 )
+from cvxjax.arrays import check_key
 from cvxjax.linalg import dot
 from cvxjax.solution import Scope
 
@@ -49,7 +50,7 @@ def sample_patterns(key: Array, X: ArrayLike, *, num: int) -> Patterns:
     Warns:
       UserWarning: if fewer than `num` patterns were found.
     """
-    data = check_data(X)
+    data, key = check_data(X), check_key(key)
     try:
         wanted = operator.index(num)
     except TypeError:

@@ -16,6 +16,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from cvxjax.arrays import as_input
 from cvxjax.networks.layers import dense, root, width_of
 
 Array = jax.Array
@@ -46,6 +47,7 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, X: Array) -> Array:
+        X = as_input(X)
         check_order(self.order)
         m = width_of(self, self.num_neurons)
         hidden = dense(X, m, "first", self.init_scale * root(2, X.shape[1]))

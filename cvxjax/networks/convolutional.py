@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from cvxjax.arrangements.convolutional import circular_patches
+from cvxjax.arrays import as_input, check_pair
 from cvxjax.networks.layers import dense, root, width_of
 
 Array = jax.Array
@@ -42,6 +43,7 @@ class Convolutional(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: Array) -> Array:
+        inputs = as_input(inputs)
         check_kind(self.kind)
         m = width_of(self, self.num_neurons)
         patches = circular_patches(inputs) if inputs.ndim == 2 else inputs
@@ -79,22 +81,24 @@ class ImageConvolutional(nn.Module):
     """
 
     kind: str
-    size: tuple[int, int]  # of a filter
+    size: int | tuple[int, int]  # of a filter
     num_neurons: int | None = None
-    strides: tuple[int, int] = (1, 1)
+    strides: int | tuple[int, int] = (1, 1)
     padding: str | Sequence[tuple[int, int]] = "VALID"
     init_scale: float = 1.0
 
     @nn.compact
     def __call__(self, images: Array) -> Array:
+        images = as_input(images)
         if self.kind not in POOLS:
             raise ValueError(f"want kind, one of {', '.join(POOLS)}; got {self.kind!r}")
         m = width_of(self, self.num_neurons)
-        fan_in = self.size[0] * self.size[1] * images.shape[-1]
+        size = check_pair(self.size, "size")
+        fan_in = size[0] * size[1] * images.shape[-1]
         hidden = nn.Conv(
             m,
-            self.size,
-            self.strides,
+            size,
+            check_pair(self.strides, "strides"),
             self.padding,
             use_bias=False,
             name="first",

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from cvxjax.arrays import as_input
 from cvxjax.networks.layers import dense, root, width_of
 
 Array = jax.Array
@@ -46,6 +47,7 @@ class Polynomial(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: Array) -> Array:
+        inputs = as_input(inputs)
         a, b, c = self.coefficients
         patches = inputs[:, None] if inputs.ndim == 2 else inputs
         n, K, h = patches.shape

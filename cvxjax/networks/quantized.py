@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cvxjax import linalg
+from cvxjax.arrays import as_input
 from cvxjax.networks.layers import dense, root, width_of
 from cvxjax.record import Record
 
@@ -36,6 +37,7 @@ class Quantized(nn.Module):
 
     @nn.compact
     def __call__(self, X: Array) -> Array:
+        X = as_input(X)
         d, m = X.shape[-1], width_of(self, self.num_neurons, layer="left")
         left, right = (_Signs(m, name=side)(X) for side in _SIDES)
         std = self.init_scale * root(1, m) / d
@@ -53,6 +55,7 @@ class _Signs(nn.Module):
 
     @nn.compact
     def __call__(self, X: Array) -> Array:
+        X = as_input(X)
         shape = X.shape[-1], self.num_neurons
         kernel: Any = self.param("kernel", nn.initializers.normal(1), shape, X.dtype)
         if jnp.issubdtype(kernel.dtype, jnp.integer):

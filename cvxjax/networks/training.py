@@ -23,7 +23,8 @@ from flax import core
 from flax import linen as nn
 from jax import lax
 
-from cvxjax import losses
+from cvxjax.arguments import check_loss
+from cvxjax.arrays import as_array, check_key
 from cvxjax.interfaces import Loss
 from cvxjax.record import Record
 
@@ -62,7 +63,7 @@ def weight_decay_objective(
     Returns:
       [].
     """
-    fit = _or_squared(loss).value(network.apply(variables, X), y)
+    fit = check_loss(loss).value(network.apply(variables, X), y)
     return fit + beta * penalty(variables.get("params", {}))
 
 
@@ -158,7 +159,7 @@ def train(
     Raises:
       ValueError: for data, labels or numbers outside what is said above.
     """
-    criterion = _or_squared(loss)
+    key, criterion = check_key(key), check_loss(loss)
     if criterion.constraint is not None:
         raise ValueError(f"{criterion.name} loss is a constraint, without a gradient")
     X, y = _check_data(data, criterion)
@@ -296,10 +297,6 @@ def _run(
     return jax.vmap(run_seed)(keys, initial, state)
 
 
-def _or_squared(loss: Loss | None) -> Any:
-    return losses.squared() if loss is None else loss
-
-
 def _per_seed(
     variables: Any, network: nn.Module, X: Array, num_seeds: int
 ) -> dict[str, Any]:
@@ -321,7 +318,7 @@ def _per_seed(
 
 
 def _check_data(data: tuple[Any, Any], loss: Loss) -> tuple[Array, Array]:
-    X, y = (np.asarray(array) for array in data)
+    X, y = as_array(data[0], "X"), as_array(data[1], "y")
     for name, array in (("X", X), ("y", y)):
         if array.dtype.kind not in "biuf":
             raise ValueError(f"want real numbers in {name}; got dtype {array.dtype}")

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cvxjax.arrays import as_input
 from cvxjax.networks.layers import (
     dense,
     equal_gated,
@@ -43,6 +44,7 @@ class TwoLayer(nn.Module):
 
     @nn.compact
     def __call__(self, X: Array) -> Array:
+        X = as_input(X)
         d, m = X.shape[-1], width_of(self, self.num_neurons)
         hidden = nn.relu(dense(X, m, "first", self.init_scale * root(2, d)))
         return dense(hidden, 1, "second", self.init_scale * root(1, m))[..., 0]
@@ -71,6 +73,7 @@ class GatedTwoLayer(nn.Module):
 
     @nn.compact
     def __call__(self, X: Array) -> Array:
+        X = as_input(X)
         P, d = np.shape(self.gates)
         if d != X.shape[-1]:
             raise ValueError(f"want X [n, {d}] for gates [{P}, {d}]; got {X.shape}")

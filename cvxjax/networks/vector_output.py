@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from cvxjax.arrays import as_input
 from cvxjax.networks.layers import (
     dense,
     equal_gated,
@@ -33,6 +34,7 @@ class VectorOutput(nn.Module):
 
     @nn.compact
     def __call__(self, X: Array) -> Array:
+        X = as_input(X)
         m = width_of(self, self.num_neurons)
         hidden = nn.relu(dense(X, m, "first", self.init_scale * root(2, X.shape[1])))
         return dense(hidden, self.num_outputs, "second", self.init_scale * root(1, m))
@@ -59,6 +61,7 @@ class GatedVectorOutput(nn.Module):
 
     @nn.compact
     def __call__(self, X: Array) -> Array:
+        X = as_input(X)
         if self.gates is None and not self.has_variable("gates", "gates"):
             raise ValueError("want gates to initialise a network; got None")
         gates = self.variable("gates", "gates", jnp.asarray, self.gates, X.dtype).value

@@ -27,8 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cvxjax import losses
-from cvxjax.arguments import check_beta, check_labels
+from cvxjax.arguments import check_beta, check_labels, check_loss
 from cvxjax.arrangements.convolutional import stack_patches
 from cvxjax.arrangements.patterns import check_data
 from cvxjax.interfaces import Loss
@@ -98,7 +97,7 @@ def make_polynomial(
     *,
     beta: float,
     coefficients: tuple[float, float, float] = RELU_LIKE,
-    loss: Loss | None = None,
+    loss: Any = None,
     patches: Any = None,
     pool: int | None = None,
 ) -> PolynomialProgram:
@@ -110,7 +109,7 @@ def make_polynomial(
       y: [n], or [n, c] for several outputs.
       beta: of the sum of |output weights|, > 0.
       coefficients: (a, b, c), not all zero.
-      loss: of `cvxjax.losses`, default squared; none that is a constraint.
+      loss: of `cvxjax.losses`, or its name, default squared; none that is a constraint.
       patches: [n, K, h], as from `arrangements.extract_patches`.
       pool: patches in a window over which the activation is averaged; divides K.
         Default K: global average pooling.
@@ -118,7 +117,7 @@ def make_polynomial(
     Raises:
       ValueError: saying what arrived and what is wanted.
     """
-    loss = losses.squared() if loss is None else loss
+    loss = check_loss(loss)
     if loss.constraint is not None:
         raise ValueError(f"want a loss that is no constraint; got {loss.name}")
     a, b, c = _check_coefficients(coefficients)

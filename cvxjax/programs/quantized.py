@@ -29,10 +29,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cvxjax import losses
-from cvxjax.arguments import check_beta, check_labels
+from cvxjax.arguments import check_beta, check_labels, check_loss
 from cvxjax.arrangements.patterns import check_data
-from cvxjax.interfaces import Loss
 from cvxjax.networks.quantized import Quantized, quantized_variables
 from cvxjax.sign_refit import refit as refit_signs
 from cvxjax.sign_sampling import sample_signs
@@ -90,7 +88,7 @@ class QuantizedProgram(SpectralProgram):
 
 
 def make_quantized(
-    X: Any, y: Any, *, beta: float, loss: Loss | None = None
+    X: Any, y: Any, *, beta: float, loss: Any = None
 ) -> QuantizedProgram:
     """Validates the data and builds the program.
 
@@ -99,12 +97,12 @@ def make_quantized(
         have linear terms and a constant.
       y: [n].
       beta: of the sum of |output weights|, > 0.
-      loss: of `cvxjax.losses`, default squared; none that is a constraint.
+      loss: of `cvxjax.losses`, or its name, default squared; none that is a constraint.
 
     Raises:
       ValueError: saying what arrived and what is wanted.
     """
-    loss = losses.squared() if loss is None else loss
+    loss = check_loss(loss)
     if loss.constraint is not None:
         raise ValueError(f"want a loss that is no constraint; got {loss.name}")
     data = check_data(X)

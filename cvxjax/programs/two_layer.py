@@ -18,19 +18,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cvxjax import linalg, losses, recovery
+from cvxjax import linalg, recovery
 from cvxjax.arguments import (
     check_beta,
     check_interiors,
     check_labels,
+    check_loss,
     check_patterns,
 )
 from cvxjax.arrangements.coverage import lists_every_pattern
+from cvxjax.arrangements.exact import few_patterns
 from cvxjax.arrangements.patterns import Patterns, check_data
 from cvxjax.block_program import RegularisedProgram
 from cvxjax.cones import SignCones, make_sign_cones
 from cvxjax.coordinates import Coordinates, orthonormal
-from cvxjax.interfaces import Loss
 from cvxjax.judges import SignConeJudge
 from cvxjax.networks.two_layer import GatedTwoLayer, TwoLayer
 from cvxjax.regularisers import EllipsoidNorm, GroupNorm
@@ -256,10 +257,10 @@ class TwoLayerProgram(RegularisedProgram):
 def make_two_layer(
     X: Any,
     y: Any,
-    patterns: Patterns,
+    patterns: Patterns | None = None,
     *,
     beta: float,
-    loss: Loss | None = None,
+    loss: Any = None,
     gated: bool = False,
 ) -> TwoLayerProgram:
     """Validates the data and builds the program.
@@ -267,20 +268,19 @@ def make_two_layer(
     Args:
       X: [n, d], real; integers are cast to float. A bias is a column of ones.
       y: [n], labels of the loss's set.
-      patterns: from `cvxjax.arrangements`, of this X.
+      patterns: from `cvxjax.arrangements`, of this X. None: all, if there are few.
       beta: weight decay, > 0; the network's objective has beta/2.
-      loss: default squared, 1/2 ||z - y||^2, summed over samples.
+      loss: of `cvxjax.losses`, or its name; default squared, 1/2 ||z - y||^2.
       gated: drop the cones; the network is then gated ReLU.
 
     Raises:
       ValueError: saying what arrived and what is wanted.
     """
     data = check_data(X)
-    loss = losses.squared() if loss is None else loss
-    if not isinstance(loss, Loss):
-        raise ValueError(f"want a loss of cvxjax.losses; got {type(loss).__name__}")
+    loss = check_loss(loss)
     labels = check_labels(y, data, loss)
     scale = check_beta(beta)
+    patterns = few_patterns(data, patterns)
     masks, gates = check_patterns(patterns, data)
     cones = None
     if not gated:

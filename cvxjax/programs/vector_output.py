@@ -308,6 +308,12 @@ def _check_outputs(Y: Any, X: np.ndarray, loss: Loss) -> np.ndarray:
         raise ValueError(f"want a loss that is no constraint; got {loss.name}")
     if not loss.separable and np.ndim(Y) == 1:
         Y = one_hot(Y)
+    if np.ndim(Y) == 1:
+        raise ValueError(
+            f"want Y [{len(X)}, c], a column for each output; got labels [{len(Y)}] "
+            "(classes go with loss=losses.softmax(), or as np.eye(c)[labels]; one "
+            "output is make_two_layer's)"
+        )
     labels = check_data(Y).astype(X.dtype)
     if len(labels) != len(X):
         raise ValueError(f"want X [n, d], Y [n, c]; got {X.shape}, {labels.shape}")

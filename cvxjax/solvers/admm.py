@@ -28,6 +28,7 @@ from cvxjax.record import Record, static
 from cvxjax.solvers import loop
 from cvxjax.solvers.anderson import Anderson, move_if
 from cvxjax.solvers.matrix_free import MatrixFree
+from cvxjax.starts import Start
 
 Array = jax.Array
 
@@ -78,7 +79,7 @@ class Admm(Record):
       cone_weight: gamma in units of d / m: what A w = s weighs against w = v; gamma is
         10 at most, which few rows would exceed.
       relaxation: in [1, 2).
-      memory: of Anderson acceleration, static.
+      memory: of Anderson acceleration, static; 0: none.
       cycle: steps between two accelerations, static.
       projection_steps: of a feasible point; ten times as many at the end, static.
       dense_samples: up to which there may be matrices [n, n], static.
@@ -143,6 +144,30 @@ class Admm(Record):
         )
         return self._restart(program, state)
 
+    def adopt(self, program: Any, state: AdmmState, start: Start) -> AdmmState:
+        """Takes the dual of a solution near by, scaled to be feasible at this beta."""
+        if start.dual is None:
+            return state
+        loss, cones = program.loss, program.cones
+        v, mu = start.dual, None
+        if cones is not None:
+            mu = jnp.zeros_like(state.slack)
+            if start.multipliers is not None:
+                mu = cones.scaled(start.multipliers)
+        gauge = loop.polar_gauge(program, v, mu)
+        scale = jnp.where(gauge > 0, program.beta / jnp.where(gauge > 0, gauge, 1), 1)
+        v = -loss.clip_dual(-scale * v, program.y)
+        pull = program.adjoint(v)
+        if mu is not None:
+            mu = scale * mu
+            pull = pull + cones.adjoint(mu)
+            gamma = self._gamma(program, state.w.dtype)
+            state = state.replace(slack=state.s - mu / (gamma * state.rho))
+        state = state.replace(u_v=pull / state.rho)
+        if state.z is not None:
+            state = state.replace(u_z=-v / state.rho_z)
+        return self._restart(program, state)
+
     def _gamma(self, program: Any, dtype: Any) -> Array:
         unit = program.shape[-1] / program.cones.num_rows
         return jnp.minimum(jnp.asarray(self.cone_weight, dtype) * unit, _HEAVIEST)
@@ -157,6 +182,8 @@ class Admm(Record):
     def step(self, program: Any, state: AdmmState) -> AdmmState:
         """One step of ADMM, and after every `cycle` of them an Anderson move."""
         state = self._plain_step(program, state)
+        if self.memory == 0:
+            return state
         state = state.replace(clock=state.clock + 1)
         due = state.clock % self.cycle == 0
         return move_if(due, lambda s: self._accelerate(program, s), state)

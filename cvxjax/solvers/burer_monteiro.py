@@ -28,6 +28,7 @@ from cvxjax.record import Record, static
 from cvxjax.solution import Scope, Solution, Status
 from cvxjax.solvers.lbfgs import descend
 from cvxjax.solvers.neurons import Ledger
+from cvxjax.starts import as_start
 from cvxjax.watch import Watch
 
 Array = jax.Array
@@ -78,11 +79,11 @@ class BurerMonteiro(Record):
         _, most, width = program.shape
         m = min(most, _MOST) if self.num_neurons is None else self.num_neurons
         rng, d = np.random.default_rng(self.seed), program.X.shape[1]
-        finite, steps = True, 0
+        finite, steps, start = True, 0, as_start(start)
         for k in range(self.starts):
             first = rng.standard_normal((m, width)) / np.sqrt(width)
-            if k == 0 and start is not None and np.any(np.asarray(start)):
-                first = np.asarray(start[0], np.float64)
+            if k == 0 and start is not None and np.any(np.asarray(start.params)):
+                first = np.asarray(start.params[0], np.float64)
             w, taken = descend(
                 partial(_objective, program),
                 first,

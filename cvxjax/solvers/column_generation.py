@@ -31,6 +31,7 @@ from cvxjax.solvers.host_bounds import HostBounds
 from cvxjax.solvers.interior_point import InteriorPoint
 from cvxjax.solvers.pattern_pool import PatternPool
 from cvxjax.solvers.semismooth_newton import SemismoothNewton
+from cvxjax.starts import as_start
 from cvxjax.watch import Stopped, Watch
 
 _FIRST_AIM = 1e-3  # relative gap of the first restricted program
@@ -87,12 +88,16 @@ class ColumnGeneration(Record):
             seed=self.seed,
             watch=watch,
         )
-        pool, rounds = PatternPool(program, start), _Rounds(program)
+        pool, rounds = PatternPool(program, as_start(start)), _Rounds(program)
         aim, status = max(tol / 4, _FIRST_AIM), Status.RUNNING
         while status is Status.RUNNING:
             restricted, first = pool.restrict(program)
             inner = inner.replace(tol=jnp.asarray(aim, program.X.dtype))
-            solution = _solve(inner, restricted, first, watch.of_part())
+            part = watch.of_part()
+            solution = loop.attempt(_solve, inner, restricted, first, part)
+            if solution is None:
+                status = Status.STALLED
+                break
             if not np.isfinite(solution.objective):
                 status = Status.NONFINITE
                 break

@@ -38,6 +38,7 @@ from cvxjax.solution import Solution, Status
 from cvxjax.solvers import loop
 from cvxjax.solvers.correction import Neurons, correct, join_alike, walls
 from cvxjax.solvers.neurons import Ledger
+from cvxjax.starts import as_start
 from cvxjax.watch import Watch
 
 Array = jax.Array
@@ -99,7 +100,7 @@ class FrankWolfe(Record):
                 status = watch.outcome
             elif len(rounds.ledger.lines) > self.max_iters:
                 status = Status.MAX_ITERATIONS
-            elif since >= _PATIENCE or not rounds.advance():
+            elif since >= _PATIENCE or not loop.attempt(rounds.advance):
                 status = Status.STALLED
         return rounds.ledger.finish(program, status)
 
@@ -125,7 +126,10 @@ class Rounds:
     def _enter(self, start: Any) -> Neurons:
         """The neurons of parameters, moved into their nearest cells where outside."""
         d, c = self.X.shape[1], self.Y.shape[1]
-        given = np.zeros((0, d + c)) if start is None else np.asarray(start[0], float)
+        start = as_start(start)
+        given = np.zeros((0, d + c))
+        if start is not None:
+            given = np.asarray(start.params[0], float)
         live = np.any(given[:, :d] != 0, axis=1) & np.any(given[:, d:] != 0, axis=1)
         u, v = given[live, :d], given[live, d:]
         sides = np.where(self.masks, 1.0, -1.0)

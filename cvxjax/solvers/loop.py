@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from cvxjax import linalg, rounding, verdicts
@@ -16,6 +17,7 @@ from cvxjax.losses import FEASIBILITY
 from cvxjax.record import Record
 from cvxjax.runtime import jit_leanly
 from cvxjax.solution import History, Solution, Status
+from cvxjax.starts import as_start
 from cvxjax.watch import Watch
 
 Array = jax.Array
@@ -42,6 +44,18 @@ def relative_gap(objective: Array, dual_bound: Array, floor: Array) -> Array:
     gap = excess / jnp.where(size > 0, size, 1)
     gap = jnp.where((size > 0) | (excess == 0), gap, jnp.sign(excess) * jnp.inf)
     return jnp.where(known, gap, jnp.inf)
+
+
+def attempt(step: Callable[..., Any], *arguments: Any) -> Any:
+    """The step's result, or None where LAPACK fails: the solver then has STALLED.
+
+    For solvers with loops of their own on the host. LAPACK's LinAlgError is a
+    ValueError, by which users would be told that their input is wrong.
+    """
+    try:
+        return step(*arguments)
+    except np.linalg.LinAlgError:
+        return None
 
 
 def polar_gauge(program: Any, v: Array, multipliers: Array | None) -> Array:
@@ -383,10 +397,22 @@ def advance(
     return jax.lax.while_loop(running, body, state)
 
 
-def run(solver: Any, program: Any, w: Array | None = None) -> Solution:
-    """Solves from w (default zero); pure: may be jitted, and vmapped over programs."""
-    w = jnp.zeros(program.shape, program.X.dtype) if w is None else w
-    state = solver.init(program, w)
+def first_state(solver: Any, program: Any, start: Any = None) -> Any:
+    """The solver's first state: from zero, parameters, a `Start` or a solution."""
+    start = as_start(start)
+    if start is None:
+        return solver.init(program, jnp.zeros(program.shape, program.X.dtype))
+    state = solver.init(program, start.params)
+    adopt = getattr(solver, "adopt", None)
+    return state if adopt is None else adopt(program, state, start)
+
+
+def run(solver: Any, program: Any, start: Any = None) -> Solution:
+    """Solves from parameters, a `Start` or a solution (default zero).
+
+    Pure: may be jitted, and vmapped over programs.
+    """
+    state = first_state(solver, program, start)
     state = advance(solver, program, state, solver.max_iters)
     return state.progress.solution(program)
 
@@ -398,9 +424,9 @@ def solution_of(program: Any, progress: Progress) -> Solution:
 
 
 @jax.jit
-def _init(solver: Any, program: Any, w: Array) -> Any:
+def _init(solver: Any, program: Any, start: Any) -> Any:
     # Copies: `_advance` takes its state's memory, which must not be an argument's.
-    return jax.tree.map(jnp.copy, solver.init(program, w))
+    return jax.tree.map(jnp.copy, first_state(solver, program, start))
 
 
 _advance = jax.jit(advance, donate_argnames="state")
@@ -408,7 +434,7 @@ _advance_leanly = jit_leanly(advance, donate_argnames="state")
 
 
 def run_on_host(
-    solver: Any, program: Any, w: Array | None = None, watch: Watch | None = None
+    solver: Any, program: Any, start: Any = None, watch: Watch | None = None
 ) -> Solution:
     """`run`, compiled, coming back to the host a few times a second.
 
@@ -419,22 +445,22 @@ def run_on_host(
         step and a check.
     """
     watch = Watch() if watch is None else watch
-    w = jnp.zeros(program.shape, program.X.dtype) if w is None else w
-    tol = default_tol(w.dtype) if solver.tol is None else solver.tol
-    solver = solver.replace(tol=jnp.asarray(tol, w.dtype))
+    start, dtype = as_start(start), program.X.dtype
+    tol = default_tol(dtype) if solver.tol is None else solver.tol
+    solver = solver.replace(tol=jnp.asarray(tol, dtype))
     go_on = _advance_leanly if getattr(solver, "lean", False) else _advance
-    state = _init(solver, program, w)
+    state = _init(solver, program, start)
     done, status, steps, closing = 0, Status.RUNNING, 1, False
     while status is Status.RUNNING:
         outcome = watch.outcome
         closing = outcome is not Status.RUNNING
-        start = time.perf_counter()
+        began = time.perf_counter()
         steps = 1 if closing else steps
         state = go_on(solver, program, state, min(done + steps, _MOST), closing)
         progress = state.progress
         status, before = Status(int(progress.status)), done
         done = int(progress.iteration)
-        seconds = time.perf_counter() - start
+        seconds = time.perf_counter() - began
         objective, bound = float(progress.objective), float(progress.dual_bound)
         gap = verdicts.relative_gap(objective, bound, float(progress.floor))
         watch.tell(done, objective, bound, gap)

@@ -31,6 +31,7 @@ from cvxjax.record import Record, static
 from cvxjax.solution import History, Solution, Status
 from cvxjax.solvers import loop
 from cvxjax.solvers.lbfgs import descend
+from cvxjax.starts import as_start
 from cvxjax.watch import Watch
 
 Array = jax.Array
@@ -76,7 +77,8 @@ class LowRankSemidefinite(Record):
         dtype = program.X.dtype
         tol = float(_TOLERANCE if self.tol is None else self.tol)
         rng = np.random.default_rng(self.seed)
-        factors = _first(program, start, rng)
+        start = as_start(start)
+        factors = _first(program, None if start is None else start.params, rng)
         limits = _Limits(max_iters=self.rounds, check_every=1, tol=tol)
         progress = _start(limits, program)
         lines: list[tuple[int, float, float, float]] = []

@@ -10,11 +10,13 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from cvxjax.recovery import independent
 from cvxjax.solution import History, Solution, Status
 from cvxjax.solvers.host_bounds import HostBounds
 
 _SECTIONS, _GOLDEN = 50, (3 - 5**0.5) / 2  # of the line search of a multiple
 _FARTHEST = 4.0  # multiple that is tried
+_DEPENDENT = 1e-9  # singular value of fits of unit length, over the largest
 
 
 class Ledger:
@@ -140,20 +142,16 @@ def _independent(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The same fit by at most n c neurons, sum ||u_j|| ||v_j|| not larger.
 
-    While sum_j c_j phi_j v_j^T = 0 for some c, scales neurons by 1 - c_j / c_max as
-    `recovery.prune` does.
+    Where sum_j c_j phi_j v_j^T = 0 for some c, neurons go as by `recovery.prune`.
     """
-    while len(u):
-        fits = np.maximum(X @ u.T, 0).T[:, :, None] * v[:, None]  # [m, n, c]
-        flat = fits.reshape(len(u), -1).T
-        if len(u) <= flat.shape[0]:
-            break
-        sizes = np.linalg.norm(flat, axis=0)
-        c = np.linalg.svd(flat / sizes)[2][-1] / sizes
-        if c @ (np.linalg.norm(u, axis=1) * np.linalg.norm(v, axis=1)) < 0:
-            c = -c
-        factors = 1 - c / c.max()
-        factors[np.argmax(c)] = 0
-        keep = factors > 0
-        u, v = u[keep], v[keep] * factors[keep, None]
-    return u, v
+    fits = np.maximum(X @ u.T, 0).T[:, :, None] * v[:, None]  # [m, n, c]
+    flat = fits.reshape(len(u), -1).T
+    sizes = np.linalg.norm(flat, axis=0)
+    if len(u) <= flat.shape[0]:
+        return u, v
+    active = sizes > 0
+    u, v, flat, sizes = u[active], v[active], flat[:, active], sizes[active]
+    costs = np.linalg.norm(u, axis=1) * np.linalg.norm(v, axis=1) / sizes
+    left = independent(flat / sizes, sizes, costs, _DEPENDENT)
+    kept = left > 0
+    return u[kept], v[kept] * (left / sizes)[kept, None]

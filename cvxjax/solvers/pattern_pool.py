@@ -15,6 +15,7 @@ from scipy.optimize import linprog
 
 from cvxjax.pricing.polish import Neuron, Rows, cells_at
 from cvxjax.solution import Scope, Solution
+from cvxjax.starts import Start
 
 _LEAST = 32  # patterns of a restricted program
 _SPARE = 0.1  # of the gap, for fewer blocks
@@ -28,10 +29,10 @@ class PatternPool:
 
     Args:
       program: of the given patterns, which may repeat.
-      start: its parameters [2, P, d], or None for zero.
+      start: of its parameters, or with patterns of its own; None for zero.
     """
 
-    def __init__(self, program: Any, start: Any) -> None:
+    def __init__(self, program: Any, start: Start | None) -> None:
         self.masks = list(np.asarray(program.masks))
         self.gates = list(np.asarray(program.gates))
         self.given = len(self.masks)
@@ -41,7 +42,12 @@ class PatternPool:
         self.objective = np.inf
         self.params: Blocks = {}
         if start is not None:
-            self.params = self._gather(program.masks, start)
+            own = start.patterns if start.patterns is not None else program
+            for mask, gate in zip(
+                *map(np.asarray, (own.masks, own.gates)), strict=True
+            ):
+                self._add(mask, gate)
+            self.params = self._gather(own.masks, start.params)
         self.working = list(self.names.values())
         if len(self.working) > _FIRST:
             self.working = self._most_promising(program)

@@ -58,7 +58,7 @@ class Semidefinite(Record):
       check_every: steps between gap evaluations, static.
       rho: first penalty, in units of beta over the size of a ridge fit.
       relaxation: in [1, 2).
-      memory: of Anderson acceleration, static.
+      memory: of Anderson acceleration, static; 0: none.
       cycle: steps between two accelerations, static.
     """
 
@@ -111,6 +111,8 @@ class Semidefinite(Record):
     def step(self, program: Any, state: SemidefiniteState) -> SemidefiniteState:
         """One step, and after every `cycle` of them an Anderson move."""
         state = self._plain_step(program, state)[0]
+        if self.memory == 0:
+            return state
         state = state.replace(clock=state.clock + 1)
         due = state.clock % self.cycle == 0
         return move_if(due, self._accelerate, state)

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from cvxjax.interfaces import HostSolver
 from cvxjax.record import Record, static
@@ -35,6 +35,7 @@ from cvxjax.solution import History, Solution, Status
 from cvxjax.solvers import loop
 from cvxjax.solvers.faces import make_blocks
 from cvxjax.solvers.prices import Prices
+from cvxjax.starts import Start, as_start
 from cvxjax.watch import Watch
 
 Array = jax.Array
@@ -89,14 +90,14 @@ class SemismoothNewton(Record):
     def run(self, program: Any, start: Any, watch: Watch) -> Solution:
         """Rounds, on the host."""
         tol = float(loop.default_tol(program.X.dtype) if self.tol is None else self.tol)
-        rounds = _Rounds(program, tol, watch)
+        rounds, start = _Rounds(program, tol, watch), as_start(start)
         if start is None and self.inner is not None:
             rough = _solved(self.inner, program, watch)
             if watch.over:
                 return rough.replace(status=jnp.asarray(watch.outcome, jnp.int32))
             rounds.adopt(rough)
         else:
-            rounds.begin(np.zeros(program.shape) if start is None else start)
+            rounds.begin(start or Start(params=np.zeros(program.shape)))
         unit = rounds.unit()
         sigma = _FIRST * unit
         status, best, since = Status.RUNNING, np.inf, 0
@@ -116,8 +117,10 @@ class SemismoothNewton(Record):
             elif since >= _PATIENCE:
                 status = Status.STALLED
             else:
-                steps = rounds.advance(sigma)
-                if steps <= _EASY:
+                steps = loop.attempt(rounds.advance, sigma)
+                if steps is None:
+                    status = Status.STALLED
+                elif steps <= _EASY:
                     sigma = min(_GROWTH * sigma, _LARGEST * unit)
                 elif steps == _NEWTON_STEPS:
                     sigma = sigma / _GROWTH
@@ -158,17 +161,22 @@ class _Rounds:
     def adopt(self, solution: Solution) -> None:
         """Starts from a solution, no worse than which the result will be."""
         self.w = np.array(solution.params).reshape(self.w.shape)
-        if solution.multipliers is not None:
-            given = np.asarray(solution.multipliers).reshape(len(self.w), -1)
-            scaled = given * np.asarray(self.program.cones.lengths)
-            self.prices.multipliers = scaled[:, self.blocks.live]
+        self._know(solution.multipliers)
         self.steps = int(solution.iterations)
         self._keep()
         self._begin(np.asarray(solution.dual))
 
-    def begin(self, start: Any) -> None:
+    def _know(self, multipliers: Any) -> None:
+        """Takes multipliers of the cones, in a solution's units, if there are any."""
+        if multipliers is not None:
+            given = np.asarray(multipliers).reshape(len(self.w), -1)
+            scaled = given * np.asarray(self.program.cones.lengths)
+            self.prices.multipliers = scaled[:, self.blocks.live]
+
+    def begin(self, start: Start) -> None:
         """Starts from any parameters, projected into the cones."""
-        self.w = np.array(start).reshape(self.w.shape)
+        self.w = np.array(start.params).reshape(self.w.shape)
+        self._know(start.multipliers)
         for block in np.flatnonzero(np.any(self.w != 0, axis=1)):
             self.w[block], _ = self.blocks.project(int(block), self.w[block])
         self._keep()
@@ -274,12 +282,7 @@ class _Rounds:
                 bases.append(s * basis + (1 - s) * np.outer(along, along @ basis))
             features = self.blocks.features(at.blocks, bases)
             scaled = np.sqrt(sigma) * root[:, None] * features
-            if scaled.shape[1] <= len(self.z):
-                system = np.eye(scaled.shape[1]) + scaled.T @ scaled
-                part = cho_solve(cho_factor(system), scaled.T @ (root * miss))
-            else:
-                system = np.eye(len(self.z)) + scaled @ scaled.T
-                part = scaled.T @ cho_solve(cho_factor(system), root * miss)
+            part = _ridge(scaled, root * miss)
             step = step + np.sqrt(sigma) * (features @ part)
         return step, float(np.sum(curvature * miss * step))
 
@@ -318,6 +321,17 @@ class _Rounds:
             history=History.of_lines(self.lines, dtype),
             scope=program.scope,
         )
+
+
+def _ridge(A: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(I + A^T A)^{-1} A^T b, by the smaller system, or singular values if it fails."""
+    try:
+        if A.shape[1] <= A.shape[0]:
+            return cho_solve(cho_factor(np.eye(A.shape[1]) + A.T @ A), A.T @ b)
+        return A.T @ cho_solve(cho_factor(np.eye(A.shape[0]) + A @ A.T), b)
+    except LinAlgError:  # where A is so large that rounding eats the identity
+        left, values, right = np.linalg.svd(A, full_matrices=False)
+        return right.T @ ((left.T @ b) * values / (1 + values**2))
 
 
 @jax.jit

@@ -95,8 +95,6 @@ class Stochastic(Record):
             return "its neurons see several rows of each sample"
         if program.loss.smoothness is None:
             return f"the {program.loss.name} loss is not smooth"
-        if self.batch_size < 1:
-            return f"batch_size is {self.batch_size} (want at least 1)"
         if self.optimizer is not None and self.proximal and self.learning_rate is None:
             return "proximal steps of an optimizer want the learning rate that it has"
         if not self.proximal and not isinstance(program.regulariser, GroupNorm):

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cvxjax.feasible import feasible_point
+from cvxjax.interfaces import HostSolver
 from cvxjax.record import Record, static
 from cvxjax.regularisers import GroupNorm, group_norms
 from cvxjax.solution import History, Solution, Status
@@ -24,6 +25,7 @@ from cvxjax.solvers import loop
 from cvxjax.solvers.admm import Admm
 from cvxjax.solvers.host_bounds import HostBounds
 from cvxjax.solvers.interior_point import InteriorPoint
+from cvxjax.starts import as_start
 from cvxjax.watch import Watch
 
 Array = jax.Array
@@ -62,6 +64,10 @@ class WorkingSet(Record):
             return "its regulariser is no group norm"
         if program.loss.constraint is not None:
             return f"few blocks may not meet the constraint of {program.loss.name}"
+        if isinstance(self.inner, WorkingSet):
+            return "its inner solver is a WorkingSet itself"
+        if getattr(self.inner, "leaves_patterns", False):
+            return "its inner solver leaves the program's patterns"
         return None if self.inner is None else self.inner.refuse(program)
 
     def run(self, program: Any, start: Any, watch: Watch) -> Solution:
@@ -70,7 +76,8 @@ class WorkingSet(Record):
         tol = float(loop.default_tol(dtype) if self.tol is None else self.tol)
         inner = _default_inner(program) if self.inner is None else self.inner
         if np.prod(program.shape[:2]) <= _LEAST:
-            return loop.run_on_host(inner.replace(tol=tol), program, start, watch)
+            return _solved(inner.replace(tol=tol), program, start, watch)
+        start = as_start(start)
         if start is None:
             scout, part = _scout(tol, self.scouting), watch.of_part()
             scouted = loop.run_on_host(scout, program, None, part)
@@ -79,11 +86,15 @@ class WorkingSet(Record):
             rounds = _Rounds(program, watch, scouted.params, scouted.objective)
             rounds.take(scouted.multipliers)
         else:
-            rounds = _Rounds(program, watch, *_feasible(program, start))
+            rounds = _Rounds(program, watch, *_feasible(program, start.params))
+            rounds.take(start.multipliers)
         working, aim = np.any(rounds.params != 0, axis=-1).ravel(), _SHARE * tol
         status = Status.RUNNING
         while status is Status.RUNNING:
-            solution = rounds.solve(inner.replace(tol=aim), working)
+            solution = loop.attempt(rounds.solve, inner.replace(tol=aim), working)
+            if solution is None:
+                status = Status.STALLED
+                break
             bounds = rounds.price(solution, working, 1 + 0.1 * aim)
             watch.tell(len(rounds.lines), *rounds.lines[-1][1:])
             violators = (bounds > rounds.beta * (1 + 0.1 * aim)) & ~working
@@ -103,6 +114,12 @@ class WorkingSet(Record):
             else:
                 status = Status(int(solution.status))
         return rounds.finish(status)
+
+
+def _solved(inner: Any, program: Any, start: Any, watch: Watch) -> Solution:
+    if isinstance(inner, HostSolver):
+        return inner.run(program, start, watch)
+    return loop.run_on_host(inner, program, start, watch)
 
 
 def _scout(tol: float, steps: int) -> Admm:
@@ -187,7 +204,7 @@ class _Rounds:
     def solve(self, inner: Any, working: np.ndarray) -> Solution:
         """Over the working set; keeps its point if it is better."""
         part, _ = self._select(working)
-        solution = loop.run_on_host(inner, part, None, self.watch.of_part())
+        solution = _solved(inner, part, None, self.watch.of_part())
         self.iterations += int(solution.iterations)
         count = int(working.sum())
         if float(solution.objective) < self.objective:

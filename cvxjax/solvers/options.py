@@ -1,0 +1,59 @@
+"""The ranges of all solvers' numeric options, by their names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+_COUNTS = (  # integers >= 1
+    "batch_size",
+    "check_every",
+    "cycle",
+    "max_iters",
+    "num_neurons",
+    "power_steps",
+    "projection_steps",
+    "rounds",
+    "scouting",
+    "starts",
+)
+_NATURAL = ("corrections", "dense_samples", "memory", "refinements", "seed")
+_RANGES = {  # of real numbers, and whether the lower end is inside
+    "cone_weight": (0, np.inf, False),
+    "learning_rate": (0, np.inf, False),
+    "momentum": (0, 1, True),
+    "relaxation": (1, 2, True),
+    "rho": (0, np.inf, False),
+    "start": (0, np.inf, False),
+    "tol": (0, np.inf, False),
+}
+
+
+def check_options(solver: Any) -> None:
+    """Raises ValueError where an option of the solver is out of its range.
+
+    None stands for a default wherever the solver's own default is None.
+    """
+    for name in _COUNTS + _NATURAL:
+        value, least = getattr(solver, name, None), int(name in _COUNTS)
+        if value is None or callable(value):
+            continue
+        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        if not whole or value < least:
+            raise ValueError(f"want {name}, an integer >= {least}; got {value!r}")
+    for name, (low, high, closed) in _RANGES.items():
+        value = getattr(solver, name, None)
+        if value is None or callable(value):
+            continue
+        number = np.asarray(value)
+        real = number.dtype.kind in "iuf" and number.shape == ()
+        over = real and (low < number or (closed and low == number))
+        if not (over and number < high):
+            raise ValueError(f"want {_range(name, low, high, closed)}; got {value}")
+
+
+def _range(name: str, low: float, high: float, closed: bool) -> str:
+    if high == np.inf:
+        return f"{name} > {low}"
+    return f"{low} {'<=' if closed else '<'} {name} < {high}"

@@ -1,0 +1,84 @@
+"""Where a solver starts: parameters and, from a solution near by, its dual as well."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from cvxjax.record import Record
+from cvxjax.solution import Solution
+
+
+class Start(Record):
+    """A point to start from; what is None is not known.
+
+    Solvers take what they can use. Those with states of their own have a method
+    `adopt(program, state, start)`, called after `init` with the parameters.
+    """
+
+    params: Any  # of the program's shape; [2, P', d] where `patterns` has P'
+    dual: Any = None  # as y, minus a gradient of the loss
+    multipliers: Any = None  # of the cones, >= 0, in the units of a solution's
+    patterns: Any = None  # of params; None: the program's
+
+
+def as_start(given: Any) -> Start | None:
+    """A start of parameters, of a solution, or of nothing."""
+    if given is None or isinstance(given, Start):
+        return given
+    if isinstance(given, Solution):
+        return Start(
+            params=given.params,
+            dual=given.dual,
+            multipliers=given.multipliers,
+            patterns=given.patterns,
+        )
+    return Start(params=given)
+
+
+def check_start(given: Any, program: Any, solver: Any) -> Start | None:
+    """`as_start` of what a user gave, in the program's dtype, or ValueError."""
+    start = as_start(given)
+    if start is None:
+        return None
+    dtype, shape = program.X.dtype, tuple(program.shape)
+    params = _array(start.params, "start", dtype)
+    if hasattr(program, "neurons"):  # of any number, in any cells
+        width = params.shape[1] if params.ndim == 3 else shape[1]
+        shape, start = (shape[0], width, shape[2]), start.replace(patterns=None)
+    elif start.patterns is not None:
+        if not getattr(solver, "leaves_patterns", False):
+            raise ValueError(
+                f"want a start on the program's own patterns for "
+                f"{type(solver).__name__}; got a solution with patterns of its own, "
+                "whose program is program.with_patterns(patterns.masks, patterns.gates)"
+            )
+        shape = (shape[0], len(start.patterns.masks), *shape[2:])
+    if params.shape != shape:
+        raise ValueError(f"want start {list(shape)}; got {list(params.shape)}")
+    start = start.replace(params=params)
+    like = None if program.cones is None else (*shape[:2], program.cones.num_rows)
+    for name, wanted in (("dual", program.y.shape), ("multipliers", like)):
+        value = getattr(start, name)
+        if value is None:
+            continue
+        value = _array(value, f"{name} of start", dtype)
+        # Neither helps where it belongs to other data; parameters still do.
+        known = value.shape == wanted and start.patterns is None
+        start = start.replace(**{name: value if known else None})
+    return start
+
+
+def _array(value: Any, name: str, dtype: Any) -> Any:
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        array = np.asarray(None)
+    if array.dtype.kind not in "biuf":
+        arrived = type(value).__name__
+        raise ValueError(f"want {name}, parameters or a Solution; got {arrived}")
+    if not np.all(np.isfinite(array)):
+        raise ValueError(f"want a finite {name}; got NaN or infinity")
+    return jnp.asarray(array, dtype)
