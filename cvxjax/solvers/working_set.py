@@ -85,6 +85,7 @@ class WorkingSet(Record):
                 return scouted.replace(status=jnp.asarray(watch.outcome, jnp.int32))
             rounds = _Rounds(program, watch, scouted.params, scouted.objective)
             rounds.take(scouted.multipliers)
+            rounds.keep_bound(scouted)
         else:
             rounds = _Rounds(program, watch, *_feasible(program, start.params))
             rounds.take(start.multipliers)
@@ -192,6 +193,17 @@ class _Rounds:
             lengths = np.asarray(self.program.cones.lengths)
             scaled = np.asarray(multipliers) * lengths
             self.multipliers = scaled.reshape(self.size, -1)
+
+    def keep_bound(self, solution: Solution) -> None:
+        """Keeps the lower bound of a solution of this program, if it is better."""
+        if float(solution.dual_bound) > self.bound:
+            multipliers = None
+            if self.multipliers is not None:
+                scaled = np.asarray(solution.multipliers)
+                scaled = scaled * np.asarray(self.program.cones.lengths)
+                multipliers = scaled.reshape(self.size, -1)
+            self.bound = float(solution.dual_bound)
+            self.best = np.asarray(solution.dual), multipliers
 
     def _select(self, chosen: np.ndarray) -> tuple[Any, np.ndarray]:
         """The program of the chosen blocks, padded, and which these are."""
