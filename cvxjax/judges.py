@@ -145,7 +145,7 @@ class SignConeJudge:
         return every_neuron_is_covered(self.X)
 
     def network_bound(self, v: np.ndarray) -> float:
-        """A rigorous upper bound of max |v^T (X u)_+| over all neurons ||u|| <= 1.
+        """An upper bound of max |v^T (X u)_+| over all neurons ||u|| <= 1.
 
         Whatever patterns are listed. Exact to rounding where `covers_every_neuron`.
 
@@ -193,10 +193,16 @@ def every_neuron_is_covered(X: np.ndarray) -> bool:
 
 
 def every_neuron_bound(X: np.ndarray, v: np.ndarray) -> float:
-    """A rigorous upper bound of max |v^T (X u)_+| over ||u|| <= 1, for v [n]."""
+    """An upper bound of max |v^T (X u)_+| over ||u|| <= 1, for v [n].
+
+    For rounding, what `pricing.exact` or `pricing.bounds` estimate is added, and what
+    `rounding` derives for the value of a neuron.
+    """
+    rounding = gauge_rounding(terms_of(len(X), 0, X.shape[1]), pulled(v, lengths(X)))
     if not every_neuron_is_covered(X):
-        return max(neuron_bound(X, s * v) for s in (1, -1))
-    return max(best_neuron(X, s * v)[0] for s in (1, -1)) + passed_over(X, v)
+        return max(neuron_bound(X, s * v) for s in (1, -1)) + rounding
+    highest = max(best_neuron(X, s * v)[0] for s in (1, -1))
+    return highest + passed_over(X, v) + rounding
 
 
 def cone_distance(q: np.ndarray, signed: np.ndarray) -> float:

@@ -135,7 +135,7 @@ class NeuronJudge:
         return False
 
     def network_bound(self, v: np.ndarray) -> float:
-        """A rigorous upper bound of max ||v^T (X u)_+|| over all ||u|| <= 1, v [n, c].
+        """An upper bound of max ||v^T (X u)_+|| over all ||u|| <= 1, v [n, c].
 
         The root of the sum of squares of |v_k^T (X u)_+|'s own bounds, with outputs
         turned so that v_k are orthogonal: exact, up to theirs, for v of rank one.

@@ -1,4 +1,4 @@
-"""A rigorous upper bound of v^T (X u)_+ over ||u|| <= 1, for any rank; NumPy only.
+"""An upper bound of v^T (X u)_+ over ||u|| <= 1, for any rank; NumPy only.
 
 With a = X u the function is v^T a / 2 + sum_i v_i |a_i| / 2. Positive terms are relaxed
 after negative ones have paid for them: for any numbers B_ki whose absolute values add
@@ -14,7 +14,9 @@ c > 0, and -|a| <= -t a for |t| <= 1 and -|a| <= -a^2 / ||x|| on the ball. What 
 
 is bounded by lambda + p^T (lambda I - Q)^{-1} p / 4 + const for every lambda > Q. This
 is jointly convex in (B, c, t, lambda) and in v. Adam improves it, and every iterate is
-a bound, with rounding added upwards.
+a bound in exact arithmetic. For rounding, 16 (n + d) u times the sum of all its parts
+is added: more than any error that was seen, but an estimate, not derived as the terms
+of `rounding` are.
 
 Source: Shor (1987) for the quadratic dual; paying positive by negative terms is ours.
 """
