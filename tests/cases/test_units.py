@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 import cvxjax as cj
+from cvxjax.certificates import scaled_dual
+from cvxjax.judges import SignConeJudge
 from cvxjax.verdicts import gap_floor
 
 
@@ -58,32 +60,19 @@ def test_gap_floor_is_a_share_of_the_loss_of_no_network():
     assert jitted(jnp.ones(2)) == 0
 
 
-def test_tiny_data_are_bounded_without_underflow():
-    """From a fuzzer: squares of |X| below 1e-162 are zero; 1e-50 is attained."""
-    X = np.asarray([[1e-200]])
-    patterns = cj.arrangements.from_gates(X, np.asarray([[1.0]]))
-    program = cj.programs.make_two_layer(
-        X, np.asarray([1.0]), patterns, beta=1e-250, gated=True
-    )
-    assert program.beta_max() == pytest.approx(1e-200, rel=1e-12)
-    empty = jnp.zeros(0)
-    params = np.zeros(program.shape)
-    params[0] = 1e200
-    solution = cj.Solution(
-        params=jnp.asarray(params),
-        dual=jnp.ones(1),
-        multipliers=None,
-        status=jnp.asarray(1),
-        objective=empty,
-        dual_bound=empty,
-        gap=empty,
-        iterations=empty,
-        history=None,
-        scope=program.scope,
-    )
-    certificate = cj.certify(program, solution)
-    assert certificate.primal == pytest.approx(1e-50, rel=1e-9)
-    assert certificate.dual == pytest.approx(1e-50, rel=1e-9)
+@pytest.mark.parametrize("size", [1e-200, 1e-160, 1e160])
+def test_prices_neither_underflow_nor_overflow(size):
+    """From a fuzzer: squares of |X| below 1e-162 are zero, and so was every price.
+
+    With y = 1 and beta = 1e-250 the bound was 0.5, where 1e-50 is attained.
+    """
+    X = np.asarray([[size]])
+    judge = SignConeJudge(X=X, masks=np.ones((1, 1), bool), interior=None)
+    assert judge.polar_bound(np.ones(1), None) == pytest.approx(size, rel=1e-12)
+    y, loss, beta = np.ones(1), cj.losses.squared(), 1e-50 * size
+    bound, _ = scaled_dual(loss, y, y, beta, judge.polar_bound(y, None))
+    assert bound == pytest.approx(1e-50, rel=1e-9)
+    assert judge.penalty(np.full((2, 1, 1), size)) == pytest.approx(2 * size, rel=1e-12)
 
 
 def test_interpolation_of_small_labels_is_exact():

@@ -7,6 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import cvxjax as cj
+from cvxjax import verdicts
 from cvxjax.feasible import feasible_point
 from cvxjax.solvers import loop
 from tests import instances
@@ -29,8 +30,9 @@ def test_default_tolerances():
     ],
 )
 def test_relative_gap(objective, bound, want):
-    got = loop.relative_gap(jnp.asarray(objective), jnp.asarray(bound))
+    got = loop.relative_gap(*map(jnp.asarray, (objective, bound, 1.0)))
     assert float(got) == want
+    assert verdicts.relative_gap(objective, bound, 1.0) == want
 
 
 @pytest.mark.parametrize("solver", ["Admm", "Fista", "InteriorPoint"])
