@@ -143,22 +143,22 @@ def make_convolutional(
     circular = kind in ("circular", "circular_relu")
     rows = check_data(inputs) if circular else stack_patches(inputs)
     shape = np.shape(inputs)
-    loss = check_loss(loss)
-    if loss.constraint is not None:
-        raise ValueError(f"want a loss that is no constraint; got {loss.name}")
-    labels = check_labels(y, rows.reshape(shape), loss)
+    made = check_loss(loss)
+    if made.constraint is not None:
+        raise ValueError(f"want a loss that is no constraint; got {made.name}")
+    labels = check_labels(y, rows.reshape(shape), made)
     beta = check_beta(beta)
     if kind in ("linear", "circular") and patterns is not None:
         raise ValueError(f"want no patterns for kind {kind!r}, which has no ReLU")
     if kind in SUMS:
-        return make_pooled(rows.reshape(shape), labels, beta, kind, patterns, loss)
+        return make_pooled(rows.reshape(shape), labels, beta, kind, patterns, made)
     parts = _parts_of(rows.reshape(shape), kind, patterns)
     features = jnp.asarray(parts.pop("features"))
     program = ConvolutionalProgram(
         X=jnp.asarray(rows.reshape(shape)),
         y=jnp.asarray(labels),
         beta=jnp.asarray(beta, rows.dtype),
-        loss=loss,
+        loss=made,
         features=features,
         signs=jnp.asarray(_SIGNS[kind], rows.dtype),
         kind=kind,

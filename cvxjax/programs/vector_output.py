@@ -271,11 +271,11 @@ def make_vector_output(
     """
     data = check_data(X)
     scale = check_beta(beta)
-    loss = check_loss(loss)
-    labels = _check_outputs(Y, data, loss)
-    if not gated and loss.smoothness is None:
+    made = check_loss(loss)
+    labels = _check_outputs(Y, data, made)
+    if not gated and made.smoothness is None:
         raise ValueError(
-            f"want a smooth loss for several outputs of ReLU; got {loss.name} "
+            f"want a smooth loss for several outputs of ReLU; got {made.name} "
             "(gated=True takes it)"
         )
     patterns = few_patterns(data, patterns)
@@ -284,7 +284,7 @@ def make_vector_output(
         "X": jnp.asarray(data),
         "y": jnp.asarray(labels),
         "beta": jnp.asarray(scale, data.dtype),
-        "loss": loss,
+        "loss": made,
         "scope": patterns.scope,
     }
     if gated:
