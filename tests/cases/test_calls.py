@@ -55,13 +55,13 @@ def traced(solve):
 REFUSED = {
     "a loss's class": (
         lambda: make(loss=cj.losses.Huber),
-        r"such as losses\.hard_margin\(\), or a name of .*; got the class Huber, not",
+        r"got the class Huber, not called \(want one such as losses\.huber\(\), or",
     ),
     "a loss's function": (
         lambda: make(loss=cj.losses.squared),
         "want a loss .* got the function squared, not called",
     ),
-    "no loss's name": (lambda: make(loss="mse"), "or a name of .*huber.*; got 'mse'"),
+    "no loss's name": (lambda: make(loss="mse"), "got 'mse' .*or a name of .*huber"),
     "a number for a key": (
         lambda: cj.arrangements.sample_patterns(0, X, num=3),
         r"want a key such as jax\.random\.key\(0\); got 0",
