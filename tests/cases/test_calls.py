@@ -243,3 +243,17 @@ def test_a_working_set_around_newton():
     solver = S.WorkingSet(inner=S.SemismoothNewton(), scouting=5)
     solution = cj.solve(p, solver).check()
     assert cj.certify(p, solution).gap <= 1e-8
+
+
+@pytest.mark.parametrize("where", ["advance", "__init__"])
+def test_a_factorisation_that_fails_is_a_status(monkeypatch, where):
+    """LinAlgError is a ValueError, by which input would be called wrong."""
+    from cvxjax.solvers import semismooth_newton
+
+    def fail(*_):
+        raise np.linalg.LinAlgError("not positive definite")
+
+    monkeypatch.setattr(semismooth_newton._Rounds, where, fail)
+    solution = cj.solve(program(), S.SemismoothNewton())
+    assert int(solution.status) == cj.Status.STALLED
+    assert_allclose(solution.objective, program().objective(solution.params))
