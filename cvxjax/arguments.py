@@ -13,6 +13,18 @@ from cvxjax.arrangements.patterns import Patterns
 from cvxjax.arrays import as_array
 from cvxjax.interfaces import Loss
 
+_NAMED = (  # losses whose arguments, if any, have defaults
+    "hard_margin",
+    "hinge",
+    "huber",
+    "interpolation",
+    "logistic",
+    "pinball",
+    "softmax",
+    "squared",
+    "squared_hinge",
+)
+
 
 def check_interiors(kept: np.ndarray) -> None:
     """Warns of patterns that are left out, [P] bool; ValueError if none is kept."""
@@ -35,7 +47,7 @@ def check_loss(loss: Any) -> Any:
     """A loss from a loss, its name, or None for the squared one; or ValueError."""
     if loss is None:
         return losses.squared()
-    if isinstance(loss, str) and loss in _names():
+    if isinstance(loss, str) and loss in _NAMED:
         return getattr(losses, loss)()
     if isinstance(loss, Loss) and not isinstance(loss, type):
         return loss
@@ -44,14 +56,9 @@ def check_loss(loss: Any) -> Any:
         kind = "class" if inspect.isclass(loss) else "function"
         arrived = f"the {kind} {loss.__name__}, not called"
     raise ValueError(
-        f"want a loss of cvxjax.losses, such as losses.{_names()[0]}(), or a name of "
-        f"{', '.join(_names())}; got {arrived}"
+        f"want a loss of cvxjax.losses; got {arrived} (want one such as "
+        f"losses.huber(), or a name of {', '.join(_NAMED)})"
     )
-
-
-def _names() -> list[str]:
-    """Of the functions that make losses of no other loss."""
-    return sorted(x for x in losses.__all__ if x.islower() and x != "weighted")
 
 
 def check_labels(y: Any, X: np.ndarray, loss: Loss) -> np.ndarray:

@@ -55,13 +55,13 @@ def traced(solve):
 REFUSED = {
     "a loss's class": (
         lambda: make(loss=cj.losses.Huber),
-        r"such as losses\.hard_margin\(\), or a name of .*; got the class Huber, not",
+        r"got the class Huber, not called \(want one such as losses\.huber\(\), or",
     ),
     "a loss's function": (
         lambda: make(loss=cj.losses.squared),
         "want a loss .* got the function squared, not called",
     ),
-    "no loss's name": (lambda: make(loss="mse"), "or a name of .*huber.*; got 'mse'"),
+    "no loss's name": (lambda: make(loss="mse"), "got 'mse' .*or a name of .*huber"),
     "a number for a key": (
         lambda: cj.arrangements.sample_patterns(0, X, num=3),
         r"want a key such as jax\.random\.key\(0\); got 0",
@@ -243,3 +243,17 @@ def test_a_working_set_around_newton():
     solver = S.WorkingSet(inner=S.SemismoothNewton(), scouting=5)
     solution = cj.solve(p, solver).check()
     assert cj.certify(p, solution).gap <= 1e-8
+
+
+@pytest.mark.parametrize("where", ["advance", "__init__"])
+def test_a_factorisation_that_fails_is_a_status(monkeypatch, where):
+    """LinAlgError is a ValueError, by which input would be called wrong."""
+    from cvxjax.solvers import semismooth_newton
+
+    def fail(*_):
+        raise np.linalg.LinAlgError("not positive definite")
+
+    monkeypatch.setattr(semismooth_newton._Rounds, where, fail)
+    solution = cj.solve(program(), S.SemismoothNewton())
+    assert int(solution.status) == cj.Status.STALLED
+    assert_allclose(solution.objective, program().objective(solution.params))
