@@ -228,7 +228,8 @@ class BlockProgram(RegularisedProgram):
         cones = self.cones
         if cones is not None:
             cones = cones.replace(lengths=cones.lengths / unit)
-        return self.replace(features=self.features / unit, cones=cones)
+        features = self.features / unit
+        return self.replace(features=features, cones=cones, scope=self.scope)
 
     def select(self, blocks: Array, live: Array) -> BlockProgram:
         """The program of some blocks alone, whose parameters are [1, B, d].

@@ -78,7 +78,8 @@ class PooledProgram(BlockProgram):
 
     def in_data_units(self, unit: float) -> BlockProgram:
         """The program of patches that are `unit` times smaller."""
-        return super().in_data_units(unit).replace(X=self.X / unit)
+        scaled = super().in_data_units(unit)
+        return scaled.replace(X=self.X / unit, scope=self.scope)
 
     def judge(self) -> PooledJudge:
         given = super().judge()

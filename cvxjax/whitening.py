@@ -6,7 +6,7 @@ nothing: they, and offsets, are taken out before the rank is decided.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg import qr, solve_triangular
@@ -58,9 +58,10 @@ def factors(
     columns, mix = np.zeros(seen.shape), np.zeros(space.change.shape)
     if space.rank:
         # Rows of any sizes: large ones first, and pivots, keep small ones' digits.
-        left, upper, pivot = qr(seen[order], mode="economic", pivoting=True)
+        parts: Any = qr(seen[order], mode="economic", pivoting=True)
+        left, upper, pivot = parts
         columns[order] = left
-        mix = solve_triangular(upper, space.change[:, pivot].T, trans="T").T
+        mix = solve_triangular(upper, space.change[:, pivot].T, trans=1).T
         turn = np.linalg.svd(columns.T @ matrix)[0]
         columns, mix = columns @ turn, mix @ turn
     full = space

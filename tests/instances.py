@@ -87,7 +87,11 @@ def repeated(X: np.ndarray, most: int | None = None) -> Any:
     patterns = cj.arrangements.enumerate_patterns(X)
     most = cj.arrangements.count_bound(*X.shape) if most is None else most
     index = jnp.arange(most) % len(patterns.masks)
-    return patterns.replace(masks=patterns.masks[index], gates=patterns.gates[index])
+    return patterns.replace(
+        masks=patterns.masks[index],
+        gates=patterns.gates[index],
+        scope=patterns.scope,
+    )
 
 
 def all_inactive(X: np.ndarray) -> Any:

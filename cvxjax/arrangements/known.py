@@ -32,6 +32,7 @@ def recalled(X: np.ndarray) -> np.ndarray | None:
 
 
 def _name(X: np.ndarray) -> bytes:
-    """Of the entries, whatever their dtype."""
-    content = np.ascontiguousarray(X, np.float64)
+    """Of the entries, whatever their dtype, and up to a power of two."""
+    power = np.frexp(np.max(np.abs(X), initial=0.0))[1]
+    content = np.ascontiguousarray(np.ldexp(np.asarray(X, np.float64), -power))
     return hashlib.sha256(repr(content.shape).encode() + content.tobytes()).digest()

@@ -131,7 +131,7 @@ class TwoLayerProgram(RegularisedProgram):
         cones = self.cones
         if cones is not None:
             cones = cones.replace(lengths=cones.lengths / unit)
-        return self.replace(X=self.X / unit, cones=cones)
+        return self.replace(X=self.X / unit, cones=cones, scope=self.scope)
 
     def in_coordinates(self) -> tuple[TwoLayerProgram, Coordinates] | None:
         """The program of orthonormal columns, in w' = S w and float64.
@@ -152,6 +152,7 @@ class TwoLayerProgram(RegularisedProgram):
             gates=jnp.asarray(np.asarray(self.gates) @ S.T),
             cones=cones,
             regulariser=EllipsoidNorm(root=jnp.asarray(T), inverse=jnp.asarray(S)),
+            scope=self.scope,
         )
         return program, coordinates
 

@@ -73,7 +73,7 @@ class GatedVectorProgram(RegularisedProgram):
 
     def in_data_units(self, unit: float) -> GatedVectorProgram:
         """The program of X that is `unit` times smaller."""
-        return self.replace(X=self.X / unit)
+        return self.replace(X=self.X / unit, scope=self.scope)
 
     def forward(self, w: Array) -> Array:
         """sum_i D_i X V_i, [n, c]."""
@@ -157,7 +157,7 @@ class VectorOutputProgram(RegularisedProgram):
     def in_data_units(self, unit: float) -> VectorOutputProgram:
         """The program of X that is `unit` times smaller."""
         cones = self.cones.replace(lengths=self.cones.lengths / unit)
-        return self.replace(X=self.X / unit, cones=cones)
+        return self.replace(X=self.X / unit, cones=cones, scope=self.scope)
 
     def rescaled(self, params: Any, factor: float) -> Any:
         """Neurons whose output weights are `factor` times larger."""

@@ -7,6 +7,7 @@ import pytest
 import cvxjax as cj
 from cvxjax.arrangements import from_gates, from_network
 
+NEWTON = cj.solvers.SemismoothNewton()
 RNG = np.random.default_rng(0)
 X = np.column_stack([RNG.standard_normal((14, 2)), np.ones(14)])
 Y = np.sin(2 * X[:, 0]) + X[:, 1] ** 2
@@ -23,7 +24,7 @@ def trained():
     """An optimal network of few patterns, most of whose neurons are on kinks."""
     patterns = cj.arrangements.sample_patterns(jax.random.key(0), X, num=20)
     program = cj.programs.make_two_layer(X, Y, patterns, beta=0.05)
-    solution = cj.solve(program).check()
+    solution = cj.solve(program, NEWTON).check()
     variables = program.recover(solution.params)
     kernel = np.asarray(variables["params"]["first"]["kernel"])
     sizes = np.outer(np.linalg.norm(X, axis=1), np.linalg.norm(kernel, axis=0))
@@ -44,7 +45,7 @@ def test_the_optimum_over_its_cells_is_no_worse(trained, noise):
         np.testing.assert_array_equal(again.masks, patterns.masks)
     program = cj.programs.make_two_layer(X, Y, patterns, beta=0.05)
     assert len(program.masks) == len(patterns.masks)
-    assert float(cj.solve(program).check().objective) <= value * (1 + 1e-7)
+    assert cj.solve(program, NEWTON).check().objective <= value * (1 + 1e-7)
 
 
 def test_thin_cells_of_its_gates_have_an_interior(trained):
