@@ -484,7 +484,7 @@ def _solved_together(root: Array, gram: Array, slope: Array) -> Array:
         lower = jnp.linalg.cholesky(gram + ridge * jnp.eye(d, dtype=gram.dtype))
         stack = jnp.concatenate([root, lower.T])
         scale = 1 / jnp.sqrt(jnp.sum(stack**2, axis=0))
-        upper = jnp.linalg.qr(stack * scale, mode="r")
+        upper = jnp.linalg.qr(stack * scale[None], mode="r")
         return scale * jax.scipy.linalg.cho_solve((upper, False), scale * slope)
 
     return jax.lax.map(one, (gram, slope, ridge), batch_size=_QR_BATCH)

@@ -31,7 +31,7 @@ LABELS = {  # of a loss: powers of s in beta and in the objective
 def labels_scaled(name, s):
     """The program of s y, and by what its objective is scaled."""
     program = instances.program_of(name)
-    of_beta, of_objective = LABELS[program.loss.name]
+    of_beta, of_objective = LABELS[loss_of(name)]
     loss = program.loss
     if loss.name == "huber":
         loss = loss.replace(delta=s * loss.delta)
@@ -58,7 +58,7 @@ def data_scaled(name, s):
         case "vector_output":
             gated = program.cones is None
             make = functools.partial(cj.programs.make_vector_output, X, y)
-            made = make(beta=by * beta, gated=gated)
+            made = make(beta=by * beta, loss=loss, gated=gated)
         case "convolutional":
             make = functools.partial(cj.programs.make_convolutional, X, y)
             made = make(beta=by * beta, kind=program.kind)
@@ -78,8 +78,9 @@ def data_scaled(name, s):
 
 
 def loss_of(name):
-    known = instances.REAL_LABELS + instances.SIGN_LABELS
-    return next((tag for tag in name.split("/") if tag in known), "squared")
+    tags = [tag.removeprefix(instances.WEIGHTED) for tag in name.split("/")]
+    known = (*instances.REAL_LABELS, *instances.SIGN_LABELS, "softmax")
+    return next((tag for tag in tags if tag in known), "squared")
 
 
 def homogeneous_in_data(name):

@@ -82,11 +82,10 @@ def _several_outputs() -> list[Family]:
     found = []
     for gated, loss in itertools.product((False, True), losses):
         options = (("gated", True),) if gated else ()
-        named = None if loss == "squared" else loss
         for shape, patterns in (((5, 2), "all"), ((6, 3), "sampled")):
             found.append(
                 Family(
-                    "vector_output", shape, options, named, False, patterns, outputs=2
+                    "vector_output", shape, options, loss, False, patterns, outputs=2
                 )
             )
     return found
