@@ -392,9 +392,8 @@ def _analytic_centres(
     masks = jnp.pad(masks, ((0, missing), (0, 0)), mode="edge")
     gates = jnp.pad(gates, ((0, missing), (0, 0)), mode="edge")
     parts = masks.reshape(chunks, size, n), gates.reshape(chunks, size, d)
-    return jax.lax.map(lambda part: _centres(rows, *part, root), parts).reshape(-1, d)[
-        :P
-    ]
+    found = jax.lax.map(lambda part: _centres(rows, part[0], part[1], root), parts)
+    return found.reshape(-1, d)[:P]
 
 
 @jit_leanly

@@ -127,7 +127,7 @@ def save_weights(
         "reading": json.dumps(dataclasses.asdict(reading)),
         "data": data.fingerprint(),
     }
-    if hasattr(program.loss, "quantile"):
+    if isinstance(program.loss, losses.Pinball):
         arrays["quantile"] = program.loss.quantile
     if solution.multipliers is not None:
         arrays["multipliers"] = solution.multipliers
@@ -199,6 +199,7 @@ def _rebuild(
         clear = np.abs(values) > 64 * np.finfo(data.X.dtype).eps * sizes
         if np.any(clear & ((values >= 0) != masks)):
             raise ValueError("masks and gates disagree")
+    quantile = saved.get("quantile")
     scope = Scope.SAMPLED
     claimed = Scope(str(saved["scope"]))
     if claimed is Scope.EXHAUSTIVE and _lists_all(data.X, masks):
@@ -209,7 +210,7 @@ def _rebuild(
         data.y,
         patterns,
         beta=float(saved["beta"]),
-        loss=loss_of(str(saved["loss"]), saved.get("quantile")),
+        loss=loss_of(str(saved["loss"]), None if quantile is None else float(quantile)),
         gated=gated,
     )
     if program.shape != saved["params"].shape:

@@ -158,7 +158,7 @@ class Admm(Record):
         scale = jnp.where(gauge > 0, program.beta / jnp.where(gauge > 0, gauge, 1), 1)
         v = -loss.clip_dual(-scale * v, program.y)
         pull = program.adjoint(v)
-        if mu is not None:
+        if cones is not None and mu is not None:
             mu = scale * mu
             pull = pull + cones.adjoint(mu)
             gamma = self._gamma(program, state.w.dtype)

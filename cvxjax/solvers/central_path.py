@@ -92,7 +92,8 @@ def slack_of(cones: Cones, w: Array) -> Array:
 
 def count_of(at: Point, box: Box) -> Array:
     """How many complementarity products there are."""
-    return at.t.size + at.slack.cone.size + sum(jnp.sum(x) for x in box.live())
+    high, low = box.live()
+    return at.t.size + at.slack.cone.size + jnp.sum(high) + jnp.sum(low)
 
 
 def size_of_optimum(program: Any) -> Array:
