@@ -21,7 +21,6 @@ from cvxjax.command_line_input import (
     refusing,
 )
 from cvxjax.files import write_arrays
-from cvxjax.interfaces import Loss
 from cvxjax.programs.two_layer import TwoLayerProgram, make_two_layer
 from cvxjax.solution import Scope, Solution, Status
 
@@ -250,7 +249,7 @@ def _solution(program: TwoLayerProgram, saved: dict[str, np.ndarray]) -> Solutio
     )
 
 
-def loss_of(name: str, quantile: float | None = None) -> Loss:
+def loss_of(name: str, quantile: float | None = None) -> Any:
     """A loss by name, with its default numbers but for the quantile of pinball.
 
     Raises:

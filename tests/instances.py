@@ -338,11 +338,9 @@ def _smooth_without_cones(name: str) -> bool:
     return _without_cones(name) and _is_smooth(name)
 
 
-def _squared_with_groups(name: str) -> bool:
+def _with_groups(name: str) -> bool:
     other = ("convolutional/linear", "convolutional/circular_relu")
-    if name.startswith("vector_output") or name in SPECTRAL:
-        return False
-    return _losses(name) in ([], ["squared"]) and name not in other
+    return not name.startswith("vector_output") and name not in (*SPECTRAL, *other)
 
 
 def _smooth(name: str) -> bool:
@@ -358,8 +356,8 @@ def _without_constraints(name: str) -> bool:
     return _of_patterns(name) and not any(x in CONSTRAINTS for x in _losses(name))
 
 
-def _with_groups(name: str) -> bool:
-    return _squared_with_groups(name) or _without_constraints(name)
+def _with_groups_alone(name: str) -> bool:
+    return _with_groups(name) and not set(_losses(name)) & set(CONSTRAINTS)
 
 
 def _gates(name: str) -> bool:
@@ -384,9 +382,7 @@ SOLVERS: dict[str, SolverCase] = {
     "FrankWolfe": SolverCase(
         cj.solvers.FrankWolfe(tol=1e-7), lambda name: name not in LINEAR
     ),
-    "InteriorPoint": SolverCase(
-        cj.solvers.InteriorPoint(tol=1e-9), _squared_with_groups
-    ),
+    "InteriorPoint": SolverCase(cj.solvers.InteriorPoint(tol=1e-9), _with_groups),
     "ColumnGeneration": SolverCase(
         cj.solvers.ColumnGeneration(tol=1e-7),
         _relu_without_constraints,
@@ -408,7 +404,7 @@ SOLVERS: dict[str, SolverCase] = {
         _gates,
         leaves=tuple(x for x in PROGRAMS if _gates(x) and not _without_cones(x)),
     ),
-    "WorkingSet": SolverCase(cj.solvers.WorkingSet(tol=1e-7), _with_groups),
+    "WorkingSet": SolverCase(cj.solvers.WorkingSet(tol=1e-7), _with_groups_alone),
 }
 
 PAIRS = [
