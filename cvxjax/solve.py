@@ -114,6 +114,8 @@ def _solve(
             solution = _broken_down(form.program) if solution is None else solution
         else:
             solution = loop.run_on_host(solver, form.program, start, watch)
+        if form.undistorted is not None:
+            solution = loop.judged(solver, form.undistorted, form.plain(solution))
     forget_old_programs()
     return form.outward(solution)
 

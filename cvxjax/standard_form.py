@@ -37,7 +37,8 @@ class StandardForm:
     labels: float = 1.0  # s
     data: float = 1.0  # t
     power: int = 1  # k
-    coordinates: Coordinates | None = None
+    coordinates: Coordinates | None = None  # of `program`
+    undistorted: Any = None  # the program without them, if it has them
     wide: bool = False  # in float64, though the user's program is not
 
     def precision(self) -> contextlib.AbstractContextManager:
@@ -75,13 +76,18 @@ class StandardForm:
             params=_cast(params, dtype), dual=dual, multipliers=multipliers
         )
 
+    def plain(self, solution: Solution) -> Solution:
+        """A solution in the coordinates of the data; inside `precision`."""
+        if self.coordinates is None:
+            return solution
+        params = np.asarray(solution.params) @ self.coordinates.T.T
+        return solution.replace(params=jnp.asarray(params))
+
     def outward(self, solution: Solution) -> Solution:
-        """The user's solution; its numbers keep the user's precision."""
+        """The user's solution, of a `plain` one; in the user's precision."""
         dtype = self.given.X.dtype
-        params, history = solution.params, solution.history
-        if self.coordinates is not None:
-            params = np.asarray(params) @ self.coordinates.T.T
-        at = self.given.rescaled(params, self.weights)
+        history = solution.history
+        at = self.given.rescaled(solution.params, self.weights)
         multipliers = solution.multipliers
         if multipliers is not None:
             multipliers = self.given.rescaled_multipliers(multipliers, self.duals)
@@ -135,9 +141,12 @@ def precise_form(form: StandardForm) -> StandardForm:
         found = program.in_coordinates()
     if found is None or found[1].distortion <= _DISTORTED:
         return dataclasses.replace(form, program=program, wide=wide)
-    program, coordinates = found
     return dataclasses.replace(
-        form, program=program, coordinates=coordinates, wide=wide
+        form,
+        program=found[0],
+        coordinates=found[1],
+        undistorted=program,
+        wide=wide,
     )
 
 

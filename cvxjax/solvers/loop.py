@@ -418,6 +418,38 @@ def run(solver: Any, program: Any, start: Any = None) -> Solution:
 
 
 @jax.jit
+def judged(solver: Any, program: Any, solution: Solution) -> Solution:
+    """A solution's bounds and status by another form of the program it is of.
+
+    Its status stays, unless the gap is at most the solver's tolerance or contradicts.
+
+    Args:
+      program: whose parameters, dual vectors and multipliers the solution's are.
+    """
+    multipliers = solution.multipliers
+    if multipliers is not None:
+        multipliers = program.cones.scaled(multipliers)
+    progress = Progress.start(solver, program, solution.params).update(
+        solver,
+        program,
+        solution.params,
+        [solution.dual],
+        multipliers,
+        finite_of=solution.params,
+    )
+    known = (progress.status == Status.CONVERGED) | (
+        progress.status == Status.INCONSISTENT
+    )
+    lost = solution.status == Status.CONVERGED
+    otherwise = jnp.where(lost, int(Status.STALLED), solution.status)
+    return progress.solution(program).replace(
+        status=jnp.where(known, progress.status, otherwise).astype(jnp.int32),
+        iterations=solution.iterations,
+        history=solution.history,
+    )
+
+
+@jax.jit
 def solution_of(program: Any, progress: Progress) -> Solution:
     """`progress.solution`, compiled."""
     return progress.solution(program)
