@@ -166,7 +166,7 @@ class VectorOutputProgram(RegularisedProgram):
 
     def rescaled_multipliers(self, multipliers: Any, factor: float) -> Any:
         """Weights of products of rows [P, k, 3], which grow with the square."""
-        return multipliers * jnp.asarray([1, 1, factor**2], multipliers.dtype)
+        return jnp.asarray(multipliers).at[..., 2].multiply(factor**2)
 
     def with_patterns(self, masks: Any, gates: Any) -> VectorOutputProgram:
         """The program of the same data over other patterns; scope SAMPLED.

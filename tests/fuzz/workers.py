@@ -120,15 +120,18 @@ def _work(
 
 
 def set_up() -> None:
-    """Quick compilation, as in the tests, and float64; before anything is compiled."""
+    """Quick compilation, as in the tests, float64 and JAX's cache of compiled programs.
+
+    Before anything is compiled. JAX_COMPILATION_CACHE_DIR names the cache's place.
+    """
     os.environ.setdefault(
         "XLA_FLAGS",
         "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false "
         "--xla_cpu_parallel_codegen_split_count=1",
     )
-    import jax
+    from cvxjax.runtime import configure_jax
 
-    jax.config.update("jax_enable_x64", True)
+    configure_jax()
 
 
 def _maps() -> int:
