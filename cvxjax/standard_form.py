@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cvxjax.coordinates import Coordinates
-from cvxjax.solution import History, Solution
+from cvxjax.solution import Solution
 from cvxjax.starts import Start
 
 _DISTORTED = 100.0  # condition number of data that no longer count as well conditioned
@@ -85,28 +85,29 @@ class StandardForm:
 
     def outward(self, solution: Solution) -> Solution:
         """The user's solution, of a `plain` one; in the user's precision."""
-        dtype = self.given.X.dtype
-        history = solution.history
-        at = self.given.rescaled(solution.params, self.weights)
+        dtype, given, history = self.given.X.dtype, self.given, solution.history
+        if self.wide:  # outside `precision`, NumPy alone keeps float64
+            solution = jax.tree.map(np.asarray, solution)
         multipliers = solution.multipliers
         if multipliers is not None:
-            multipliers = self.given.rescaled_multipliers(multipliers, self.duals)
+            multipliers = given.rescaled_multipliers(multipliers, self.duals)
             multipliers = _cast(multipliers, dtype)
-        value = lambda x: _cast(self.values * x, dtype)  # noqa: E731
+        value = lambda x: _on_host(x, self.values, dtype)  # noqa: E731
         return solution.replace(
-            params=_cast(at, dtype),
+            params=_cast(given.rescaled(solution.params, self.weights), dtype),
             dual=_cast(self.duals * solution.dual, dtype),
             multipliers=multipliers,
+            status=jnp.asarray(solution.status),
+            iterations=jnp.asarray(solution.iterations),
             objective=value(solution.objective),
             dual_bound=value(solution.dual_bound),
-            gap=_cast(solution.gap, dtype),
-            history=History(
-                iteration=history.iteration,
+            gap=_on_host(solution.gap, 1.0, dtype),
+            history=history.replace(
                 objective=value(history.objective),
                 dual_bound=value(history.dual_bound),
-                gap=_cast(history.gap, dtype),
+                gap=_on_host(history.gap, 1.0, dtype),
             ),
-            scope=self.given.scope,
+            scope=given.scope,
         )
 
 
@@ -159,6 +160,13 @@ def _unit(size: float) -> float:
     if not (size > 0 and math.isfinite(size)):
         return 1.0
     return 2.0 ** math.floor(math.log2(size))
+
+
+def _on_host(x: Any, unit: float, dtype: Any) -> Any:
+    """unit x, without a compilation for its length; x where that is the same."""
+    if unit == 1 and x.dtype == dtype:
+        return x
+    return jax.device_put((unit * np.asarray(x)).astype(dtype))
 
 
 def _cast(x: Any, dtype: Any) -> Any:

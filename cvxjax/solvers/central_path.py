@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from cvxjax import linalg
 from cvxjax.cones import Cones
 from cvxjax.record import Record, static
 from cvxjax.solvers import nesterov_todd as soc
@@ -97,13 +98,17 @@ def count_of(at: Point, box: Box) -> Array:
 
 
 def size_of_optimum(program: Any) -> Array:
-    """L(0, y), or for constraints a lower bound of the optimum, to start from."""
+    """L(0, y), or for constraints beta R(w) of the least w with F w = y, to start from.
+
+    Least in its coordinates, whatever the cones.
+    """
     loss, y = program.loss, program.y
-    zero = jnp.zeros_like(y)
     if loss.constraint is None:
-        return jnp.asarray(loss.value(zero, y), y.dtype)
-    gauge = jnp.max(program.regulariser.dual_norms(program.adjoint(y)))
-    return program.beta * jnp.sum(y * y) / jnp.where(gauge > 0, gauge, 1)
+        return jnp.asarray(loss.value(jnp.zeros_like(y), y), y.dtype)
+    eye = jnp.eye(program.shape[-1], dtype=y.dtype)
+    gram = program.response(jnp.ones(program.shape[:-1], y.dtype), eye)
+    w = program.adjoint(linalg.ShiftedEigh.factor(gram).pinv(y))
+    return program.beta * program.penalty(w)
 
 
 def central_point(program: Any, cones: Cones, box: Box, level: Array) -> Point:
@@ -134,7 +139,7 @@ def central_point(program: Any, cones: Cones, box: Box, level: Array) -> Point:
 
 
 def _first_residual(program: Any, box: Box) -> Array:
-    """A point -u inside the box, whose prices are at most a fourth of beta."""
+    """A point -u inside the box, whose prices are at most a part of beta."""
     middle = jnp.where(
         jnp.isfinite(box.low) & jnp.isfinite(box.high),
         (box.low + box.high) / 2,
@@ -145,8 +150,10 @@ def _first_residual(program: Any, box: Box) -> Array:
         ),
     )
     gauge = jnp.max(program.regulariser.dual_norms(program.adjoint(middle)))
-    limit = _INSIDE * program.beta
-    return -middle * jnp.where(gauge > limit, limit / jnp.where(gauge > 0, gauge, 1), 1)
+    share = _INSIDE * program.beta / jnp.where(gauge > 0, gauge, 1)
+    if program.loss.constraint is None:
+        share = jnp.minimum(share, 1)  # with a constraint, dual vectors grow with beta
+    return -middle * jnp.where(gauge > 0, share, 1)
 
 
 def moved(at: Point, move: Point, length: Array) -> Point:

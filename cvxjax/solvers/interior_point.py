@@ -54,6 +54,7 @@ class InteriorPointState(Record):
     """The iterate, strictly inside all cones."""
 
     point: Point
+    pace: Array  # [], complementarity over what the fit misses, at the start
     stuck: Array  # [], bool: rounding leaves no step
     progress: loop.Progress
 
@@ -68,6 +69,8 @@ class InteriorPoint(Record):
       corrections: of centrality for each factorisation, at most; static.
       refinements: of each linear solve once the gap is below 1e-3, static.
       start: first complementarity, in units of L(0, y) over the number of cones.
+      pace: complementarity falls at most this many times faster than the misfit; its
+        inverse.
     """
 
     tol: Any = None
@@ -76,6 +79,7 @@ class InteriorPoint(Record):
     corrections: int = static(default=3)
     refinements: int = static(default=1)
     start: Any = 1.0
+    pace: Any = 0.02
     lean: ClassVar[bool] = True  # as `runtime.jit_leanly`: products take its time
 
     def refuse(self, program: Any) -> str | None:
@@ -94,8 +98,12 @@ class InteriorPoint(Record):
         ends = sum(jnp.sum(x) for x in box.live())
         count = w.shape[0] * w.shape[1] * (cones.num_rows + 1) + ends
         first = self.start * size_of_optimum(program) / count
+        point = central_point(program, cones, box, first)
+        fit = norm(misses(program, cones, point).fit)
+        total = complementarity(point, program.beta)
         return InteriorPointState(
-            point=central_point(program, cones, box, first),
+            point=point,
+            pace=total / jnp.where(fit > 0, fit, 1),
             stuck=jnp.asarray(False),
             progress=loop.Progress.start(self, program, w),
         )
@@ -122,7 +130,10 @@ class InteriorPoint(Record):
             """What the predictor did not foresee, as far as it would have gone."""
             length = jnp.minimum(reach, 1)
             left = complementarity(moved(at, move, length), beta) / total
-            target = jnp.clip(left, 1e-6, 1) ** 3 * total / count
+            # Not much faster than what the fit misses, or steps meet the cones' walls.
+            least = self.pace * state.pace * (1 - length) * norm(miss.fit) / total
+            share = jnp.maximum(jnp.clip(left, 1e-6, 1) ** 3, jnp.minimum(least, 2))
+            target = share * total / count
             bent = soc.product(
                 newton.scaling.inverse((move.t, move.m)),
                 newton.scaling.apply((jnp.zeros_like(at.t), move.q)),
