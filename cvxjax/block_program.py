@@ -81,7 +81,7 @@ class RegularisedProgram(Record):
 
     @property
     def walls(self) -> Any:
-        """The dual norms of the cones' unit rows, [m], or one number for all."""
+        """The dual norms of the cones' unit rows, [1, 1, m], or one number for all."""
         return 1.0
 
     def in_coordinates(self) -> tuple[Any, Coordinates] | None:

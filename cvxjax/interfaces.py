@@ -195,7 +195,7 @@ class Program(Protocol):
 
     @property
     def walls(self) -> Any:
-        """The dual norms of the cones' unit rows, [m], or one number for all."""
+        """The dual norms of the cones' unit rows, [1, 1, m], or one number for all."""
         ...
 
     @property

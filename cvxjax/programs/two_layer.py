@@ -120,7 +120,7 @@ class TwoLayerProgram(RegularisedProgram):
     def walls(self) -> Any:
         if self.cones is None or isinstance(self.regulariser, GroupNorm):
             return 1.0
-        return self.regulariser.lengths(self.cones.rows)
+        return self.regulariser.lengths(self.cones.rows)[None, None]
 
     @property
     def has_units(self) -> bool:
