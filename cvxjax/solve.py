@@ -35,6 +35,7 @@ from cvxjax.watch import Report, Watch
 
 _SMALL = 1_000_000  # multipliers, up to which InteriorPoint is a matter of seconds
 _MANY = 1_000  # blocks, beyond which few are active
+_PACE = 0.02  # of InteriorPoint, where it stalled without
 _ROUGH = 1e-3  # gap from which Newton's method takes over
 _SPARSE = 0.02  # of the beta from which on zero is optimal: few blocks are active above
 
@@ -102,6 +103,7 @@ def _solve(
     if zero is not None:
         check_start(start, program, solver)
         return form.outward(zero)
+    chosen = solver is None
     form, solver = _suited(form, solver, watch)
     start = check_start(start, program, solver)
     solver = solver if tol is None else solver.replace(tol=tol)
@@ -114,10 +116,20 @@ def _solve(
             solution = _broken_down(form.program) if solution is None else solution
         else:
             solution = loop.run_on_host(solver, form.program, start, watch)
+            if chosen and isinstance(solver, InteriorPoint):
+                solution = _again(form.program, solver, solution, watch)
         if form.undistorted is not None:
             solution = loop.judged(solver, form.undistorted, form.plain(solution))
     forget_old_programs()
     return form.outward(solution)
+
+
+def _again(program: Any, solver: Any, solution: Any, watch: Watch) -> Any:
+    """The better of a solution and, if it did not converge, one of slower steps."""
+    if int(solution.status) not in (Status.STALLED, Status.MAX_ITERATIONS):
+        return solution
+    other = loop.run_on_host(solver.replace(pace=_PACE), program, None, watch)
+    return other if float(other.gap) < float(solution.gap) else solution
 
 
 def _suited(form: StandardForm, solver: Any, watch: Watch) -> tuple[StandardForm, Any]:

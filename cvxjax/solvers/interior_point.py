@@ -46,7 +46,7 @@ Aim = tuple[soc.Pair, Orthants]  # of W^{-1} dx + W dz, scaled, and of s dmu + m
 _BOUNDARY = 0.99  # of the way that a step goes
 _LONGER = 0.3  # by which a centrality correction wants the step longer
 _GAIN = 0.01  # in length, for which another correction is tried
-_ROUGH = 1e-3  # relative gap down to which solves need no refinement
+_ROUGH = 1e-3  # relative gap down to which solves with plain norms need no refinement
 _BAND = 10.0  # complementarity products within this factor of the target are central
 
 
@@ -69,8 +69,8 @@ class InteriorPoint(Record):
       corrections: of centrality for each factorisation, at most; static.
       refinements: of each linear solve once the gap is below 1e-3, static.
       start: first complementarity, in units of L(0, y) over the number of cones.
-      pace: complementarity falls at most this many times faster than the misfit; its
-        inverse.
+      pace: the share of the misfit's fall that complementarity may not fall below; 0
+        lets it fall freely, which is mostly best, but may end at the cones' walls.
     """
 
     tol: Any = None
@@ -79,7 +79,7 @@ class InteriorPoint(Record):
     corrections: int = static(default=3)
     refinements: int = static(default=1)
     start: Any = 1.0
-    pace: Any = 0.02
+    pace: Any = 0.0
     lean: ClassVar[bool] = True  # as `runtime.jit_leanly`: products take its time
 
     def refuse(self, program: Any) -> str | None:
@@ -119,7 +119,8 @@ class InteriorPoint(Record):
         live = Orthants(cone=jnp.ones((), bool), high=high, low=low)
         count = count_of(at, box)
         total = complementarity(at, beta)
-        rounds = jnp.where(state.progress.gap > _ROUGH, 0, self.refinements)
+        coarse = 0 if isinstance(program.regulariser, GroupNorm) else self.refinements
+        rounds = jnp.where(state.progress.gap > _ROUGH, coarse, self.refinements)
 
         def toward(cone: soc.Pair, orthants: Orthants) -> Point:
             u = soc.divide(cone, scaled)
