@@ -12,6 +12,7 @@ from jax.core import Tracer
 
 from cvxjax.interfaces import HostSolver, LinearProgram, Program, Solver
 from cvxjax.pricing.exact import is_exact
+from cvxjax.returned import inside, returned
 from cvxjax.runtime import forget_old_programs, share_cores
 from cvxjax.sharding import gather
 from cvxjax.solution import History, Solution, Status
@@ -115,9 +116,21 @@ def _solve(
         else:
             solution = loop.run_on_host(solver, form.program, start, watch)
         if form.undistorted is not None:
-            solution = loop.judged(solver, form.undistorted, form.plain(solution))
+            solution = form.plain(solution)
+            point = inside(form.undistorted, solution.params)
+            if point is not None:
+                solution = solution.replace(params=jnp.asarray(point))
+            solution = loop.judged(solver, form.undistorted, solution)
     forget_old_programs()
-    return form.outward(solution)
+    solution = form.outward(solution)
+    if (
+        watch.shared
+        or getattr(program, "cones", None) is None
+        or hasattr(program, "neurons")
+    ):
+        return solution
+    tol = loop.default_tol(program.X.dtype) if solver.tol is None else solver.tol
+    return returned(program, solution, float(tol))
 
 
 def _suited(form: StandardForm, solver: Any, watch: Watch) -> tuple[StandardForm, Any]:

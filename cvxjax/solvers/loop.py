@@ -79,7 +79,8 @@ def block_gauges(program: Any, v: Array, multipliers: Array | None) -> Array:
     if multipliers is None:
         return gauges
     moved = dual_norms(blocks + program.cones.adjoint(multipliers))
-    weight = weight + jnp.sum(program.walls * multipliers, axis=-1)
+    walls = jnp.broadcast_to(program.walls, multipliers.shape)
+    weight = weight + jnp.sum(walls * multipliers, axis=-1)
     return jnp.minimum(gauges, moved + rounding.gauge_rounding(terms, weight))
 
 

@@ -1,10 +1,14 @@
 """Programs that `scripts/fuzz` found to go wrong, shrunk; one test a kind."""
 
 import numpy as np
+import pytest
 
 import cvxjax as cj
-from cvxjax.arrangements import enumerate_patterns
-from cvxjax.programs import make_vector_output
+from cvxjax.arrangements import enumerate_patterns, from_gates
+from cvxjax.programs import make_two_layer, make_vector_output
+from cvxjax.returned import inside
+
+Status = cj.Status
 
 
 def test_cells_of_almost_equal_rows_are_round_for_the_relaxation():
@@ -17,3 +21,42 @@ def test_cells_of_almost_equal_rows_are_round_for_the_relaxation():
     solution = cj.solve(program, cj.solvers.CopositiveRelaxation())
     assert solution.check().gap <= 1e-7
     assert cj.certify(program, solution).gap <= 1.1e-7
+
+
+@pytest.mark.filterwarnings("ignore:left out")
+def test_points_of_thin_cells_are_returned_inside():
+    """A constant of 1e9 beside readings: rounding alone put points outside, by 0.57."""
+    readings = [410.849, 411.374, 411.721, 411.328, 411.539, 411.103, 410.587, 411.545]
+    X = np.column_stack([np.full(8, 1e9), readings])
+    gates = [-4.1153934302e-7, -7.0476893616e-7, -4.1063987012e-7, -4.1110276562e-7]
+    program = make_two_layer(
+        X,
+        np.array([-2.0, 2, -1, 0, -2, -1, -2, 2]),
+        from_gates(X, np.column_stack([gates, np.ones(4)])),
+        beta=0.02,
+        loss=cj.losses.huber(11.2178),
+    )
+    solution, judge = cj.solve(program), program.judge()
+    certificate = cj.certify(program, solution)
+    assert certificate.cone_violation <= 1e-14
+    assert float(solution.objective) == pytest.approx(certificate.primal, rel=1e-12)
+    noise = 1 + 1e-2 * np.random.default_rng(0).standard_normal(program.shape)
+    outside = np.asarray(program.cones.interior) * noise
+    assert judge.violation(outside) > 1e-3
+    moved = inside(program, outside)
+    assert judge.violation(moved) <= 1e-14 and np.all(np.any(moved != 0, axis=2))
+    hopeless = program.replace(
+        cones=program.cones.replace(interior=-program.cones.interior)
+    )
+    np.testing.assert_array_equal(inside(hopeless, outside), 0)
+
+
+def test_penalties_that_rounding_would_lose_do_not_blow_up():
+    """Gated softmax beside a constant of 1e9: Admm's penalty fell below rounding."""
+    X = np.column_stack([[1.0, -1, 0, 2, -3], np.full(5, 1.04e9)])
+    Y = np.eye(3)[[0, 2, 1, 0, 1]]
+    patterns = from_gates(X, np.array([[0.3, 1.0], [-0.2, -1.0]]))
+    program = make_vector_output(X, Y, patterns, beta=1e-3, loss="softmax", gated=True)
+    solution = cj.solve(program, cj.solvers.Admm(max_iters=2000))
+    assert int(solution.status) == Status.MAX_ITERATIONS
+    assert np.isfinite(cj.certify(program, solution).primal)
