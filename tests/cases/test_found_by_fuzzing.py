@@ -9,6 +9,7 @@ from cvxjax.programs import make_two_layer, make_vector_output
 from cvxjax.returned import inside
 
 Status = cj.Status
+FEW = cj.solvers.Admm(max_iters=100)
 
 
 def test_cells_of_almost_equal_rows_are_round_for_the_relaxation():
@@ -60,3 +61,20 @@ def test_penalties_that_rounding_would_lose_do_not_blow_up():
     solution = cj.solve(program, cj.solvers.Admm(max_iters=2000))
     assert int(solution.status) == Status.MAX_ITERATIONS
     assert np.isfinite(cj.certify(program, solution).primal)
+
+
+@pytest.mark.filterwarnings("ignore:left out")
+def test_labels_that_are_met_to_the_constraint_are_not_called_out_of_reach():
+    """Offsets of 1e9 miss equal labels by 1e-10, of the 1e-9 that may be missed."""
+    offsets = [1.09375, 0.90625, 1.03125, 1.09375, 0.96875, 0.9375, 0.96875]
+    X = np.column_stack([1e9 + np.array(offsets), [2.0, 1, -1, 3, -2, -1, -2]])
+    gates = np.array([[0.0, 1], [-3.4910877378525614e-9, 1], [2.0302633348e-9, 1]])
+    patterns = from_gates(X, np.vstack([gates, [1.2772939175e-6, 0.999999]]))
+    program = make_two_layer(
+        X, np.full(7, 4.0), patterns, beta=3e7, loss="interpolation"
+    )
+    solution = cj.solve(program)
+    assert int(solution.status) != Status.INFEASIBLE
+    assert np.isfinite(cj.certify(program, cj.solve(program, FEW)).primal)
+    apart = program.replace(y=program.y.at[0].set(5.0))  # of two rows, alike in a cell
+    assert int(cj.solve(apart, FEW).status) == Status.INFEASIBLE
