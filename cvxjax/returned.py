@@ -74,3 +74,24 @@ def returned(program: Any, solution: Solution, tol: float) -> Solution:
         objective=jnp.asarray(value, dtype),
         gap=jnp.asarray(gap, dtype),
     )
+
+
+def resolved(program: Any, solution: Solution, tol: float) -> Solution:
+    """The solution; STALLED where its network predicts otherwise by more than `tol`.
+
+    Rounding in the network's first layer, of data whose columns nearly cancel there,
+    is then the precision's floor.
+
+    Args:
+      tol: the gap at which a solution counts as CONVERGED.
+    """
+    converged = int(solution.status) == Status.CONVERGED
+    if not converged or not program.blur > tol:
+        return solution
+    params = np.asarray(solution.params, np.float64)
+    want = program.judge().predict(params)
+    network = program.network().apply(program.recover(solution.params), program.inputs)
+    size = max(np.max(np.abs(want)), np.max(np.abs(np.asarray(program.y))))
+    if np.max(np.abs(np.asarray(network, np.float64) - want)) <= tol * size:
+        return solution
+    return solution.replace(status=jnp.asarray(Status.STALLED, jnp.int32))

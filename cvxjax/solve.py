@@ -12,7 +12,7 @@ from jax.core import Tracer
 
 from cvxjax.interfaces import HostSolver, LinearProgram, Program, Solver
 from cvxjax.pricing.exact import is_exact
-from cvxjax.returned import inside, returned
+from cvxjax.returned import inside, resolved, returned
 from cvxjax.runtime import forget_old_programs, share_cores
 from cvxjax.sharding import gather
 from cvxjax.solution import History, Solution, Status
@@ -123,14 +123,12 @@ def _solve(
             solution = loop.judged(solver, form.undistorted, solution)
     forget_old_programs()
     solution = form.outward(solution)
-    if (
-        watch.shared
-        or getattr(program, "cones", None) is None
-        or hasattr(program, "neurons")
-    ):
+    if watch.shared:
         return solution
     tol = loop.default_tol(program.X.dtype) if solver.tol is None else solver.tol
-    return returned(program, solution, float(tol))
+    if getattr(program, "cones", None) is not None and not hasattr(program, "neurons"):
+        solution = returned(program, solution, float(tol))
+    return resolved(program, solution, float(tol))
 
 
 def _suited(form: StandardForm, solver: Any, watch: Watch) -> tuple[StandardForm, Any]:

@@ -5,7 +5,7 @@ import pytest
 
 import cvxjax as cj
 from cvxjax.arrangements import enumerate_patterns, from_gates
-from cvxjax.programs import make_two_layer, make_vector_output
+from cvxjax.programs import make_batch_norm, make_two_layer, make_vector_output
 from cvxjax.returned import inside
 
 Status = cj.Status
@@ -78,3 +78,39 @@ def test_labels_that_are_met_to_the_constraint_are_not_called_out_of_reach():
     assert np.isfinite(cj.certify(program, cj.solve(program, FEW)).primal)
     apart = program.replace(y=program.y.at[0].set(5.0))  # of two rows, alike in a cell
     assert int(cj.solve(apart, FEW).status) == Status.INFEASIBLE
+
+
+def test_networks_that_rounding_makes_others_are_not_called_converged():
+    """Columns that cancel at 2e9: float64 loses 2e-7 in the network's first layer."""
+    X = np.array([[0.7, 0.7], [8e8, 2e9], [0.4, 0.8], [0.4, 0.2]])
+    y = np.array([[-7e4, 0.01], [50, -0.003], [20, 0.003], [-90, -0.0008]])
+    for scale, status in ((1, Status.STALLED), (1e-9, Status.CONVERGED)):
+        program = make_batch_norm(
+            X * np.array([[1.0], [scale], [1], [1]]), y, beta=2000.0
+        )
+        solution = cj.solve(program)
+        assert int(solution.status) == status
+        network = program.network()
+        z = network.apply(program.recover(solution.params), program.inputs)
+        miss = np.max(np.abs(z - program.forward(solution.params))) / 7e4
+        assert (miss <= 1e-8) == (status == Status.CONVERGED)
+        assert cj.certify(program, solution).gap <= 1.1e-7
+
+
+@pytest.mark.parametrize(
+    "gated, share, value",
+    [(True, 1e-50, 1e-50), (True, 0.1, 0.095), (False, 0.1, 0.095)],
+)
+def test_data_whose_squares_underflow_are_solved(gated, share, value):
+    """CASES 1.14: 1e-50 is the optimum where 0.5 was certified, and then refused."""
+    program = make_two_layer([[1e-200]], [1.0], beta=share * 1e-200, gated=gated)
+    solution = cj.solve(program)
+    certificate = cj.certify(program, solution)
+    assert int(solution.status) == Status.CONVERGED and certificate.gap <= 1e-8
+    assert certificate.dual == pytest.approx(value, rel=1e-6)
+    fit = 1 - share
+    assert float(program.penalty(solution.params)) == pytest.approx(
+        fit * 1e200, rel=1e-4
+    )
+    z = program.network().apply(program.recover(solution.params), program.inputs)
+    np.testing.assert_allclose(z, fit, rtol=1e-4)
