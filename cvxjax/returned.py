@@ -53,7 +53,7 @@ def returned(program: Any, solution: Solution, tol: float) -> Solution:
     if chosen is not None:
         at = program.with_patterns(chosen.masks, chosen.gates)
     point = inside(at, solution.params)
-    if point is solution.params or np.array_equal(point, solution.params, True):
+    if point is not None and np.array_equal(point, np.asarray(solution.params), True):
         return solution
     value, loss, y = np.inf, program.loss, np.asarray(program.y, np.float64)
     if point is not None:
