@@ -125,10 +125,10 @@ def _solve(
     solution = form.outward(solution)
     if watch.shared:
         return solution
-    tol = loop.default_tol(program.X.dtype) if solver.tol is None else solver.tol
+    own = loop.default_tol(program.X.dtype) if solver.tol is None else solver.tol
     if getattr(program, "cones", None) is not None and not hasattr(program, "neurons"):
-        solution = returned(program, solution, float(tol))
-    return resolved(program, solution, float(tol))
+        solution = returned(program, solution, float(own))
+    return resolved(program, solution, float(own))
 
 
 def _suited(form: StandardForm, solver: Any, watch: Watch) -> tuple[StandardForm, Any]:
