@@ -115,16 +115,23 @@ def check_patterns(patterns: Any, X: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return masks, gates
 
 
-def check_sizes(X: np.ndarray) -> None:
-    """Refuses rows whose squares over- or underflow; zero rows are welcome."""
-    low, high = np.sqrt(np.finfo(X.dtype).tiny), np.sqrt(np.finfo(X.dtype).max)
+def check_sizes(X: np.ndarray, *, squared: bool = False) -> None:
+    """Refuses rows beside which a dtype has no room; zero rows are welcome.
+
+    Args:
+      squared: whether their squares need room as well.
+    """
+    about = np.finfo(X.dtype)
+    low, high = float(about.tiny / about.eps), float(about.max * about.eps)
+    if squared:
+        low, high = float(np.sqrt(about.tiny)), float(np.sqrt(about.max))
     sizes = np.max(np.abs(X), axis=1)
     wrong = (sizes > 0) & ((sizes < low) | (sizes > high))
     if wrong.any():
         i = int(np.flatnonzero(wrong)[0])
         raise ValueError(
             f"want rows of X that are zero or of sizes from {low:.1g} to {high:.1g}, "
-            f"whose squares {X.dtype} holds; got row {i} of size {sizes[i]:.3g}: "
+            f"which {X.dtype} resolves; got row {i} of size {sizes[i]:.3g}: "
             "choose other units"
         )
 

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 from scipy.optimize import minimize, nnls
 
-from cvxjax.judges import cone_distance
+from cvxjax.judges import LIFTS, cone_distance
 from cvxjax.rounding import SPECTRAL, gauge_rounding, lengths, pulled, terms_of
 
 
@@ -63,21 +63,25 @@ class BlockJudge:
     def repair(self, params: np.ndarray, *, keep_predictions: bool) -> np.ndarray:
         """Moves every non-zero block along its interior point into the cone.
 
-        With `keep_predictions` the block of the other sign moves along.
+        With `keep_predictions` the block of the other sign moves along. Points that
+        rounding leaves outside are moved by more.
         """
         if self.rows is None or self.interior is None:
             return params
         fixed = params.copy()
         for i, inner in enumerate(self.interior):
             margin = self._values(i, inner[None])[0]
-            values = self._values(i, params[:, i])
             safe = np.where(margin > 0, margin, np.inf)
-            lift = np.max(np.maximum(-values, 0) / safe, axis=1, initial=0)
-            if keep_predictions:
-                lift = np.full_like(lift, lift.max())
-            else:
-                lift = lift * np.any(params[:, i] != 0, axis=1)
-            fixed[:, i] += lift[:, None] * inner
+            for doublings in range(LIFTS):
+                values = self._values(i, fixed[:, i])
+                lift = np.max(np.maximum(-values, 0) / safe, axis=1, initial=0)
+                if keep_predictions:
+                    lift = np.full_like(lift, lift.max())
+                else:
+                    lift = lift * np.any(params[:, i] != 0, axis=1)
+                if not np.any(lift > 0):
+                    break
+                fixed[:, i] += (2.0**doublings * lift)[:, None] * inner
         return fixed
 
     def match(self, params: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -75,6 +75,14 @@ class RegularisedProgram(Record):
         return self.X
 
     @property
+    def blur(self) -> float:
+        """What a recovered network's first layer may lose of predictions; on the host.
+
+        By rounding, where its weights are not the parameters themselves; else 0.
+        """
+        return 0.0
+
+    @property
     def reach(self) -> Array:
         """The most that prediction i can be for R(w) <= 1, from above, [n]."""
         return lengths(self.X, jnp)
@@ -123,8 +131,12 @@ class RegularisedProgram(Record):
         return factor * multipliers
 
     def penalty(self, w: Array) -> Array:
-        """R(w), without beta."""
-        return jnp.sum(self.regulariser.norms(w))
+        """R(w), without beta; of w so far from one that squares are lost, too."""
+        size = jax.lax.stop_gradient(jnp.max(jnp.abs(w), initial=0))
+        room = 1 / jnp.finfo(w.dtype).tiny ** 0.25
+        far = jnp.isfinite(size) & (size > 0) & ((size > room) | (size * room < 1))
+        unit = jnp.where(far, size, 1)
+        return unit * jnp.sum(self.regulariser.norms(w / unit))
 
     def objective(self, w: Array) -> Array:
         """L(F w, y) + beta penalty(w); says nothing of the cones."""

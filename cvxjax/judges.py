@@ -15,6 +15,7 @@ from cvxjax.pricing.exact import best_neuron, is_exact, passed_over
 from cvxjax.rounding import gauge_rounding, lengths, pulled, terms_of
 
 _CHUNK_ELEMENTS = 1 << 24
+LIFTS = 54  # into a cone, each of twice what is lacking: by all digits of a number
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,8 @@ class SignConeJudge:
         """Moves every non-zero block along its cell's interior point into the cone.
 
         With `keep_predictions` the block of the other sign moves along, so that the
-        predictions stay. Parameters of a float32 solver become exactly feasible.
+        predictions stay. Parameters of a float32 solver become exactly feasible. In
+        thin cells the point itself is rounded to outside: it is then moved by more.
         """
         if self.interior is None:
             return params
@@ -73,14 +75,17 @@ class SignConeJudge:
         for part in self._chunks():
             inner = self.interior[part]
             margin = self._signed(inner @ self.X.T, part)
-            values = self._signed(params[:, part] @ self.X.T, part)
             safe = np.where(margin > 0, margin, np.inf)
-            lift = np.max(np.maximum(-values, 0) / safe, axis=-1)
-            if keep_predictions:
-                lift = np.broadcast_to(lift.max(axis=0), lift.shape)
-            else:
-                lift = lift * np.any(params[:, part] != 0, axis=-1)
-            fixed[:, part] += lift[..., None] * inner
+            for doublings in range(LIFTS):
+                values = self._signed(fixed[:, part] @ self.X.T, part)
+                lift = np.max(np.maximum(-values, 0) / safe, axis=-1)
+                if keep_predictions:
+                    lift = np.broadcast_to(lift.max(axis=0), lift.shape)
+                else:
+                    lift = lift * np.any(params[:, part] != 0, axis=-1)
+                if not np.any(lift > 0):
+                    break
+                fixed[:, part] += (2.0**doublings * lift)[..., None] * inner
         return fixed
 
     def match(self, params: np.ndarray, y: np.ndarray) -> np.ndarray:

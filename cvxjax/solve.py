@@ -12,6 +12,7 @@ from jax.core import Tracer
 
 from cvxjax.interfaces import HostSolver, LinearProgram, Program, Solver
 from cvxjax.pricing.exact import is_exact
+from cvxjax.returned import inside, resolved, returned
 from cvxjax.runtime import forget_old_programs, share_cores
 from cvxjax.sharding import gather
 from cvxjax.solution import History, Solution, Status
@@ -119,9 +120,19 @@ def _solve(
             if chosen and isinstance(solver, InteriorPoint):
                 solution = _again(form.program, solver, solution, watch)
         if form.undistorted is not None:
-            solution = loop.judged(solver, form.undistorted, form.plain(solution))
+            solution = form.plain(solution)
+            point = inside(form.undistorted, solution.params)
+            if point is not None:
+                solution = solution.replace(params=jnp.asarray(point))
+            solution = loop.judged(solver, form.undistorted, solution)
     forget_old_programs()
-    return form.outward(solution)
+    solution = form.outward(solution)
+    if watch.shared:
+        return solution
+    own = loop.default_tol(program.X.dtype) if solver.tol is None else solver.tol
+    if getattr(program, "cones", None) is not None and not hasattr(program, "neurons"):
+        solution = returned(program, solution, float(own))
+    return resolved(program, solution, float(own))
 
 
 def _again(program: Any, solver: Any, solution: Any, watch: Watch) -> Any:

@@ -79,13 +79,19 @@ def with_shift(columns: np.ndarray, shift: bool) -> np.ndarray:
     return np.hstack([columns, constant]).astype(columns.dtype)
 
 
-def check_resolution(X: np.ndarray, mix: np.ndarray) -> None:
-    """ValueError where a network on X [n, d] cannot compute X mix to a thousandth.
+def resolution(X: np.ndarray, mix: np.ndarray) -> float:
+    """What rounding in a network's first layer on X may cost, of columns X mix.
 
     Offsets and near dependence of columns cancel in these products, in the dtype of X.
     """
     sizes = np.abs(X).astype(np.float64) @ np.abs(mix)
     lost = np.finfo(X.dtype).eps * np.sqrt(len(X)) * np.max(sizes, initial=0)
+    return float(lost)
+
+
+def check_resolution(X: np.ndarray, mix: np.ndarray) -> None:
+    """ValueError where a network on X [n, d] cannot compute X mix to a thousandth."""
+    lost = resolution(X, mix)
     if lost > _WORST:
         raise ValueError(
             f"want columns of X that {X.dtype} tells apart in a network's first layer; "

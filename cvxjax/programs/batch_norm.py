@@ -54,7 +54,14 @@ from cvxjax.record import Record, static
 from cvxjax.regularisers import GroupNorm
 from cvxjax.row_space import coordinates
 from cvxjax.solution import Scope
-from cvxjax.whitening import Factors, centred, check_resolution, factors, with_shift
+from cvxjax.whitening import (
+    Factors,
+    centred,
+    check_resolution,
+    factors,
+    resolution,
+    with_shift,
+)
 
 Array = jax.Array
 
@@ -72,6 +79,10 @@ class Whitened(Record):
     @property
     def inputs(self) -> Array:
         return self.raw
+
+    @property
+    def blur(self) -> float:
+        return resolution(np.asarray(self.raw), np.asarray(self.unmix))
 
 
 class NormBeforeProgram(Whitened, TwoLayerProgram):
@@ -150,6 +161,13 @@ class NormAfterProgram(BlockProgram):
     centre: bool = static()
     shift: bool = static()
 
+    @property
+    def blur(self) -> float:
+        sides, X = _Sides(np.asarray(self.X), self.centre), np.asarray(self.X)
+        active = np.asarray(self.active)
+        parts = ((mask, sides.change @ sides.factors(mask).mix) for mask in active)
+        return max(resolution(np.where(m[:, None], X, 0), mix) for m, mix in parts)
+
     def lists_every_pattern(self) -> bool:
         """Patterns on which every normalised neuron is zero need not be listed."""
         missing = missing_patterns(self.X, self.active)
@@ -217,7 +235,7 @@ def make_batch_norm(
     """
     check_order(order)
     data = check_data(X)
-    check_sizes(data)
+    check_sizes(data, squared=order == "after")
     check_beta(beta)
     if order == "after":
         if rank is not None:

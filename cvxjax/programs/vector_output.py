@@ -31,7 +31,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from cvxjax import linalg
-from cvxjax.arguments import check_beta, check_interiors, check_loss, check_patterns
+from cvxjax.arguments import (
+    check_beta,
+    check_interiors,
+    check_loss,
+    check_patterns,
+    check_sizes,
+)
 from cvxjax.arrangements.coverage import lists_every_pattern
 from cvxjax.arrangements.exact import few_patterns
 from cvxjax.arrangements.patterns import Patterns, check_data
@@ -280,6 +286,7 @@ def make_vector_output(
         )
     patterns = few_patterns(data, patterns)
     masks, gates = check_patterns(patterns, data)
+    check_sizes(data, squared=not gated)  # neurons are products
     shared = {
         "X": jnp.asarray(data),
         "y": jnp.asarray(labels),

@@ -33,6 +33,7 @@ from cvxjax.starts import Start
 Array = jax.Array
 
 _HEAVIEST = 10.0  # gamma; above it the rows' own norm drowns what couples blocks
+_LEAST = 1000.0  # machine epsilons of the kernel: a penalty below is lost in the solve
 
 
 class AdmmState(Record):
@@ -125,6 +126,7 @@ class Admm(Record):
             kernel = ShiftedEigh.factor(program.response(ones, inverse))
         z = None if loss.quadratic else program.forward(w)
         rho = jnp.asarray(self.rho, w.dtype) * self._unit(program, kernel)
+        rho = jnp.maximum(rho, _least(kernel))
         state = AdmmState(
             w=w,
             v=w,
@@ -341,7 +343,9 @@ class Admm(Record):
         dual = norm(after.v - state.v, minus(after.s, state.s)) / _positive(
             norm(after.u_v, after.u_s)
         )
+        least = (1 if state.z is None else state.rho_z) * _least(state.kernel)
         factor = loop.balance_factor(primal, dual)
+        factor = jnp.maximum(factor, jnp.minimum(least / state.rho, 1))
         state = state.replace(
             rho=state.rho * factor,
             u_v=state.u_v / factor,
@@ -353,8 +357,16 @@ class Admm(Record):
         size = lambda x: jnp.sqrt(jnp.sum(x**2))  # noqa: E731
         primal = size(fit - after.z) / _positive(jnp.maximum(size(fit), size(after.z)))
         dual = size(after.z - state.z) / _positive(size(after.u_z))
+        most = state.rho / _positive(_least(state.kernel))
         factor = loop.balance_factor(primal, dual)
+        factor = jnp.minimum(factor, jnp.maximum(most / state.rho_z, 1))
         return state.replace(rho_z=state.rho_z * factor, u_z=state.u_z / factor)
+
+
+def _least(kernel: ShiftedEigh | MatrixFree) -> Array:
+    """Of rho over rho_z: below it (rho / rho_z + K)^{-1} has no digit of it left."""
+    values = kernel.values
+    return _LEAST * jnp.finfo(values.dtype).eps * jnp.max(values, initial=0)
 
 
 def _positive(x: Array) -> Array:

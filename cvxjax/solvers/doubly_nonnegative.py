@@ -30,7 +30,7 @@ import numpy as np
 from cvxjax import linalg
 from cvxjax.facets import find_facets
 from cvxjax.record import Record
-from cvxjax.row_space import row_space
+from cvxjax.row_space import coordinates, row_space
 
 Array = jax.Array
 
@@ -98,17 +98,15 @@ def make_relaxation(program: Any) -> tuple[Relaxation, Iterate]:
     """
     X, Y = np.asarray(program.X, np.float64), np.asarray(program.y, np.float64)
     masks, cones, beta = np.asarray(program.masks), program.cones, float(program.beta)
-    rows, lengths = np.asarray(cones.rows), np.asarray(cones.lengths)
-    space = row_space(X)
+    rows, lengths, space, centres = _conditioned(X, np.asarray(cones.interior))
     P, r = len(masks), space.shape[1]
-    centres = np.asarray(cones.interior) @ space
-    indices, valid = find_facets(rows @ space, masks, centres)
+    indices, valid = find_facets(rows, masks, centres)
     sides = np.where(np.take_along_axis(masks, indices, axis=1), 1.0, -1.0)
-    facets = (rows @ space)[indices] * (sides * valid)[..., None]
+    facets = rows[indices] * (sides * valid)[..., None]
     reach = np.where(valid, np.einsum("pfa,pa->pf", facets, centres), 1)
     facets = facets / reach[..., None]
-    values, vectors = np.linalg.eigh(np.swapaxes(facets, 1, 2) @ facets)
-    turns = (vectors / np.sqrt(values)[:, None]) @ np.swapaxes(vectors, 1, 2)
+    _, values, right = np.linalg.svd(facets, full_matrices=False)
+    turns = (np.swapaxes(right, 1, 2) / values[:, None]) @ right
     facets = facets @ turns
     centres = np.linalg.solve(turns, centres[..., None])[..., 0]
     first, second = np.triu_indices(facets.shape[1], 1)
@@ -116,24 +114,26 @@ def make_relaxation(program: Any) -> tuple[Relaxation, Iterate]:
     a, b = facets[:, first], facets[:, second]
     basis = _symmetric_basis(r)
     scales = lengths[indices] * reach
+    features = lengths[:, None] * rows
 
     # g g^T + t I with t a^T b > -1, since a^T g = b^T g = 1.
     cosines = np.where(paired, np.sum(a * b, axis=2), 0)
     room = _INSIDE / np.maximum(-np.min(cosines, axis=1, initial=0), _INSIDE)
     U = centres[:, :, None] * centres[:, None] + room[:, None, None] * np.eye(r)
-    weights = np.swapaxes(turns, 1, 2) @ turns
+    whole = space @ turns
+    weights = np.swapaxes(whole, 1, 2) @ whole
     size = np.sum(Y**2) / 2
     U *= size / (2 * beta * P * np.sum(weights * U, axis=(1, 2)))[:, None, None]
     mu = size / (P * r + np.sum(paired))
     relaxation = Relaxation(
         y=jnp.asarray(Y),
         beta=jnp.asarray(beta),
-        features=jnp.asarray(np.where(masks[..., None], X @ space, 0) @ turns),
+        features=jnp.asarray(np.where(masks[..., None], features, 0) @ turns),
         weights=jnp.asarray(weights),
         basis=jnp.asarray(basis),
         pairs=jnp.einsum("qab,pka,pkb->pkq", basis, a, b, precision="highest"),
         paired=jnp.asarray(paired),
-        turns=jnp.asarray(space @ turns),
+        turns=jnp.asarray(whole),
         facets=jnp.asarray(facets),
         ends=jnp.asarray(np.stack([indices[:, first], indices[:, second]], axis=2)),
         scales=jnp.asarray(scales[:, first] * scales[:, second]),
@@ -145,6 +145,26 @@ def make_relaxation(program: Any) -> tuple[Relaxation, Iterate]:
         N=jnp.where(relaxation.paired, mu / slacks, 0),
     )
     return relaxation, start
+
+
+def _conditioned(X: np.ndarray, interior: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Coordinates x, u = space x, in which data of whatever columns are round.
+
+    Args:
+      X: [n, d].
+      interior: [P, d], points strictly inside the cells.
+
+    Returns:
+      Rows of X space [n, r] over their lengths, these [n], 1 for zero rows, the space
+      [d, r], in the span of X's rows, and the points [P, r].
+    """
+    found, basis = coordinates(X), row_space(X)
+    space = basis @ (basis.T @ found.change)
+    sizes = np.linalg.norm(found.rows, axis=1)
+    sizes = np.where(sizes > 0, sizes, 1)
+    columns = np.linalg.norm(space, axis=0)
+    points = np.linalg.lstsq(space / columns, interior.T)[0].T / columns
+    return found.rows / sizes[:, None], np.ldexp(sizes, found.exponents), space, points
 
 
 @jax.jit

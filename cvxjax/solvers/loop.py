@@ -79,7 +79,8 @@ def block_gauges(program: Any, v: Array, multipliers: Array | None) -> Array:
     if multipliers is None:
         return gauges
     moved = dual_norms(blocks + program.cones.adjoint(multipliers))
-    weight = weight + jnp.sum(program.walls * multipliers, axis=-1)
+    walls = jnp.broadcast_to(program.walls, multipliers.shape)
+    weight = weight + jnp.sum(walls * multipliers, axis=-1)
     return jnp.minimum(gauges, moved + rounding.gauge_rounding(terms, weight))
 
 
@@ -310,16 +311,19 @@ def _out_of_reach(program: Any, v: Array, multipliers: Array | None) -> Array:
 
 
 def _is_ray(program: Any, v: Array) -> Array:
-    """Whether F^T v is 0 up to rounding, with -L*(-v) > 0.
+    """Whether F^T v is 0 up to rounding, and -L*(-v) more than a constraint may miss.
 
     Parameters that meet the constraint have R(w) >= -L*(-v) / gauge(v): with this gauge
-    they would predict by rounding alone.
+    they would predict by rounding alone. Any others miss it by -L*(-v) / ||v||_1 at
+    some sample, which a loss that asks for y itself allows up to its tolerance.
     """
     unit = float(jnp.finfo(v.dtype).eps) / 2
     least = _SEEN * rounding.gamma(program.terms, unit)
     gauges = program.regulariser.dual_norms(program.adjoint(v))
     unseen = jnp.max(gauges) <= least * rounding.pulled(v, program.reach, jnp)
-    return unseen & (-program.loss.conjugate(-v, program.y) > 0)
+    loss, y = program.loss, program.y
+    missed = FEASIBILITY.get(v.dtype, 1e-4) * jnp.max(jnp.abs(y)) * jnp.sum(jnp.abs(v))
+    return unseen & (-loss.conjugate(-v, y) > missed)
 
 
 def _outside(program: Any, v: Array, on: Array) -> Array:

@@ -145,7 +145,7 @@ def _independent(
     Where sum_j c_j phi_j v_j^T = 0 for some c, neurons go as by `recovery.prune`.
     """
     fits = np.maximum(X @ u.T, 0).T[:, :, None] * v[:, None]  # [m, n, c]
-    flat = fits.reshape(len(u), -1).T
+    flat = fits.reshape(len(u), X.shape[0] * v.shape[1]).T  # of no neurons too
     sizes = np.linalg.norm(flat, axis=0)
     if len(u) <= flat.shape[0]:
         return u, v

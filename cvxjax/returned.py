@@ -1,0 +1,97 @@
+"""Points as they are returned: inside every cone to rounding, with their own objective.
+
+A solver's point is inside the cones as the solver sees them, in other units,
+coordinates or precision. In the user's, rounding alone may put it outside of a thin
+cell, where its objective says nothing. It is moved back in along the cell's interior,
+as the certificate does, and where that does not help, zero parameters are returned
+instead, which are inside.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from cvxjax.solution import Solution, Status
+from cvxjax.verdicts import gap_floor, relative_gap
+
+
+def inside(program: Any, params: Any) -> np.ndarray | None:
+    """Parameters inside the cones to rounding, `params` where they are; on the host.
+
+    Zero, where rounding leaves no other that is known, and None where these do not meet
+    the loss's constraint.
+
+    Args:
+      program: of these parameters.
+      params: of the program's shape, finite or not.
+    """
+    given = np.asarray(params)
+    if program.cones is None or not np.all(np.isfinite(given)):
+        return given
+    judge, constrained = program.judge(), program.loss.constraint is not None
+    allowed = judge.terms * float(np.finfo(given.dtype).eps)
+    if judge.violation(given.astype(np.float64)) <= allowed:
+        return given
+    moved = judge.repair(given.astype(np.float64), keep_predictions=constrained)
+    moved = moved.astype(given.dtype)
+    if judge.violation(moved.astype(np.float64)) <= allowed:
+        return moved
+    return None if constrained else np.zeros_like(given)
+
+
+def returned(program: Any, solution: Solution, tol: float) -> Solution:
+    """The solution with a point inside the cones, and what is to be said of that one.
+
+    Args:
+      program: the user's.
+      tol: the gap at which a solution counts as CONVERGED.
+    """
+    at, chosen = program, solution.patterns
+    if chosen is not None:
+        at = program.with_patterns(chosen.masks, chosen.gates)
+    point = inside(at, solution.params)
+    if point is not None and np.array_equal(point, np.asarray(solution.params), True):
+        return solution
+    value, loss, y = np.inf, program.loss, np.asarray(program.y, np.float64)
+    if point is not None:
+        judge, wide = at.judge(), point.astype(np.float64)
+        value = float(loss.value(judge.predict(wide), y))
+        value += float(program.beta) * judge.penalty(wide)
+        at_zero = float(loss.value(np.zeros_like(y), y))
+        if at_zero < value:
+            point, value = np.zeros_like(point), at_zero
+        solution = solution.replace(params=jnp.asarray(point))
+    bound = float(solution.dual_bound)
+    gap = relative_gap(value, bound, float(gap_floor(loss, y)))
+    dtype, status = solution.objective.dtype, solution.status
+    if int(status) == Status.CONVERGED and not gap <= tol:
+        status = jnp.asarray(Status.STALLED, jnp.int32)
+    return solution.replace(
+        status=status,
+        objective=jnp.asarray(value, dtype),
+        gap=jnp.asarray(gap, dtype),
+    )
+
+
+def resolved(program: Any, solution: Solution, tol: float) -> Solution:
+    """The solution; STALLED where its network predicts otherwise by more than `tol`.
+
+    Rounding in the network's first layer, of data whose columns nearly cancel there,
+    is then the precision's floor.
+
+    Args:
+      tol: the gap at which a solution counts as CONVERGED.
+    """
+    converged = int(solution.status) == Status.CONVERGED
+    if not converged or not program.blur > tol:
+        return solution
+    params = np.asarray(solution.params, np.float64)
+    want = program.judge().predict(params)
+    network = program.network().apply(program.recover(solution.params), program.inputs)
+    size = max(np.max(np.abs(want)), np.max(np.abs(np.asarray(program.y))))
+    if np.max(np.abs(np.asarray(network, np.float64) - want)) <= tol * size:
+        return solution
+    return solution.replace(status=jnp.asarray(Status.STALLED, jnp.int32))

@@ -1,0 +1,116 @@
+"""Programs that `scripts/fuzz` found to go wrong, shrunk; one test a kind."""
+
+import numpy as np
+import pytest
+
+import cvxjax as cj
+from cvxjax.arrangements import enumerate_patterns, from_gates
+from cvxjax.programs import make_batch_norm, make_two_layer, make_vector_output
+from cvxjax.returned import inside
+
+Status = cj.Status
+FEW = cj.solvers.Admm(max_iters=100)
+
+
+def test_cells_of_almost_equal_rows_are_round_for_the_relaxation():
+    """A clock beside a bias: facets so alike that products of them lose the angle."""
+    X = np.array(
+        [[617.6788812058769, 1], [617.678847600445, 1], [617.6788833011004, 1]]
+    )
+    y = np.array([[7e-11, 0.4], [1e-10, 0.4], [8e-10, 0.4]])
+    program = make_vector_output(X, y, enumerate_patterns(X), beta=500.0)
+    solution = cj.solve(program, cj.solvers.CopositiveRelaxation())
+    assert solution.check().gap <= 1e-7
+    assert cj.certify(program, solution).gap <= 1.1e-7
+
+
+@pytest.mark.filterwarnings("ignore:left out")
+def test_points_of_thin_cells_are_returned_inside():
+    """A constant of 1e9 beside readings: rounding alone put points outside, by 0.57."""
+    readings = [410.849, 411.374, 411.721, 411.328, 411.539, 411.103, 410.587, 411.545]
+    X = np.column_stack([np.full(8, 1e9), readings])
+    gates = [-4.1153934302e-7, -7.0476893616e-7, -4.1063987012e-7, -4.1110276562e-7]
+    program = make_two_layer(
+        X,
+        np.array([-2.0, 2, -1, 0, -2, -1, -2, 2]),
+        from_gates(X, np.column_stack([gates, np.ones(4)])),
+        beta=0.02,
+        loss=cj.losses.huber(11.2178),
+    )
+    solution, judge = cj.solve(program), program.judge()
+    certificate = cj.certify(program, solution)
+    assert certificate.cone_violation <= 1e-14
+    assert float(solution.objective) == pytest.approx(certificate.primal, rel=1e-12)
+    noise = 1 + 1e-2 * np.random.default_rng(0).standard_normal(program.shape)
+    outside = np.asarray(program.cones.interior) * noise
+    assert judge.violation(outside) > 1e-3
+    moved = inside(program, outside)
+    assert judge.violation(moved) <= 1e-14 and np.all(np.any(moved != 0, axis=2))
+    hopeless = program.replace(
+        cones=program.cones.replace(interior=-program.cones.interior)
+    )
+    np.testing.assert_array_equal(inside(hopeless, outside), 0)
+
+
+def test_penalties_that_rounding_would_lose_do_not_blow_up():
+    """Gated softmax beside a constant of 1e9: Admm's penalty fell below rounding."""
+    X = np.column_stack([[1.0, -1, 0, 2, -3], np.full(5, 1.04e9)])
+    Y = np.eye(3)[[0, 2, 1, 0, 1]]
+    patterns = from_gates(X, np.array([[0.3, 1.0], [-0.2, -1.0]]))
+    program = make_vector_output(X, Y, patterns, beta=1e-3, loss="softmax", gated=True)
+    solution = cj.solve(program, cj.solvers.Admm(max_iters=2000))
+    assert int(solution.status) == Status.MAX_ITERATIONS
+    assert np.isfinite(cj.certify(program, solution).primal)
+
+
+@pytest.mark.filterwarnings("ignore:left out")
+def test_labels_that_are_met_to_the_constraint_are_not_called_out_of_reach():
+    """Offsets of 1e9 miss equal labels by 1e-10, of the 1e-9 that may be missed."""
+    offsets = [1.09375, 0.90625, 1.03125, 1.09375, 0.96875, 0.9375, 0.96875]
+    X = np.column_stack([1e9 + np.array(offsets), [2.0, 1, -1, 3, -2, -1, -2]])
+    gates = np.array([[0.0, 1], [-3.4910877378525614e-9, 1], [2.0302633348e-9, 1]])
+    patterns = from_gates(X, np.vstack([gates, [1.2772939175e-6, 0.999999]]))
+    program = make_two_layer(
+        X, np.full(7, 4.0), patterns, beta=3e7, loss="interpolation"
+    )
+    solution = cj.solve(program)
+    assert int(solution.status) != Status.INFEASIBLE
+    assert np.isfinite(cj.certify(program, cj.solve(program, FEW)).primal)
+    apart = program.replace(y=program.y.at[0].set(5.0))  # of two rows, alike in a cell
+    assert int(cj.solve(apart, FEW).status) == Status.INFEASIBLE
+
+
+def test_networks_that_rounding_makes_others_are_not_called_converged():
+    """Columns that cancel at 2e9: float64 loses 2e-7 in the network's first layer."""
+    X = np.array([[0.7, 0.7], [8e8, 2e9], [0.4, 0.8], [0.4, 0.2]])
+    y = np.array([[-7e4, 0.01], [50, -0.003], [20, 0.003], [-90, -0.0008]])
+    for scale, status in ((1, Status.STALLED), (1e-9, Status.CONVERGED)):
+        program = make_batch_norm(
+            X * np.array([[1.0], [scale], [1], [1]]), y, beta=2000.0
+        )
+        solution = cj.solve(program)
+        assert int(solution.status) == status
+        network = program.network()
+        z = network.apply(program.recover(solution.params), program.inputs)
+        miss = np.max(np.abs(z - program.forward(solution.params))) / 7e4
+        assert (miss <= 1e-8) == (status == Status.CONVERGED)
+        assert cj.certify(program, solution).gap <= 1.1e-7
+
+
+@pytest.mark.parametrize(
+    "gated, share, value",
+    [(True, 1e-50, 1e-50), (True, 0.1, 0.095), (False, 0.1, 0.095)],
+)
+def test_data_whose_squares_underflow_are_solved(gated, share, value):
+    """CASES 1.14: 1e-50 is the optimum where 0.5 was certified, and then refused."""
+    program = make_two_layer([[1e-200]], [1.0], beta=share * 1e-200, gated=gated)
+    solution = cj.solve(program)
+    certificate = cj.certify(program, solution)
+    assert int(solution.status) == Status.CONVERGED and certificate.gap <= 1e-8
+    assert certificate.dual == pytest.approx(value, rel=1e-6)
+    fit = 1 - share
+    assert float(program.penalty(solution.params)) == pytest.approx(
+        fit * 1e200, rel=1e-4
+    )
+    z = program.network().apply(program.recover(solution.params), program.inputs)
+    np.testing.assert_allclose(z, fit, rtol=1e-4)
