@@ -38,7 +38,9 @@ from cvxjax.solvers.central_path import (
     room,
     size_of_optimum,
 )
+from cvxjax.solvers.nearby_point import nearby_point
 from cvxjax.solvers.nesterov_todd import Scaling, norm
+from cvxjax.starts import Start
 
 Array = jax.Array
 Aim = tuple[soc.Pair, Orthants]  # of W^{-1} dx + W dz, scaled, and of s dmu + mu ds
@@ -47,6 +49,8 @@ _BOUNDARY = 0.99  # of the way that a step goes
 _LONGER = 0.3  # by which a centrality correction wants the step longer
 _GAIN = 0.01  # in length, for which another correction is tried
 _ROUGH = 1e-3  # relative gap down to which solves need no refinement
+_SHARE = 1.0  # of a start's gap, to be its complementarity
+_LEAST = 1e-6  # relative gap that a start is taken to have
 _BAND = 10.0  # complementarity products within this factor of the target are central
 
 
@@ -107,6 +111,38 @@ class InteriorPoint(Record):
             stuck=jnp.asarray(False),
             progress=loop.Progress.start(self, program, w),
         )
+
+    def adopt(
+        self, program: Any, state: InteriorPointState, start: Start
+    ) -> InteriorPointState:
+        """Starts near a solution near by, unless the cold start is closer."""
+        if start.dual is None:
+            return state
+        cones, box, cold = _cones(program), Box.of(program), state.point
+        mu = jnp.zeros_like(cold.dual.cone)
+        if program.cones is not None and start.multipliers is not None:
+            mu = cones.scaled(start.multipliers)
+        w = start.params + cones.lift(start.params)[..., None] * cones.interior
+        pulls = program.adjoint(start.dual) + cones.adjoint(mu)
+        gauge = jnp.max(program.regulariser.dual_norms(pulls))
+        scale = jnp.where(gauge > 0, program.beta / jnp.where(gauge > 0, gauge, 1), 1)
+        loss, y = program.loss, program.y
+        r, mu = -loss.clip_dual(-scale * start.dual, y), scale * mu
+        size = program.objective(w)
+        size = jnp.where(
+            jnp.isfinite(size),
+            size,
+            program.beta * jnp.sum(program.regulariser.norms(w)),
+        )
+        apart = jnp.maximum(size + loss.conjugate(-r, y), _LEAST * size)
+        level = _SHARE * apart / count_of(cold, box)
+        near = nearby_point(program, cones, box, level, w, r, mu)
+        fit = is_inside(near, program.beta) & (level > 0)
+        fit &= complementarity(near, program.beta) < complementarity(
+            cold, program.beta
+        )
+        point = jax.tree.map(lambda a, b: jnp.where(fit, a, b), near, cold)
+        return state.replace(point=point)
 
     def step(self, program: Any, state: InteriorPointState) -> InteriorPointState:
         """One factorisation: predictor, corrector, centrality corrections, move."""
