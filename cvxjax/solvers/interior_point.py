@@ -49,7 +49,6 @@ _BOUNDARY = 0.99  # of the way that a step goes
 _LONGER = 0.3  # by which a centrality correction wants the step longer
 _GAIN = 0.01  # in length, for which another correction is tried
 _ROUGH = 1e-3  # relative gap down to which solves need no refinement
-_SHARE = 1.0  # of a start's gap, to be its complementarity
 _LEAST = 1e-6  # relative gap that a start is taken to have
 _BAND = 10.0  # complementarity products within this factor of the target are central
 
@@ -72,7 +71,8 @@ class InteriorPoint(Record):
       check_every: steps between gap evaluations, static.
       corrections: of centrality for each factorisation, at most; static.
       refinements: of each linear solve once the gap is below 1e-3, static.
-      start: first complementarity, in units of L(0, y) over the number of cones.
+      start: first complementarity, in units of L(0, y), or of the gap of a solution to
+        start from, over the number of cones.
       pace: complementarity falls at most this many times faster than the misfit; its
         inverse.
     """
@@ -128,19 +128,15 @@ class InteriorPoint(Record):
         scale = jnp.where(gauge > 0, program.beta / jnp.where(gauge > 0, gauge, 1), 1)
         loss, y = program.loss, program.y
         r, mu = -loss.clip_dual(-scale * start.dual, y), scale * mu
-        size = program.objective(w)
-        size = jnp.where(
-            jnp.isfinite(size),
-            size,
-            program.beta * jnp.sum(program.regulariser.norms(w)),
-        )
+        value, penalty = program.objective(w), program.regulariser.norms(w)
+        # Rounding may miss a constraint, where the loss is infinite.
+        penalty = program.beta * jnp.sum(penalty)
+        size = jnp.where(jnp.isfinite(value), value, penalty)
         apart = jnp.maximum(size + loss.conjugate(-r, y), _LEAST * size)
-        level = _SHARE * apart / count_of(cold, box)
+        level = self.start * apart / count_of(cold, box)
         near = nearby_point(program, cones, box, level, w, r, mu)
-        fit = is_inside(near, program.beta) & (level > 0)
-        fit &= complementarity(near, program.beta) < complementarity(
-            cold, program.beta
-        )
+        ahead = [complementarity(point, program.beta) for point in (near, cold)]
+        fit = is_inside(near, program.beta) & (level > 0) & (ahead[0] < ahead[1])
         point = jax.tree.map(lambda a, b: jnp.where(fit, a, b), near, cold)
         return state.replace(point=point)
 
@@ -223,16 +219,18 @@ class InteriorPoint(Record):
         return state.replace(point=point, stuck=~sound | (length < 1e-8))
 
     def check(self, program: Any, state: InteriorPointState) -> InteriorPointState:
-        at = state.point
+        at, cones = state.point, _cones(program)
+        # Slacks of a warm start are not A w at first.
+        w = at.w + cones.lift(at.w)[..., None] * cones.interior
         slack, sizes = 1 - norm(at.q) / program.beta, norm(at.m)
         active = sizes > slack * jnp.max(sizes)
-        sparse = jnp.where(active[..., None], at.w, 0)
-        lower = program.objective(sparse) < program.objective(at.w)
-        point = jnp.where(lower, sparse, at.w)
+        sparse = jnp.where(active[..., None], w, 0)
+        lower = program.objective(sparse) < program.objective(w)
+        point = jnp.where(lower, sparse, w)
         multipliers = None if program.cones is None else at.dual.cone
         if program.loss.constraint is not None:
             none = None if multipliers is None else jnp.zeros_like(multipliers)
-            point, _ = feasible_point(program, at.w, none, steps=0)
+            point, _ = feasible_point(program, w, none, steps=0)
         progress = state.progress.update(
             self, program, point, [at.r], multipliers, finite_of=at.w
         )
