@@ -33,6 +33,7 @@ from cvxjax.solvers.central_path import (
     complementarity,
     count_of,
     is_inside,
+    lifted,
     misses,
     moved,
     room,
@@ -122,7 +123,7 @@ class InteriorPoint(Record):
         mu = jnp.zeros_like(cold.dual.cone)
         if program.cones is not None and start.multipliers is not None:
             mu = cones.scaled(start.multipliers)
-        w = start.params + cones.lift(start.params)[..., None] * cones.interior
+        w = lifted(cones, start.params)
         pulls = program.adjoint(start.dual) + cones.adjoint(mu)
         gauge = jnp.max(program.regulariser.dual_norms(pulls))
         scale = jnp.where(gauge > 0, program.beta / jnp.where(gauge > 0, gauge, 1), 1)
@@ -221,7 +222,7 @@ class InteriorPoint(Record):
     def check(self, program: Any, state: InteriorPointState) -> InteriorPointState:
         at, cones = state.point, _cones(program)
         # Slacks of a warm start are not A w at first.
-        w = at.w + cones.lift(at.w)[..., None] * cones.interior
+        w = lifted(cones, at.w)
         slack, sizes = 1 - norm(at.q) / program.beta, norm(at.m)
         active = sizes > slack * jnp.max(sizes)
         sparse = jnp.where(active[..., None], w, 0)

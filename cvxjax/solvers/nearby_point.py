@@ -45,9 +45,7 @@ def nearby_point(
     rows = jnp.where(live, jnp.maximum(cones.apply(w), 0), 1)
     pulls = program.adjoint(r) + cones.adjoint(multipliers)
     slack = jnp.where(live, _parted(rows, multipliers, level), 1)
-    heads, tails, q = _blocks(
-        norm_of.tails(w), -norm_of.dual_tails(pulls), beta, level
-    )
+    heads, tails, q = _blocks(norm_of.tails(w), -norm_of.dual_tails(pulls), beta, level)
     r, high, low = _residual(program, box, level, w, r)
     ends = box.live()
     return Point(

@@ -182,9 +182,10 @@ class _Rounds:
         for block in np.flatnonzero(np.any(self.w != 0, axis=1)):
             self.w[block], _ = self.blocks.project(int(block), self.w[block])
         self._keep()
+        # Prices that are not scaled, so that blocks about to be active are at work.
+        self._begin(-self.loss.gradient(self.z, self.y))
         if start.dual is not None:
             self._scale(np.asarray(start.dual))
-        self._begin(-self.loss.gradient(self.z, self.y))
 
     def _scale(self, v: np.ndarray) -> None:
         """Moves predictions as the dual of a solution is scaled for this beta."""
