@@ -104,11 +104,9 @@ class InteriorPoint(Record):
         count = w.shape[0] * w.shape[1] * (cones.num_rows + 1) + ends
         first = self.start * size_of_optimum(program) / count
         point = central_point(program, cones, box, first)
-        fit = norm(misses(program, cones, point).fit)
-        total = complementarity(point, program.beta)
         return InteriorPointState(
             point=point,
-            pace=total / jnp.where(fit > 0, fit, 1),
+            pace=_pace(program, cones, point),
             stuck=jnp.asarray(False),
             progress=loop.Progress.start(self, program, w),
         )
@@ -139,7 +137,7 @@ class InteriorPoint(Record):
         ahead = [complementarity(point, program.beta) for point in (near, cold)]
         fit = is_inside(near, program.beta) & (level > 0) & (ahead[0] < ahead[1])
         point = jax.tree.map(lambda a, b: jnp.where(fit, a, b), near, cold)
-        return state.replace(point=point)
+        return state.replace(point=point, pace=_pace(program, cones, point))
 
     def step(self, program: Any, state: InteriorPointState) -> InteriorPointState:
         """One factorisation: predictor, corrector, centrality corrections, move."""
@@ -238,6 +236,12 @@ class InteriorPoint(Record):
         stalled = state.stuck & (progress.status == loop.Status.RUNNING)
         status = jnp.where(stalled, int(loop.Status.STALLED), progress.status)
         return state.replace(progress=progress.replace(status=status))
+
+
+def _pace(program: Any, cones: Cones, point: Point) -> Array:
+    """Complementarity over what the fit misses."""
+    fit = norm(misses(program, cones, point).fit)
+    return complementarity(point, program.beta) / jnp.where(fit > 0, fit, 1)
 
 
 def _cones(program: Any) -> Cones:
