@@ -2,6 +2,7 @@
 
 import sys
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -206,3 +207,35 @@ def test_path_goes_on_after_a_beta_where_all_is_zero():
 def test_bad_betas(betas, message):
     with pytest.raises(ValueError, match=message):
         cj.solve_path(instances.program_of(GATED), betas)
+
+
+def path_of(loss):
+    """Gaussian [20, 3], targets of three neurons, 12 sampled patterns; 15 betas."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((20, 3))
+    y = np.maximum(X @ rng.standard_normal((3, 3)), 0).sum(axis=1) - 1
+    y = y if loss == "squared" else np.sign(y)
+    patterns = cj.arrangements.sample_patterns(jax.random.key(0), X, num=12)
+    made = instances.loss_of(loss, len(y))
+    program = cj.programs.make_two_layer(X, y, patterns, beta=1.0, loss=made)
+    return program, program.beta_max() * np.geomspace(0.9, 0.05, 15)
+
+
+@pytest.mark.parametrize(
+    "loss, solver, most",
+    [
+        ("squared", None, 0.55),
+        ("squared", cj.solvers.InteriorPoint(), 0.8),
+        ("hinge", None, 0.8),
+    ],
+)
+def test_path_saves_iterations(loss, solver, most):
+    program, betas = path_of(loss)
+    path = cj.solve_path(program, betas, solver)
+    cold = 0
+    for beta, warm in zip(betas, path, strict=True):
+        at = program.replace(beta=jnp.asarray(beta))
+        assert cj.certify(at, warm.check()).gap <= 1e-8
+        cold += int(cj.solve(at, solver).check().iterations)
+    saved = sum(int(warm.iterations) for warm in path), cold
+    assert saved[0] <= most * saved[1], saved

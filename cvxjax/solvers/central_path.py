@@ -91,6 +91,11 @@ def slack_of(cones: Cones, w: Array) -> Array:
     return jnp.where(cones.live()[None], cones.apply(w), 1)
 
 
+def lifted(cones: Cones, w: Array) -> Array:
+    """w, moved along the cones' interior points to where A w >= 0."""
+    return w + cones.lift(w)[..., None] * cones.interior[None]
+
+
 def count_of(at: Point, box: Box) -> Array:
     """How many complementarity products there are."""
     high, low = box.live()

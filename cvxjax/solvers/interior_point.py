@@ -33,12 +33,15 @@ from cvxjax.solvers.central_path import (
     complementarity,
     count_of,
     is_inside,
+    lifted,
     misses,
     moved,
     room,
     size_of_optimum,
 )
+from cvxjax.solvers.nearby_point import nearby_point
 from cvxjax.solvers.nesterov_todd import Scaling, norm
+from cvxjax.starts import Start
 
 Array = jax.Array
 Aim = tuple[soc.Pair, Orthants]  # of W^{-1} dx + W dz, scaled, and of s dmu + mu ds
@@ -47,6 +50,7 @@ _BOUNDARY = 0.99  # of the way that a step goes
 _LONGER = 0.3  # by which a centrality correction wants the step longer
 _GAIN = 0.01  # in length, for which another correction is tried
 _ROUGH = 1e-3  # relative gap down to which solves with plain norms need no refinement
+_LEAST = 1e-6  # relative gap that a start is taken to have
 _BAND = 10.0  # complementarity products within this factor of the target are central
 
 
@@ -68,7 +72,8 @@ class InteriorPoint(Record):
       check_every: steps between gap evaluations, static.
       corrections: of centrality for each factorisation, at most; static.
       refinements: of each linear solve once the gap is below 1e-3, static.
-      start: first complementarity, in units of L(0, y) over the number of cones.
+      start: first complementarity, in units of L(0, y), or of the gap of a solution to
+        start from, over the number of cones.
       pace: the share of the misfit's fall that complementarity may not fall below; 0
         lets it fall freely, which is mostly best, but may end at the cones' walls.
     """
@@ -99,14 +104,40 @@ class InteriorPoint(Record):
         count = w.shape[0] * w.shape[1] * (cones.num_rows + 1) + ends
         first = self.start * size_of_optimum(program) / count
         point = central_point(program, cones, box, first)
-        fit = norm(misses(program, cones, point).fit)
-        total = complementarity(point, program.beta)
         return InteriorPointState(
             point=point,
-            pace=total / jnp.where(fit > 0, fit, 1),
+            pace=_pace(program, cones, point),
             stuck=jnp.asarray(False),
             progress=loop.Progress.start(self, program, w),
         )
+
+    def adopt(
+        self, program: Any, state: InteriorPointState, start: Start
+    ) -> InteriorPointState:
+        """Starts near a solution near by, unless the cold start is closer."""
+        if start.dual is None:
+            return state
+        cones, box, cold = _cones(program), Box.of(program), state.point
+        mu = jnp.zeros_like(cold.dual.cone)
+        if program.cones is not None and start.multipliers is not None:
+            mu = cones.scaled(start.multipliers)
+        w = lifted(cones, start.params)
+        pulls = program.adjoint(start.dual) + cones.adjoint(mu)
+        gauge = jnp.max(program.regulariser.dual_norms(pulls))
+        scale = jnp.where(gauge > 0, program.beta / jnp.where(gauge > 0, gauge, 1), 1)
+        loss, y = program.loss, program.y
+        r, mu = -loss.clip_dual(-scale * start.dual, y), scale * mu
+        value, penalty = program.objective(w), program.regulariser.norms(w)
+        # Rounding may miss a constraint, where the loss is infinite.
+        penalty = program.beta * jnp.sum(penalty)
+        size = jnp.where(jnp.isfinite(value), value, penalty)
+        apart = jnp.maximum(size + loss.conjugate(-r, y), _LEAST * size)
+        level = self.start * apart / count_of(cold, box)
+        near = nearby_point(program, cones, box, level, w, r, mu)
+        ahead = [complementarity(point, program.beta) for point in (near, cold)]
+        fit = is_inside(near, program.beta) & (level > 0) & (ahead[0] < ahead[1])
+        point = jax.tree.map(lambda a, b: jnp.where(fit, a, b), near, cold)
+        return state.replace(point=point, pace=_pace(program, cones, point))
 
     def step(self, program: Any, state: InteriorPointState) -> InteriorPointState:
         """One factorisation: predictor, corrector, centrality corrections, move."""
@@ -188,22 +219,30 @@ class InteriorPoint(Record):
         return state.replace(point=point, stuck=~sound | (length < 1e-8))
 
     def check(self, program: Any, state: InteriorPointState) -> InteriorPointState:
-        at = state.point
+        at, cones = state.point, _cones(program)
+        # Slacks of a warm start are not A w at first.
+        w = lifted(cones, at.w)
         slack, sizes = 1 - norm(at.q) / program.beta, norm(at.m)
         active = sizes > slack * jnp.max(sizes)
-        sparse = jnp.where(active[..., None], at.w, 0)
-        lower = program.objective(sparse) < program.objective(at.w)
-        point = jnp.where(lower, sparse, at.w)
+        sparse = jnp.where(active[..., None], w, 0)
+        lower = program.objective(sparse) < program.objective(w)
+        point = jnp.where(lower, sparse, w)
         multipliers = None if program.cones is None else at.dual.cone
         if program.loss.constraint is not None:
             none = None if multipliers is None else jnp.zeros_like(multipliers)
-            point, _ = feasible_point(program, at.w, none, steps=0)
+            point, _ = feasible_point(program, w, none, steps=0)
         progress = state.progress.update(
             self, program, point, [at.r], multipliers, finite_of=at.w
         )
         stalled = state.stuck & (progress.status == loop.Status.RUNNING)
         status = jnp.where(stalled, int(loop.Status.STALLED), progress.status)
         return state.replace(progress=progress.replace(status=status))
+
+
+def _pace(program: Any, cones: Cones, point: Point) -> Array:
+    """Complementarity over what the fit misses."""
+    fit = norm(misses(program, cones, point).fit)
+    return complementarity(point, program.beta) / jnp.where(fit > 0, fit, 1)
 
 
 def _cones(program: Any) -> Cones:

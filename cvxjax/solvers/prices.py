@@ -67,6 +67,10 @@ class Prices:
         room = max(_LEAST, int(self.working.sum()))
         self.working[outside[np.argsort(-bounds[outside])[:room]]] = True
 
+    def highest(self, v: np.ndarray) -> float:
+        """An upper bound of all prices, by the known multipliers."""
+        return float(self._bounds(v).max(initial=0))
+
     def _bounds(self, v: np.ndarray) -> np.ndarray:
         """Upper bounds of all prices [2 P], by the known multipliers."""
         blocks = self.blocks.adjoint(v)

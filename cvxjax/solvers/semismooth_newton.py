@@ -41,6 +41,7 @@ from cvxjax.watch import Watch
 Array = jax.Array
 
 _FIRST = 0.1  # sigma, in units of the largest block over beta
+_NEAR = 30.0  # the same from a solution of a program near by
 _LARGEST = 1e6  # sigma, in the same units: beyond it rounding eats what prox leaves
 _GROWTH = 5.0  # of sigma after an easy round; it shrinks as much after a full one
 _EASY = 10  # Newton steps
@@ -99,7 +100,8 @@ class SemismoothNewton(Record):
         else:
             rounds.begin(start or Start(params=np.zeros(program.shape)))
         unit = rounds.unit()
-        sigma = _FIRST * unit
+        near = start is not None and start.dual is not None
+        sigma = (_NEAR if near else _FIRST) * unit
         status, best, since = Status.RUNNING, np.inf, 0
         while status is Status.RUNNING:
             gap = rounds.gap
@@ -180,7 +182,21 @@ class _Rounds:
         for block in np.flatnonzero(np.any(self.w != 0, axis=1)):
             self.w[block], _ = self.blocks.project(int(block), self.w[block])
         self._keep()
+        # Prices that are not scaled, so that blocks about to be active are at work.
         self._begin(-self.loss.gradient(self.z, self.y))
+        if start.dual is not None:
+            self._scale(np.asarray(start.dual))
+
+    def _scale(self, v: np.ndarray) -> None:
+        """Moves predictions as the dual of a solution is scaled for this beta."""
+        largest = self.prices.highest(v)
+        scale = self.beta / largest if largest > 0 else 1.0
+        u = [self.loss.clip_dual(-t * v, self.y) for t in (1.0, scale)]
+        old, new = (np.asarray(self.loss.dual_slope(x, self.y)) for x in u)
+        with np.errstate(invalid="ignore"):
+            move = new - old
+        self.z = self.z + np.where(np.isfinite(move), move, 0)
+        self.prices.multipliers = scale * self.prices.multipliers
 
     def _begin(self, v: np.ndarray) -> None:
         self.prices.working |= np.any(self.w != 0, axis=1)
