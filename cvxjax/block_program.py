@@ -92,6 +92,10 @@ class RegularisedProgram(Record):
         """The dual norms of the cones' unit rows, [1, 1, m], or one number for all."""
         return 1.0
 
+    def coordinate_rows(self) -> Any:
+        """The rows that `in_coordinates` makes orthonormal columns of; None: none."""
+        return None
+
     def in_coordinates(self) -> tuple[Any, Coordinates] | None:
         """The program of orthonormal columns, in float64; None: it has none."""
         return None

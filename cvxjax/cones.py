@@ -120,7 +120,7 @@ class Cones(Record):
         margin = self.apply(self.interior[None])
         safe = jnp.where(margin > 0, margin, 1)
         short = jnp.where(margin > 0, jnp.maximum(-self.apply(w), 0) / safe, 0)
-        return jnp.max(short, axis=-1)
+        return jnp.max(short, axis=-1, initial=0)
 
     def violation(self, w: Array) -> Array:
         """max(-A w, 0) / max|A w|, a scalar; 0 for w = 0."""

@@ -215,6 +215,10 @@ class Program(Protocol):
         """Multipliers of a dual vector that is `factor` times larger."""
         ...
 
+    def coordinate_rows(self) -> Any:
+        """The rows that `in_coordinates` makes orthonormal columns of; None: none."""
+        ...
+
     def in_coordinates(self) -> Any:
         """(program, `Coordinates`) of orthonormal columns, float64; None: has none."""
         ...

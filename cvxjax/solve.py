@@ -29,7 +29,12 @@ from cvxjax.solvers import (
     loop,
 )
 from cvxjax.solvers.options import check_options
-from cvxjax.standard_form import StandardForm, precise_form, standard_form
+from cvxjax.standard_form import (
+    StandardForm,
+    is_distorted,
+    precise_form,
+    standard_form,
+)
 from cvxjax.starts import check_start
 from cvxjax.verdicts import gap_floor, relative_gap
 from cvxjax.watch import Report, Watch
@@ -146,22 +151,23 @@ def _again(program: Any, solver: Any, solution: Any, watch: Watch) -> Any:
 def _suited(form: StandardForm, solver: Any, watch: Watch) -> tuple[StandardForm, Any]:
     """The form that a solver takes, and the solver: the default one if it is None.
 
-    InteriorPoint gets float64 and coordinates. It is the default of small programs
-    whose data, loss or precision stop others.
+    InteriorPoint gets float64 and coordinates.
     """
-    program, precise = form.program, InteriorPoint()
-    if watch.shared or isinstance(solver, HostSolver):
-        return form, default_solver(program) if solver is None else solver
-    if solver is not None and not isinstance(solver, InteriorPoint):
+    program = form.program
+    narrow = solver is None and program.X.dtype != jnp.float64 and _is_small(program)
+    if narrow and not watch.shared:
+        better = precise_form(form)
+        if InteriorPoint().refuse(better.program) is None:
+            return better, InteriorPoint()
+    solver = default_solver(program) if solver is None else solver
+    if watch.shared or not isinstance(solver, InteriorPoint):
         return form, solver
-    if solver is None and np.prod(program.shape[:2]) * len(program.y) > _SMALL:
-        return form, default_solver(program)
-    better = precise_form(form)
-    if precise.refuse(better.program) is not None:
-        return form, default_solver(program) if solver is None else solver
-    usual = default_solver(program) if solver is None else solver
-    hard = better.wide or better.coordinates is not None or not program.loss.quadratic
-    return (better, precise if solver is None else solver) if hard else (form, usual)
+    return precise_form(form), solver
+
+
+def _is_small(program: Any) -> bool:
+    """Whether InteriorPoint is a matter of seconds."""
+    return np.prod(program.shape[:2]) * len(program.y) <= _SMALL
 
 
 def solve_path(
@@ -218,10 +224,13 @@ def solve_path(
 def default_solver(program: Program) -> Any:
     """What is fast on a program of this size, loss and beta.
 
-    Over sign cones in float64, for the squared loss, SemismoothNewton at a beta so
-    large that few blocks are active, else InteriorPoint, with WorkingSet around it if
-    there are many blocks; for other smooth losses, Admm polished by SemismoothNewton.
-    Otherwise, and where there is no room for a matrix [n, n], Admm. For several
+    Of small programs in float64 with norms of groups, InteriorPoint for all losses but
+    the squared one, and for badly conditioned data; `solve` takes it for float32 too.
+    Otherwise, over sign cones in float64, for the squared loss, SemismoothNewton at a
+    beta so large that few blocks are active, else InteriorPoint, with WorkingSet around
+    it if there are many blocks; for other smooth losses, Admm polished by
+    SemismoothNewton. Else, and where there is no room for a matrix [n, n], Admm. For
+    several
     outputs with cones FrankWolfe, whose certificate is exact for rank three or less;
     for rank four to six CopositiveRelaxation. Over pairs of PSD matrices
     SemidefiniteInteriorPoint for smooth losses in float64 where they are small, else
@@ -237,6 +246,9 @@ def default_solver(program: Program) -> Any:
         return relaxed if fits else FrankWolfe()
     admm, precise, newton = Admm(), InteriorPoint(), SemismoothNewton()
     large = len(program.y) > admm.dense_samples
+    if not large and _is_small(program) and precise.refuse(program) is None:
+        if not program.loss.quadratic or is_distorted(program):
+            return precise
     if large or getattr(program, "cones", None) is None:
         return admm
     if newton.refuse(program) is None:

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cvxjax.coordinates import Coordinates
+from cvxjax.coordinates import Coordinates, orthonormal
 from cvxjax.solution import Solution
 from cvxjax.starts import Start
 
@@ -107,7 +107,7 @@ class StandardForm:
                 dual_bound=value(history.dual_bound),
                 gap=_on_host(history.gap, 1.0, dtype),
             ),
-            scope=given.scope,
+            scope=solution.scope,
         )
 
 
@@ -132,6 +132,15 @@ def standard_form(program: Any) -> StandardForm:
     )
 
 
+def is_distorted(program: Any) -> bool:
+    """Whether coordinates of its own would make the data better conditioned."""
+    rows = program.coordinate_rows()
+    if rows is None:
+        return False
+    found = orthonormal(np.asarray(rows, np.float64))
+    return len(found.S) > 0 and found.distortion > _DISTORTED
+
+
 def precise_form(form: StandardForm) -> StandardForm:
     """The same in float64 and, where its columns are badly conditioned, coordinates."""
     program = form.program
@@ -139,8 +148,8 @@ def precise_form(form: StandardForm) -> StandardForm:
     with jax.enable_x64(True) if wide else contextlib.nullcontext():
         if wide:
             program = jax.tree.map(_widened, program)
-        found = program.in_coordinates()
-    if found is None or found[1].distortion <= _DISTORTED:
+        found = program.in_coordinates() if is_distorted(program) else None
+    if found is None:
         return dataclasses.replace(form, program=program, wide=wide)
     return dataclasses.replace(
         form,

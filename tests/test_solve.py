@@ -29,13 +29,12 @@ def test_default_solvers(monkeypatch):
             solver = default_solver(
                 program.replace(beta=jnp.asarray(fraction * largest))
             )
-            preferred = squared if program.loss.quadratic else "SemismoothNewton"
+            preferred = squared if program.loss.quadratic else "InteriorPoint"
             order = ["FrankWolfe"]
             if name in instances.SPECTRAL:
                 order = ["SemidefiniteInteriorPoint", "Semidefinite"]
-            if cones:
-                order += [preferred]
-                order += ["InteriorPoint"] * program.loss.quadratic
+            if cones or not program.loss.quadratic:
+                order += [preferred, "InteriorPoint"]
             takes = [s for s in order if instances.SOLVERS[s].takes(name)]
             wanted = getattr(cj.solvers, [*takes, "Admm"][0])
             assert isinstance(solver, wanted), (name, fraction)
@@ -44,6 +43,7 @@ def test_default_solvers(monkeypatch):
     monkeypatch.setattr(module, "_MANY", 31)
     assert isinstance(default_solver(instances.program_of(RELU)), WorkingSet)
     monkeypatch.setattr(module, "Admm", lambda: Admm(dense_samples=7))
+    monkeypatch.setattr(module, "_SMALL", 0)
     for name in (RELU, GATED, "two_layer/logistic"):  # of 8 samples
         assert isinstance(default_solver(instances.program_of(name)), Admm)
 

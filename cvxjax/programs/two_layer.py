@@ -133,6 +133,10 @@ class TwoLayerProgram(RegularisedProgram):
             cones = cones.replace(lengths=cones.lengths / unit)
         return self.replace(X=self.X / unit, cones=cones, scope=self.scope)
 
+    def coordinate_rows(self) -> Array:
+        """X."""
+        return self.X
+
     def in_coordinates(self) -> tuple[TwoLayerProgram, Coordinates] | None:
         """The program of orthonormal columns, in w' = S w and float64.
 
