@@ -264,8 +264,10 @@ def test_labels_of_text_gated_and_sampled(tmp_path, capsys):
         loss=cj.losses.logistic(),
         gated=True,
     )
-    certificate = cj.certify(program, cj.solve(program, cj.solvers.Fista(tol=1e-4)))
-    assert first_number(rows["objective"]) == pytest.approx(certificate.primal, 1e-8)
+    certificate = cj.certify(program, cj.solve(program, cj.solvers.Fista(tol=1e-8)))
+    found = first_number(rows["objective"])
+    assert certificate.dual <= found * (1 + 1e-8)
+    assert found == pytest.approx(certificate.primal, 1e-4)  # both to their gaps
     assert rows["patterns"].startswith("7 sampled with seed 3")
     assert "sampled" in rows["certified gap"]
     run(["certify", tmp_path / "data.npz", tmp_path / "w.npz", "--tol", 1e-4], capsys)
