@@ -9,7 +9,7 @@ import cvxjax as cj
 
 Status = cj.Status
 SOLVER = cj.solvers.Semidefinite()
-PRECISE = cj.solvers.SemidefiniteInteriorPoint(tol=1e-10)
+PRECISE = cj.solvers.SemidefiniteInteriorPoint(tol=2e-10)
 PROGRAMS = ("polynomial", "quantized")
 
 
