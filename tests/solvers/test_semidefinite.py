@@ -80,7 +80,7 @@ def test_what_takes_long_is_bounded(kind, options):
     solution = cj.solve(program, SOLVER)
     want = float(cj.solve(program, PRECISE).check().objective)
     certificate = cj.certify(program, solution)
-    assert certificate.gap <= 1e-6
+    assert certificate.primal - certificate.dual <= 1e-6  # of labels of order one
     assert certificate.dual <= want * (1 + 1e-9) and want <= certificate.primal + 1e-9
 
 
