@@ -153,8 +153,8 @@ def test_refuses_gates_and_constraints():
         with pytest.raises(ValueError, match=f"ColumnGeneration cannot .*{reason}"):
             cj.solve(instances.program_of(name), ColumnGeneration())
     program = instances.program_of("two_layer/logistic")
-    inner = cj.solvers.InteriorPoint()
-    with pytest.raises(ValueError, match="InteriorPoint takes squared"):
+    inner = cj.solvers.Fista()
+    with pytest.raises(ValueError, match="Fista takes gated programs"):
         cj.solve(program, ColumnGeneration(inner=inner))
 
 
