@@ -10,9 +10,9 @@ its error is at most gamma_(n+m) (|F_b|^T |v| + |A_b|^T mu). The norm of these e
 at most gamma_(n+m) (sum_i |v_i| r_i + sum_k mu_k ||a_k||), by the triangle inequality,
 where r_i bounds the norm of row i of every F_b. The norm of q, of k entries, adds
 gamma_(k+2) of itself, and is no larger than that sum. Rows that are divided by their
-lengths, and the sum itself, are off by a few u more. Since gamma_a + gamma_b +
-gamma_a gamma_b <= gamma_(a+b), `gauge_rounding`, that sum times gamma_t with
-t = n + m + k + 16, covers them all.
+lengths, and the sum itself, are off by a few u more. `gauge_rounding` is that sum times
+gamma_t with t = 2 (n + m + k + 8), twice the number of operations, which covers the
+products of two errors.
 
 **The dual value.** -L*(-v) is a sum over samples. The absolute values of its terms add
 up to at most 2 sum |v_i y_i| + |L*(-v)|, for every loss of `cvxjax.losses`: those of
@@ -52,7 +52,7 @@ def gamma(terms: float, unit: float = UNIT) -> float:
 
 def terms_of(rows: int, walls: int, size: int) -> int:
     """t above: rows of the data, rows of a block's cone, entries of a block."""
-    return rows + walls + size + 16
+    return 2 * (rows + walls + size + 8)
 
 
 def pulled(v: Any, reach: Any, xp: Any = np) -> Any:
