@@ -59,11 +59,22 @@ def test_an_interrupt_while_it_starts_is_one_line(data, seconds):
     assert err.startswith("cvxjax: interrupted") or not out
 
 
+@pytest.fixture
+def slow_data(tmp_path):
+    """Nearly parallel columns, on which a first-order solver takes minutes."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 8))
+    X[:, 1:] = X[:, :1] + 1e-3 * X[:, 1:]
+    np.savez(tmp_path / "slow.npz", X=X, y=rng.standard_normal(60))
+    return tmp_path / "slow.npz"
+
+
 @pytest.mark.parametrize("command", ["solve", "path"])
-def test_an_interrupt_keeps_the_best_so_far(data, tmp_path, command):
+def test_an_interrupt_keeps_the_best_so_far(slow_data, tmp_path, command):
     out = tmp_path / "kept.npz"
-    betas = {"solve": ["--beta", 0.1], "path": ["--betas", "100,0.1"]}[command]
-    with start(command, data, *betas, *ENDLESS, "--out", out) as process:
+    betas = {"solve": ["--beta", 1e-3], "path": ["--betas", "100,1e-3"]}[command]
+    options = ["--patterns", 20, *ENDLESS, "--out", out]
+    with start(command, slow_data, *betas, *options) as process:
         if command == "solve":
             assert "iteration" in process.stderr.readline()
         else:

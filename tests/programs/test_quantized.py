@@ -236,7 +236,7 @@ X, Y = draw()
         ({"X": X[0]}, r"want X \[n, d\]"),
         ({"X": X.astype(str)}, "want X of real numbers"),
         ({"y": Y[:7]}, r"want X \[n, d\], y \[n\]; got \(8, 3\), \(7,\)"),
-        ({"y": Y[:, None]}, r"y \[n\]; got \(8, 3\), \(8, 1\)"),
+        ({"y": Y[:, None] * [1, 2]}, r"y \[n\]; got \(8, 3\), \(8, 2\)"),
         ({"y": np.full(8, np.inf)}, "want finite y"),
         ({"y": ["1"] * 8}, "want real numbers for y"),
         ({"loss": cj.losses.logistic()}, r"logistic loss wants labels -1 and \+1"),

@@ -122,8 +122,9 @@ def test_never_worse_than_the_inner_solution(program):
 
 def test_ends_honestly_where_rounding_does(program):
     solution = cj.solve(program, SemismoothNewton(tol=1e-18, max_iters=100))
-    assert solution.status in (cj.Status.STALLED, cj.Status.CONVERGED)
-    assert solution.gap <= 1e-12
+    assert solution.status == cj.Status.STALLED
+    assert solution.gap <= 1e-11  # holds what rounding may hide, 1.6e-12 here
+    assert solution.objective - solution.dual_bound <= 1e-11 * solution.objective
 
 
 def test_around_a_host_solver():
