@@ -16,7 +16,7 @@ from scipy.optimize import linprog
 
 from cvxjax import linalg
 from cvxjax.record import Record
-from cvxjax.row_space import coordinates
+from cvxjax.row_space import Coordinates, coordinates
 from cvxjax.runtime import jit_leanly
 
 Array = jax.Array
@@ -24,6 +24,7 @@ Array = jax.Array
 _NEWTON_STEPS = 40
 _DECREMENT = 1e-2  # squared, at which a point is central enough
 _CENTRAL = 1e-28  # the same by a norm whose dual would stretch what is left
+_EVEN = 100.0  # condition number of a change of columns that is not worth it
 _CHUNK_ELEMENTS = 1 << 22
 _QR_BATCH = 1024  # LAPACK under vmap hangs on larger ones
 
@@ -237,9 +238,9 @@ def make_sign_cones(
     A pattern read off a gate that lies on a hyperplane may belong to no open cell;
     its cone is then a face of a neighbour's, adds no network, and is left out.
 
-    Interior points are sought in coordinates where X is well conditioned
-    (`cvxjax.row_space`), since cells of offset columns are thin in the user's; there
-    they come back rounded to the dtype of X, which may be too coarse for the thinnest.
+    Where X is badly conditioned, interior points are sought in coordinates where it is
+    not (`cvxjax.row_space`), since cells of offset columns are thin in the user's; they
+    come back rounded to the dtype of X, which may be too coarse for the thinnest.
 
     Args:
       X: [n, d].
@@ -250,21 +251,23 @@ def make_sign_cones(
       The cones and `kept` [P], bool: which patterns they stand for.
     """
     rows, lengths = _unit_rows(X)
-    units = _unit_rows(X.astype(np.float64))[0]
+    units, sizes = _unit_rows(X.astype(np.float64))
     space = coordinates(X)
-    inner, change = _unit_rows(space.rows)[0], space.change
-    if space.rank == 0:
-        inner, change = units, space.null
     live = np.any(units != 0, axis=1)
     signs = np.where(masks, 1.0, -1.0)
     gates = _unit_rows(gates.astype(np.float64))[0]
-    points = gates @ units.T @ np.linalg.pinv(inner).T  # the gates in `inner`
+    if _is_even(space):
+        inner, change, points = units, np.eye(X.shape[1]), gates.copy()
+    else:
+        inner, change = _unit_rows(space.rows)[0], space.change
+        seen = np.ldexp(sizes, -space.exponents)[:, None] * (units @ gates.T)
+        points = (np.linalg.pinv(space.rows) @ seen).T  # the gates in `inner`
     strict = _inside(units[live], signs[:, live], gates)
     kept = strict & _inside(inner[live], signs[:, live], points)
     for i in np.flatnonzero(~kept):
-        found = _interior_point(inner[live], signs[i, live])
-        if found is not None:
-            points[i], kept[i] = found, True
+        point = _interior_point(inner[live], signs[i, live])
+        if point is not None:
+            points[i], kept[i] = point, True
     masks, signs, gates = masks[kept], signs[kept], gates[kept]
     centres = _analytic_centres(
         jnp.asarray(inner.astype(X.dtype)),
@@ -318,6 +321,12 @@ def make_row_cones(rows: np.ndarray, gates: np.ndarray) -> tuple[RowCones, np.nd
         interior=_own_centres(units, jnp.asarray(gates[kept])),
     )
     return cones, kept
+
+
+def _is_even(space: Coordinates) -> bool:
+    """Whether the user's coordinates do as well; so they do for X = 0."""
+    d, rank = space.change.shape
+    return rank == 0 or (rank == d and np.linalg.cond(space.change) <= _EVEN)
 
 
 def _unit_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -126,7 +126,8 @@ def central_point(program: Any, cones: Cones, box: Box, level: Array) -> Point:
     r = _first_residual(program, box)
     stretch = jnp.sqrt(1 + 1 / max(cones.num_rows, 1))
     steep = norm_of.dual_tails(cones.adjoint(1 / slack_of(cones, inner)))
-    size = level * norm(steep) * stretch / (beta * (1 - _INSIDE))
+    prices = norm_of.dual_norms(program.adjoint(r))
+    size = level * norm(steep) * stretch / (beta - jnp.max(prices))
     w = size[..., None] * inner
     tails = norm_of.tails(w)
     t = jnp.maximum(norm(tails) * stretch, level / beta)
