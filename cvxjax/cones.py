@@ -16,7 +16,7 @@ from scipy.optimize import linprog
 
 from cvxjax import linalg
 from cvxjax.record import Record
-from cvxjax.row_space import Coordinates, coordinates
+from cvxjax.row_space import DISTORTED, Coordinates, coordinates
 from cvxjax.runtime import jit_leanly
 
 Array = jax.Array
@@ -24,7 +24,6 @@ Array = jax.Array
 _NEWTON_STEPS = 40
 _DECREMENT = 1e-2  # squared, at which a point is central enough
 _CENTRAL = 1e-28  # the same by a norm whose dual would stretch what is left
-_EVEN = 100.0  # condition number of a change of columns that is not worth it
 _CHUNK_ELEMENTS = 1 << 22
 _QR_BATCH = 1024  # LAPACK under vmap hangs on larger ones
 
@@ -326,7 +325,7 @@ def make_row_cones(rows: np.ndarray, gates: np.ndarray) -> tuple[RowCones, np.nd
 def _is_even(space: Coordinates) -> bool:
     """Whether the user's coordinates do as well; so they do for X = 0."""
     d, rank = space.change.shape
-    return rank == 0 or (rank == d and np.linalg.cond(space.change) <= _EVEN)
+    return rank == 0 or (rank == d and np.linalg.cond(space.change) <= DISTORTED)
 
 
 def _unit_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -21,6 +21,8 @@ import numpy as np
 
 from cvxjax.exact_products import product
 
+DISTORTED = 100.0  # condition number from which other coordinates are worth it
+
 _EPS = np.finfo(np.float64).eps
 _ROUNDS = 8  # of scaling, and of whitening
 _ALIKE = 10  # bits by which sizes of rows and columns may differ unscaled

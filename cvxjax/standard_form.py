@@ -22,10 +22,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from cvxjax.coordinates import Coordinates, orthonormal
+from cvxjax.row_space import DISTORTED
 from cvxjax.solution import Solution
 from cvxjax.starts import Start
-
-_DISTORTED = 100.0  # condition number of data that no longer count as well conditioned
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -138,7 +137,7 @@ def is_distorted(program: Any) -> bool:
     if rows is None:
         return False
     found = orthonormal(np.asarray(rows, np.float64))
-    return len(found.S) > 0 and found.distortion > _DISTORTED
+    return len(found.S) > 0 and found.distortion > DISTORTED
 
 
 def precise_form(form: StandardForm) -> StandardForm:

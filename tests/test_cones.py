@@ -155,6 +155,18 @@ def test_gates_on_hyperplanes_keep_their_cells_or_leave():
     assert np.all(values > 0)
 
 
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+def test_gates_inside_their_cells_are_kept_without_a_search(monkeypatch, offset):
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.standard_normal((12, 2)), np.ones(12)])
+    gates = rng.standard_normal((30, 3))
+    X[:, 0] += offset  # the same cells, of gates moved along
+    gates[:, 2] -= offset * gates[:, 0]
+    monkeypatch.setattr("cvxjax.cones._interior_point", lambda *_: None)
+    cones, kept = make_sign_cones(X, gates @ X.T > 0, gates)
+    assert np.all(kept) and len(cones.masks) == len(gates)
+
+
 def test_program_warns_of_the_patterns_it_leaves_out():
     X, y = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]), np.ones(3)
     patterns = cj.arrangements.from_gates(X, [[1.0, 1.0], [0.0, 0.0], [1.0, -1.0]])

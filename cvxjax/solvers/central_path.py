@@ -126,8 +126,9 @@ def central_point(program: Any, cones: Cones, box: Box, level: Array) -> Point:
     r = _first_residual(program, box)
     stretch = jnp.sqrt(1 + 1 / max(cones.num_rows, 1))
     steep = norm_of.dual_tails(cones.adjoint(1 / slack_of(cones, inner)))
-    prices = norm_of.dual_norms(program.adjoint(r))
-    size = level * norm(steep) * stretch / (beta - jnp.max(prices))
+    pull = program.adjoint(r)
+    highest = jnp.max(norm_of.dual_norms(pull))
+    size = level * norm(steep) * stretch / (beta - highest)
     w = size[..., None] * inner
     tails = norm_of.tails(w)
     t = jnp.maximum(norm(tails) * stretch, level / beta)
@@ -140,7 +141,7 @@ def central_point(program: Any, cones: Cones, box: Box, level: Array) -> Point:
         high=live[0] * level / high,
         low=live[1] * level / low,
     )
-    q = -norm_of.dual_tails(program.adjoint(r) + cones.adjoint(dual.cone))
+    q = -norm_of.dual_tails(pull + cones.adjoint(dual.cone))
     return Point(w=w, m=tails, t=t, q=q, r=r, slack=slack, dual=dual)
 
 
