@@ -24,6 +24,8 @@ def main() -> int:
     options = parser.parse_args()
     if options.case is not None:
         return _single(options)
+    from tests.fuzz import report
+
     start = time.monotonic()
     outcomes = []
     for outcome in workers.run(
@@ -34,6 +36,8 @@ def main() -> int:
         workers=options.workers,
     ):
         outcomes.append(outcome)
+        for _, finding in report.failures([outcome]):
+            print(report.line(outcome, finding), file=sys.stderr, flush=True)
         if len(outcomes) % 100 == 0:
             print(f"{len(outcomes)} programs", file=sys.stderr, flush=True)
     return _report(outcomes, time.monotonic() - start, options)

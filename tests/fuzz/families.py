@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-import cvxjax as cj
 from cvxjax.networks.convolutional import KINDS
 
 RESIDUALS = ("squared", "huber", "pinball", "interpolation")
@@ -48,10 +47,6 @@ class Family:
         return " ".join(p for p in parts if p)
 
 
-def known_losses() -> list[str]:
-    return [name for name in RESIDUALS + MARGINS if hasattr(cj.losses, name)]
-
-
 def families() -> list[Family]:
     """All, in an order that does not change."""
     return [*_two_layer(), *_several_outputs(), *_convolutional(), *_others()]
@@ -59,7 +54,7 @@ def families() -> list[Family]:
 
 def _two_layer() -> list[Family]:
     found = []
-    for gated, loss in itertools.product((False, True), known_losses()):
+    for gated, loss in itertools.product((False, True), RESIDUALS + MARGINS):
         options = (("gated", True),) if gated else ()
         rooms = _ROOMS[:4] if gated else _ROOMS
         if loss not in ("squared", "hinge"):
@@ -71,16 +66,15 @@ def _two_layer() -> list[Family]:
         if loss in ("squared", "logistic", "hinge", "interpolation"):
             single = Family("two_layer", (8, 2), options, loss, patterns="all")
             found.append(dataclasses.replace(single, dtype=np.float32))
-        if hasattr(cj.losses, "weighted") and loss in ("squared", "hinge"):
+        if loss in ("squared", "hinge"):
             heavy = Family("two_layer", (8, 2), options, loss, True, "all")
             found.append(heavy)
     return found
 
 
 def _several_outputs() -> list[Family]:
-    losses = ["squared", *(["softmax"] if hasattr(cj.losses, "softmax") else [])]
     found = []
-    for gated, loss in itertools.product((False, True), losses):
+    for gated, loss in itertools.product((False, True), ("squared", "softmax")):
         options = (("gated", True),) if gated else ()
         for shape, patterns in (((5, 2), "all"), ((6, 3), "sampled")):
             found.append(

@@ -32,6 +32,12 @@ def failures(outcomes: list[Outcome]) -> list[tuple[Outcome, Finding]]:
     ]
 
 
+def line(outcome: Outcome, finding: Finding) -> str:
+    """One failure, as it is printed when it is found."""
+    where = f"{outcome.case.name} {outcome.case.family}"
+    return f"{finding.kind}: {where}, {finding.solver or '-'}: {finding.detail}"
+
+
 def by_signature(
     outcomes: list[Outcome],
 ) -> dict[tuple[str, str, str], list[tuple[Outcome, Finding]]]:
