@@ -45,6 +45,9 @@ def inside(program: Any, params: Any) -> np.ndarray | None:
 def returned(program: Any, solution: Solution, tol: float) -> Solution:
     """The solution with a point inside the cones, and what is to be said of that one.
 
+    In float32 the objective of any point is summed again in float64: where it is a
+    small part of the loss at zero, rounding is large beside it.
+
     Args:
       program: the user's.
       tol: the gap at which a solution counts as CONVERGED.
@@ -52,8 +55,10 @@ def returned(program: Any, solution: Solution, tol: float) -> Solution:
     at, chosen = program, solution.patterns
     if chosen is not None:
         at = program.with_patterns(chosen.masks, chosen.gates)
-    point = inside(at, solution.params)
-    if point is not None and np.array_equal(point, np.asarray(solution.params), True):
+    given = np.asarray(solution.params)
+    point = inside(at, given)
+    kept = point is not None and np.array_equal(point, given, True)
+    if kept and (given.dtype == np.float64 or not np.all(np.isfinite(given))):
         return solution
     value, loss, y = np.inf, program.loss, np.asarray(program.y, np.float64)
     if point is not None:
@@ -61,7 +66,7 @@ def returned(program: Any, solution: Solution, tol: float) -> Solution:
         value = float(loss.value(judge.predict(wide), y))
         value += float(program.beta) * judge.penalty(wide)
         at_zero = float(loss.value(np.zeros_like(y), y))
-        if at_zero < value:
+        if not kept and at_zero < value:
             point, value = np.zeros_like(point), at_zero
         solution = solution.replace(params=jnp.asarray(point))
     bound = float(solution.dual_bound)

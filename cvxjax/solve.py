@@ -135,7 +135,7 @@ def _solve(
     if watch.shared:
         return solution
     own = loop.default_tol(program.X.dtype) if solver.tol is None else solver.tol
-    if getattr(program, "cones", None) is not None and not hasattr(program, "neurons"):
+    if hasattr(program, "cones") and not hasattr(program, "neurons"):
         solution = returned(program, solution, float(own))
     return resolved(program, solution, float(own))
 

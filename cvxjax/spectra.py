@@ -226,7 +226,9 @@ def _dominating_trace(S: Array) -> Array:
     sides = (scaled, -scaled)  # one by one: batches of LAPACK calls can hang on CPUs
 
     def gap_of(t: Array, X: tuple[Array, ...]) -> Array:
-        return jnp.sum(t) - jnp.sum(scaled * (X[0] - X[1]))
+        # Not sum(t) - <S, X+ - X->: rounding moves the diagonals, and then that too.
+        slacks = [jnp.diag(t) - side for side in sides]
+        return sum(jnp.sum(x * T) for x, T in zip(X, slacks, strict=True))
 
     def step(state: tuple[Array, Any, Array]) -> tuple[Array, Any, Array]:
         t, X, count = state

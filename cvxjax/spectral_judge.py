@@ -221,9 +221,11 @@ def dominating_trace(S: np.ndarray) -> float:
     slacks = lambda t: [np.diag(t) - S, np.diag(t) + S]  # noqa: E731
     t, X, best = np.full(q, 1.5), [np.eye(q) / 2] * 2, np.inf
     for _ in range(_STEPS):
-        least = min(float(np.linalg.eigvalsh(T)[0]) for T in slacks(t))
+        sides = slacks(t)
+        least = min(float(np.linalg.eigvalsh(T)[0]) for T in sides)
         best = min(best, float(np.sum(t)) + q * max(0.0, -least))
-        gap = float(np.sum(t) - np.sum(S * (X[0] - X[1])))
+        # Not sum(t) - <S, X - Y>: rounding moves the diagonals, and then their sum too.
+        gap = sum(float(np.sum(x * T)) for x, T in zip(X, sides, strict=True))
         if gap <= 1e-13 * best or least <= 0:
             break
         try:
