@@ -115,6 +115,16 @@ def check_patterns(patterns: Any, X: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return masks, gates
 
 
+def masks_of(X: np.ndarray, gates: np.ndarray) -> np.ndarray:
+    """X gates >= 0, [P, n], as gates of X's dtype decide: those of gated networks.
+
+    They are the patterns' masks, but for ties and cells that are too thin for the
+    dtype. What the network's own rounding may yet decide otherwise, the solution's
+    status says.
+    """
+    return gates.astype(np.float64) @ X.T.astype(np.float64) >= 0
+
+
 def check_sizes(X: np.ndarray, *, squared: bool = False) -> None:
     """Refuses rows beside which a dtype has no room; zero rows are welcome.
 

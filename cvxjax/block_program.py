@@ -76,9 +76,9 @@ class RegularisedProgram(Record):
 
     @property
     def blur(self) -> float:
-        """What a recovered network's first layer may lose of predictions; on the host.
+        """What a recovered network may lose of predictions by rounding; on the host.
 
-        By rounding, where its weights are not the parameters themselves; else 0.
+        Where its weights are not the parameters themselves, or gates decide; else 0.
         """
         return 0.0
 

@@ -84,8 +84,8 @@ def returned(program: Any, solution: Solution, tol: float) -> Solution:
 def resolved(program: Any, solution: Solution, tol: float) -> Solution:
     """The solution; STALLED where its network predicts otherwise by more than `tol`.
 
-    Rounding in the network's first layer, of data whose columns nearly cancel there,
-    is then the precision's floor.
+    Rounding in the network's first layer, of data whose columns nearly cancel there, or
+    of gates beside a sample, is then the precision's floor.
 
     Args:
       tol: the gap at which a solution counts as CONVERGED.

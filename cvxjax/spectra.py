@@ -228,7 +228,8 @@ def _dominating_trace(S: Array) -> Array:
     def gap_of(t: Array, X: tuple[Array, ...]) -> Array:
         # Not sum(t) - <S, X+ - X->: rounding moves the diagonals, and then that too.
         slacks = [jnp.diag(t) - side for side in sides]
-        return sum(jnp.sum(x * T) for x, T in zip(X, slacks, strict=True))
+        products = [jnp.sum(x * T) for x, T in zip(X, slacks, strict=True)]
+        return products[0] + products[1]
 
     def step(state: tuple[Array, Any, Array]) -> tuple[Array, Any, Array]:
         t, X, count = state

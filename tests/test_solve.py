@@ -209,28 +209,34 @@ def test_bad_betas(betas, message):
         cj.solve_path(instances.program_of(GATED), betas)
 
 
-def path_of(loss):
+def path_of(name):
     """Gaussian [20, 3], targets of three neurons, 12 sampled patterns; 15 betas."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((20, 3))
+    kind, loss = name.split()
     y = np.maximum(X @ rng.standard_normal((3, 3)), 0).sum(axis=1) - 1
     y = y if loss == "squared" else np.sign(y)
-    patterns = cj.arrangements.sample_patterns(jax.random.key(0), X, num=12)
     made = instances.loss_of(loss, len(y))
-    program = cj.programs.make_two_layer(X, y, patterns, beta=1.0, loss=made)
+    if kind == "polynomial":
+        program = cj.programs.make_polynomial(X, y, beta=1.0, loss=made)
+    else:
+        patterns = cj.arrangements.sample_patterns(jax.random.key(0), X, num=12)
+        program = cj.programs.make_two_layer(X, y, patterns, beta=1.0, loss=made)
     return program, program.beta_max() * np.geomspace(0.9, 0.05, 15)
 
 
 @pytest.mark.parametrize(
-    "loss, solver, most",
+    "name, solver, most",
     [
-        ("squared", None, 0.55),
-        ("squared", cj.solvers.InteriorPoint(), 0.8),
-        ("hinge", None, 0.8),
+        ("relu squared", None, 0.55),
+        ("relu squared", cj.solvers.InteriorPoint(), 0.8),
+        ("relu hinge", None, 0.8),
+        ("polynomial squared", None, 0.7),
+        ("polynomial squared", cj.solvers.Semidefinite(), 0.8),
     ],
 )
-def test_path_saves_iterations(loss, solver, most):
-    program, betas = path_of(loss)
+def test_path_saves_iterations(name, solver, most):
+    program, betas = path_of(name)
     path = cj.solve_path(program, betas, solver)
     cold = 0
     for beta, warm in zip(betas, path, strict=True):

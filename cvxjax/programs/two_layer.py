@@ -12,6 +12,7 @@ for gated ReLU, Mishkin, Sahiner & Pilanci (ICML 2022).
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
@@ -25,6 +26,7 @@ from cvxjax.arguments import (
     check_labels,
     check_loss,
     check_patterns,
+    masks_of,
 )
 from cvxjax.arrangements.coverage import lists_every_pattern
 from cvxjax.arrangements.exact import few_patterns
@@ -111,6 +113,11 @@ class TwoLayerProgram(RegularisedProgram):
             cones=cones,
             signs=jnp.where(live, sign, 0)[None].astype(self.X.dtype),
         )
+
+    @property
+    def blur(self) -> float:
+        """Of gated networks, all: their products may round to the gates' other side."""
+        return 0.0 if self.cones is not None else math.inf
 
     @property
     def reach(self) -> Array:
@@ -288,7 +295,9 @@ def make_two_layer(
     patterns = few_patterns(data, patterns)
     masks, gates = check_patterns(patterns, data)
     cones = None
-    if not gated:
+    if gated:
+        masks = masks_of(data, gates)
+    else:
         cones, kept = make_sign_cones(data, masks, gates)
         check_interiors(kept)
         masks, gates = masks[kept], gates[kept]

@@ -24,6 +24,7 @@ Copositive Programs (ICLR 2021).
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
@@ -37,6 +38,7 @@ from cvxjax.arguments import (
     check_loss,
     check_patterns,
     check_sizes,
+    masks_of,
 )
 from cvxjax.arrangements.coverage import lists_every_pattern
 from cvxjax.arrangements.exact import few_patterns
@@ -72,6 +74,11 @@ class GatedVectorProgram(RegularisedProgram):
     @property
     def block_size(self) -> int:
         return SPECTRAL * sum(self.shape[2:])
+
+    @property
+    def blur(self) -> float:
+        """All: the network's products may round to the gates' other side."""
+        return math.inf
 
     @property
     def has_units(self) -> bool:
@@ -298,7 +305,7 @@ def make_vector_output(
         return GatedVectorProgram(
             **shared,
             regulariser=NuclearNorm(),
-            masks=jnp.asarray(masks),
+            masks=jnp.asarray(masks_of(data, gates)),
             gates=jnp.asarray(gates),
         ).verified()
     cones, kept = make_sign_cones(data, masks, gates)

@@ -76,7 +76,7 @@ def _unit(x: Array, z: Array) -> Array:
     return jnp.where(known, x, 1) / jnp.where(known, z, 1)
 
 
-def _positive_root(v: Array, product: Array) -> Array:
+def positive_root(v: Array, product: Array) -> Array:
     """s > 0 with s - product / s = v."""
     root = jnp.sqrt(v * v + 4 * product)
     return jnp.where(v > 0, (v + root) / 2, 2 * product / (root - jnp.minimum(v, 0)))
@@ -85,7 +85,7 @@ def _positive_root(v: Array, product: Array) -> Array:
 def _parted(s: Array, mu: Array, level: Array) -> Array:
     """Slacks s' with s' - k level / s' = s - k mu, k the unit of s over mu."""
     k = _unit(s, mu)
-    return _positive_root(s - k * mu, k * level)
+    return positive_root(s - k * mu, k * level)
 
 
 def _blocks(m: Array, q: Array, beta: Array, level: Array) -> tuple[Array, ...]:
@@ -123,7 +123,7 @@ def _residual(
     pressed = program.forward(w) - program.loss.dual_slope(u, y)
     k = _unit(jnp.abs(u), jnp.abs(pressed))
     over, under = box.slacks(-u - k * pressed)
-    high, low = _positive_root(over, k * level), _positive_root(under, k * level)
+    high, low = positive_root(over, k * level), positive_root(under, k * level)
     width = jnp.where(held[0] & held[1], over + under, jnp.inf)
     nearer = held[0] & ~(held[1] & (under < over))
     from_high = box.high - jnp.minimum(high, width / 2)

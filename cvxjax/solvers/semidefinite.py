@@ -27,6 +27,8 @@ from cvxjax import linalg
 from cvxjax.record import Record, static
 from cvxjax.solvers import loop
 from cvxjax.solvers.anderson import Anderson, move_if
+from cvxjax.solvers.nearby_matrices import dual_slacks
+from cvxjax.starts import Start
 from cvxjax.symmetric import along, positive_part, smat, svec
 
 Array = jax.Array
@@ -107,6 +109,28 @@ class Semidefinite(Record):
             progress=loop.Progress.start(self, program, w),
         )
         return self._restart(state)
+
+    def adopt(
+        self, program: Any, state: SemidefiniteState, start: Start
+    ) -> SemidefiniteState:
+        """Starts from the dual of a solution near by too, and its penalties' ratios."""
+        if start.dual is None:
+            return state
+        w, dual_norms = start.params, program.regulariser.dual_norms
+        gauge = jnp.max(dual_norms(program.adjoint(start.dual)))
+        scale = jnp.where(gauge > 0, program.beta / jnp.where(gauge > 0, gauge, 1), 1)
+        v = -program.loss.clip_dual(-scale * start.dual, program.y)
+        S, _, _ = dual_slacks(program, w, v)
+        size = lambda x: jnp.sqrt(jnp.sum(x**2))  # noqa: E731
+        ratio = lambda a, b, c: jnp.where((a > 0) & (b > 0), _over(a, b), c)  # noqa: E731
+        rho = ratio(size(S), size(w), state.rho)
+        state = state.replace(rho=rho, P=w - S / rho)
+        if state.p is not None:
+            f = program.forward(w)
+            rho_z = ratio(size(v), size(f), state.rho_z)
+            state = state.replace(rho_z=rho_z, p=f - v / rho_z)
+        inverse = _inverse(state.gram, state.rho_z, state.rho)
+        return self._restart(state.replace(inverse=inverse))
 
     def step(self, program: Any, state: SemidefiniteState) -> SemidefiniteState:
         """One step, and after every `cycle` of them an Anderson move."""

@@ -34,7 +34,9 @@ from cvxjax import linalg
 from cvxjax.record import Record, static
 from cvxjax.solution import Status
 from cvxjax.solvers import loop
+from cvxjax.solvers.nearby_matrices import nearby_matrices
 from cvxjax.solvers.semidefinite_step import make_basis, make_system, reach, turned
+from cvxjax.starts import Start
 from cvxjax.symmetric import along, congruence, smat, svec, symmetrise
 
 Array = jax.Array
@@ -44,6 +46,7 @@ _CURVED = ("squared", "logistic", "squared_hinge")  # Newton's method needs no s
 _KEPT = 0.1  # of S at least, when it jumps to what its equation says
 _REFINEMENTS = 4  # of a step; each takes a few digits off what equations miss
 _NEAR = 30.0  # times the tolerance, of complementarity where bounds are computed
+_LEAST = 1e-6  # relative gap that a start is taken to have
 _SPACING = 5  # steps between bounds elsewhere
 _PATIENCE = 15  # steps without a smaller gap: the precision's floor
 _MAX_NUMBERS = 3_000  # svec of all windows: the size of the Newton system
@@ -70,7 +73,7 @@ class SemidefiniteInteriorPoint(Record):
 
     For squared, logistic and squared hinge losses, and matrices of small order: all
     windows together have at most 3,000 numbers, an order of 76 for one. It starts in
-    the interior of the cones, whatever parameters it is given.
+    the interior of the cones: parameters alone do not help, a solution does.
 
     Args:
       tol: relative duality gap; default 1e-8.
@@ -125,6 +128,24 @@ class SemidefiniteInteriorPoint(Record):
             gram=gram,
             progress=loop.Progress.start(self, program, w),
         )
+
+    def adopt(self, program: Any, state: State, start: Start) -> State:
+        """Starts near a solution near by, with its dual."""
+        if start.dual is None:
+            return state
+        loss, y, beta, w = program.loss, program.y, program.beta, start.params
+        gauge = jnp.max(program.regulariser.dual_norms(program.adjoint(start.dual)))
+        scale = jnp.where(gauge > 0, beta / jnp.where(gauge > 0, gauge, 1), 1)
+        v = -loss.clip_dual(-scale * start.dual, y)
+        value = program.objective(w)
+        apart = jnp.maximum(value + loss.conjugate(-v, y), _LEAST * value)
+        count = state.Z.size // program.order
+        Z, S, even, odd = nearby_matrices(program, apart / count, w, v)
+        fitted = svec(program.difference(w)).reshape(state.fitted.shape)
+        near = state.replace(Z=Z, S=S, even=even, odd=odd, fitted=fitted)
+        inside = [jnp.all(jnp.isfinite(jnp.linalg.cholesky(M))) for M in (Z, S)]
+        sound = jnp.all(jnp.isfinite(fitted)) & inside[0] & inside[1] & (apart > 0)
+        return jax.tree.map(lambda a, b: jnp.where(sound, a, b), near, state)
 
     def step(self, program: Any, state: State) -> State:
         f = program.fit(state.fitted)

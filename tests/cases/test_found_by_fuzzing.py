@@ -5,7 +5,12 @@ import pytest
 
 import cvxjax as cj
 from cvxjax.arrangements import enumerate_patterns, from_gates
-from cvxjax.programs import make_batch_norm, make_two_layer, make_vector_output
+from cvxjax.programs import (
+    make_batch_norm,
+    make_quantized,
+    make_two_layer,
+    make_vector_output,
+)
 from cvxjax.returned import inside
 
 Status = cj.Status
@@ -114,3 +119,56 @@ def test_data_whose_squares_underflow_are_solved(gated, share, value):
     )
     z = program.network().apply(program.recover(solution.params), program.inputs)
     np.testing.assert_allclose(z, fit, rtol=1e-4)
+
+
+def test_objectives_of_float32_points_are_summed_in_float64():
+    """8.605e-5 was said of a point whose objective is 8.616e-5."""
+    X = np.array(
+        [
+            [1.7584701, -0.454655],
+            [0.149129, -0.596889],
+            [1.1116398, 0.865305],
+            [1.74037, 0.727686],
+        ],
+        np.float32,
+    )
+    y = np.array([1, -1, -1, -1], np.float32)
+    program = make_two_layer(X, y, enumerate_patterns(X), beta=2e-5, loss="hinge")
+    solution = cj.solve(program, cj.solvers.WorkingSet())
+    certificate = cj.certify(program, solution)
+    assert float(solution.objective) >= (1 - 5e-5) * certificate.primal
+    converged = int(solution.status) == Status.CONVERGED
+    assert converged == (certificate.gap <= 1.1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:2 of 6 cells are too thin")
+@pytest.mark.parametrize("outputs", [None, 2])
+def test_gates_too_thin_for_float32_decide_as_the_networks_do(outputs):
+    """Rows nearly parallel: a gate between them rounds to one side of both."""
+    X = np.array([[8.41e-4, 1], [-5.1e-4, 1], [-1.53e-3, 3]]).astype(np.float32)
+    y = np.ones(3, np.float32)
+    patterns = enumerate_patterns(X)
+    assert len(patterns.masks) == 6
+    if outputs is None:
+        program = make_two_layer(X, y, patterns, beta=2.0, loss="hinge", gated=True)
+    else:
+        labels = np.stack([y, -y], axis=1)
+        program = make_vector_output(X, labels, patterns, beta=0.1, gated=True)
+    active = X.astype(float) @ np.asarray(program.gates, float).T >= 0
+    np.testing.assert_array_equal(np.asarray(program.masks), active.T)
+    solution = cj.solve(program)
+    z = program.network().apply(program.recover(solution.params), program.inputs)
+    miss = np.max(np.abs(z - program.forward(solution.params)))
+    assert miss <= 1e-4 or int(solution.status) == Status.STALLED
+
+
+def test_bounds_of_quantized_networks_are_as_good_as_the_solver_says():
+    """Weights of 7 beside 1e-3: the judge's steps ended at 1e-8, and 1e-6 was lost."""
+    X = np.array(
+        [[-0.25, 0.67, 0.18, -0.31, 0.91], [1.4, -0.74, -0.26, -0.74, -0.11]]
+    ).T * np.array([1, 1e-3])
+    X = np.insert(X, 1, 7.0, axis=1)
+    y = np.array([1.0, -1, 1, -1, 1])
+    program = make_quantized(X, y, beta=0.01, loss="hinge")
+    solution = cj.solve(program).check()
+    assert cj.certify(program, solution).gap <= 1.1e-8

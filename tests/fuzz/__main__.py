@@ -17,7 +17,9 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=10**9, help="at most this many")
     parser.add_argument("--case", help="SEED:NUMBER, one case alone")
     parser.add_argument("--workers", type=int, default=2, help="processes")
-    parser.add_argument("--limit", type=float, default=60, help="seconds of the processor for one case")
+    parser.add_argument(
+        "--limit", type=float, default=60, help="seconds of the processor for one case"
+    )
     parser.add_argument(
         "--shrink", type=float, default=60, help="seconds for shrinking, in all"
     )
