@@ -168,13 +168,15 @@ def _primal(
     beta: float,
     eps: float,
 ) -> tuple[float, np.ndarray]:
-    """The objective of the repaired parameters, inf if they stay outside; F w.
+    """The objective of the parameters, repaired if outside; inf if they stay; F w.
 
-    Outside is a violation above eps times the operations that it takes.
+    Outside is a violation above eps times the operations that it takes. What is less
+    is not repaired, which may take a long way in a cell that is as thin itself.
     """
     if loss.constraint == "equality" and np.all(np.isfinite(params)):
         params = judge.match(params, y)
-    params = judge.repair(params, keep_predictions=loss.constraint is not None)
+    if judge.violation(params) > judge.terms * min(eps, float(np.finfo(float).eps)):
+        params = judge.repair(params, keep_predictions=loss.constraint is not None)
     predictions = judge.predict(params)
     if loss.constraint == "margin" and np.min(y * predictions) > 0:
         scale = 1 / np.min(y * predictions)

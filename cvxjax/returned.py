@@ -46,7 +46,8 @@ def returned(program: Any, solution: Solution, tol: float) -> Solution:
     """The solution with a point inside the cones, and what is to be said of that one.
 
     In float32 the objective of any point is summed again in float64: where it is a
-    small part of the loss at zero, rounding is large beside it.
+    small part of the loss at zero, rounding is large beside it. Not that of losses
+    which are constraints, since float64 would hold them to its own tolerance.
 
     Args:
       program: the user's.
@@ -58,9 +59,10 @@ def returned(program: Any, solution: Solution, tol: float) -> Solution:
     given = np.asarray(solution.params)
     point = inside(at, given)
     kept = point is not None and np.array_equal(point, given, True)
-    if kept and (given.dtype == np.float64 or not np.all(np.isfinite(given))):
-        return solution
     value, loss, y = np.inf, program.loss, np.asarray(program.y, np.float64)
+    summed = given.dtype == np.float64 or loss.constraint is not None
+    if kept and (summed or not np.all(np.isfinite(given))):
+        return solution
     if point is not None:
         judge, wide = at.judge(), point.astype(np.float64)
         value = float(loss.value(judge.predict(wide), y))

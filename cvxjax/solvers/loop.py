@@ -27,7 +27,7 @@ _FLOOR = 1e5  # that floor, in machine epsilons
 _NEAR_RAY = 1e-6  # of what rows and multipliers pull: a gauge worth moving the ray for
 _SMALL = 1e-4  # of a ray's largest entry: likely zero where it ends
 _SEEN = 16  # times the rounding of a gauge: it may be zero
-_CALL_SECONDS = 0.25  # between two returns to the host, where steps are short enough
+_CALL_SECONDS = 0.6  # between two returns to the host, where steps are short enough
 _MOST = 2**31 - 1  # iterations
 
 
