@@ -14,6 +14,7 @@ L(0, y) is infinite. Computed here from the certificate's two numbers.
   in Flax's order, not in this one.
 * A returned point violates no constraint by more than 1e3 eps of the data's precision.
 * INFEASIBLE is said where no solver and no least-squares fit finds a feasible point.
+* A solver that is slow returns at its time limit.
 * Nothing raises but ValueError itself, with a message that says what is wanted.
 """
 
@@ -39,6 +40,7 @@ from tests.fuzz.cases import Case
 
 _SLACK = 1e-9  # of a bound, in units U
 _EPS = 1e3  # machine epsilons that rounding may add
+_SECONDS = 15  # of the clock, after which a solver is to return what it has
 _LOST = 10  # times as far may sums of other orders be, where a first layer loses digits
 _FAILED = {cj.Status.NONFINITE, cj.Status.INFEASIBLE}
 
@@ -133,7 +135,10 @@ def _examine(outcome: Outcome, with_reference: bool) -> None:
             else type(instances.SOLVERS[name].solver)()
         )
         solution = _attempt(
-            outcome, label, "solve", lambda s=solver: cj.solve(program, s)
+            outcome,
+            label,
+            "solve",
+            lambda s=solver: cj.solve(program, s, time_limit=_SECONDS),
         )
         if solution is None:
             continue
