@@ -255,14 +255,15 @@ def make_sign_cones(
     live = np.any(units != 0, axis=1)
     signs = np.where(masks, 1.0, -1.0)
     gates = _unit_rows(gates.astype(np.float64))[0]
+    strict = _inside(units[live], signs[:, live], gates)
     if _is_even(space):
         inner, change, points = units, np.eye(X.shape[1]), gates.copy()
+        kept = strict.copy()
     else:
         inner, change = _unit_rows(space.rows)[0], space.change
         seen = np.ldexp(sizes, -space.exponents)[:, None] * (units @ gates.T)
         points = (np.linalg.pinv(space.rows) @ seen).T  # the gates in `inner`
-    strict = _inside(units[live], signs[:, live], gates)
-    kept = strict & _inside(inner[live], signs[:, live], points)
+        kept = strict & _inside(inner[live], signs[:, live], points)
     for i in np.flatnonzero(~kept):
         point = _interior_point(inner[live], signs[i, live])
         if point is not None:

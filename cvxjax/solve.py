@@ -159,10 +159,12 @@ def _suited(form: StandardForm, solver: Any, watch: Watch) -> tuple[StandardForm
         better = precise_form(form)
         if InteriorPoint().refuse(better.program) is None:
             return better, InteriorPoint()
-    solver = default_solver(program) if solver is None else solver
+    distorted = None
+    if solver is None:
+        solver, distorted = _choice(program)
     if watch.shared or not isinstance(solver, InteriorPoint):
         return form, solver
-    return precise_form(form), solver
+    return precise_form(form, distorted), solver
 
 
 def _is_small(program: Any) -> bool:
@@ -236,31 +238,39 @@ def default_solver(program: Program) -> Any:
     SemidefiniteInteriorPoint for smooth losses in float64 where they are small, else
     Semidefinite, and LowRankSemidefinite where they are large.
     """
+    return _choice(program)[0]
+
+
+def _choice(program: Any) -> tuple[Any, bool | None]:
+    """The default solver, and whether the data are distorted, where that was asked."""
     for solver in (SemidefiniteInteriorPoint(), Semidefinite(), LowRankSemidefinite()):
         if solver.refuse(program) is None:
-            return solver
+            return solver, None
     if FrankWolfe().refuse(program) is None:
         relaxed = CopositiveRelaxation()
         exact = is_exact(np.asarray(program.X))
         fits = not exact and relaxed.refuse(program) is None
-        return relaxed if fits else FrankWolfe()
+        return (relaxed if fits else FrankWolfe()), None
     admm, precise, newton = Admm(), InteriorPoint(), SemismoothNewton()
-    large = len(program.y) > admm.dense_samples
+    large, distorted = len(program.y) > admm.dense_samples, None
     if not large and _is_small(program) and precise.refuse(program) is None:
-        if not program.loss.quadratic or is_distorted(program):
-            return precise
+        if not program.loss.quadratic:
+            return precise, None
+        distorted = is_distorted(program)
+        if distorted:
+            return precise, True
     if large or getattr(program, "cones", None) is None:
-        return admm
+        return admm, distorted
     if newton.refuse(program) is None:
         if not program.loss.quadratic:
-            return newton.replace(inner=Admm(tol=_ROUGH))
+            return newton.replace(inner=Admm(tol=_ROUGH)), distorted
         highest, _ = loop.price_range(program)
         if float(program.beta) >= _SPARSE * float(highest):
-            return newton
+            return newton, distorted
     if precise.refuse(program) is not None:
-        return admm
+        return admm, distorted
     blocks = program.shape[0] * program.shape[1]
-    return precise if blocks <= _MANY else WorkingSet()
+    return (precise if blocks <= _MANY else WorkingSet()), distorted
 
 
 def _zero_if_optimal(program: Any) -> Solution | None:

@@ -140,14 +140,20 @@ def is_distorted(program: Any) -> bool:
     return len(found.S) > 0 and found.distortion > DISTORTED
 
 
-def precise_form(form: StandardForm) -> StandardForm:
-    """The same in float64 and, where its columns are badly conditioned, coordinates."""
+def precise_form(form: StandardForm, distorted: bool | None = None) -> StandardForm:
+    """The same in float64 and, where its columns are badly conditioned, coordinates.
+
+    Args:
+      distorted: `is_distorted` of the form's program, where that is known.
+    """
     program = form.program
     wide = program.X.dtype != jnp.float64
     with jax.enable_x64(True) if wide else contextlib.nullcontext():
         if wide:
             program = jax.tree.map(_widened, program)
-        found = program.in_coordinates() if is_distorted(program) else None
+        if distorted is None:
+            distorted = is_distorted(program)
+        found = program.in_coordinates() if distorted else None
     if found is None:
         return dataclasses.replace(form, program=program, wide=wide)
     return dataclasses.replace(
