@@ -313,8 +313,8 @@ def _of_network(
         allowed *= _LOST
     converged = int(solution.status) == cj.Status.CONVERGED
     if not miss <= allowed or outcome.case.applies_flax:
-        z = np.asarray(at.network().apply(variables, at.inputs), np.float64)
-        miss = max(miss, _difference(z, want, size))
+        flax = np.asarray(at.network().apply(variables, at.inputs), np.float64)
+        miss = max(miss, _difference(flax, want, size))
     if not miss <= allowed:
         if converged:
             outcome.add("other network", label, f"predictions differ by {miss:.1e}")
