@@ -217,8 +217,8 @@ def path_of(name):
     y = np.maximum(X @ rng.standard_normal((3, 3)), 0).sum(axis=1) - 1
     y = y if loss == "squared" else np.sign(y)
     made = instances.loss_of(loss, len(y))
-    if kind == "polynomial":
-        program = cj.programs.make_polynomial(X, y, beta=1.0, loss=made)
+    if kind in ("polynomial", "quantized"):
+        program = cj.programs.REGISTRY[kind](X, y, beta=1.0, loss=made)
     else:
         patterns = cj.arrangements.sample_patterns(jax.random.key(0), X, num=12)
         program = cj.programs.make_two_layer(X, y, patterns, beta=1.0, loss=made)
@@ -233,6 +233,8 @@ def path_of(name):
         ("relu hinge", None, 0.8),
         ("polynomial squared", None, 0.7),
         ("polynomial squared", cj.solvers.Semidefinite(), 0.8),
+        ("quantized squared", None, 0.7),
+        ("quantized hinge", None, 1.1),
     ],
 )
 def test_path_saves_iterations(name, solver, most):

@@ -318,18 +318,37 @@ def _is_ray(program: Any, v: Array) -> Array:
     some sample, which a loss that asks for y itself allows up to its tolerance.
     """
     unit = float(jnp.finfo(v.dtype).eps) / 2
-    least = _SEEN * rounding.gamma(program.terms, unit)
-    gauges = program.regulariser.dual_norms(program.adjoint(v))
-    unseen = jnp.max(gauges) <= least * rounding.pulled(v, program.reach, jnp)
+    least, blocks = _SEEN * rounding.gamma(program.terms, unit), program.adjoint(v)
+    sizes = _columns(program)
+    if sizes is not None:
+        # Column by column: one that is small beside others is seen all the same.
+        highest = jnp.max(jnp.abs(blocks), axis=(0, 1))
+        unseen = jnp.all(highest <= least * jnp.sum(jnp.abs(v)) * sizes)
+    else:
+        gauges = program.regulariser.dual_norms(blocks)
+        unseen = jnp.max(gauges) <= least * rounding.pulled(v, program.reach, jnp)
     loss, y = program.loss, program.y
     missed = FEASIBILITY.get(v.dtype, 1e-4) * jnp.max(jnp.abs(y)) * jnp.sum(jnp.abs(v))
     return unseen & (-loss.conjugate(-v, y) > missed)
 
 
+def _columns(program: Any) -> Array | None:
+    """The largest entry of each column of the data [n, d] that blocks are of; [d]."""
+    rows = program.coordinate_rows()
+    if rows is None or rows.shape != (len(program.y), program.shape[-1]):
+        return None
+    return jnp.max(jnp.abs(rows), axis=0)
+
+
 def _outside(program: Any, v: Array, on: Array) -> Array:
-    """The part of v that is orthogonal to all predictions on some samples, [n]."""
-    eye = jnp.eye(program.shape[-1], dtype=v.dtype)
-    gram = program.response(jnp.ones(program.shape[:-1], v.dtype), eye)
+    """The part of v that is orthogonal to all predictions on some samples, [n].
+
+    In units of the columns, where these are known: which ones are small is no matter.
+    """
+    sizes = _columns(program)
+    sizes = jnp.ones(program.shape[-1], v.dtype) if sizes is None else sizes
+    inner = jnp.diag(1 / jnp.where(sizes > 0, sizes, 1) ** 2)
+    gram = program.response(jnp.ones(program.shape[:-1], v.dtype), inner)
     gram = jnp.where(on[:, None] & on[None], gram, 0)
     factor = linalg.ShiftedEigh.factor(gram)
     for _ in range(2):

@@ -19,7 +19,7 @@ from cvxjax.symmetric import along, smat, symmetrise
 
 Array = jax.Array
 
-_RIDGE = 1e-12  # of the equations' multipliers, beside their largest weight
+_RIDGE = 0.75  # power of the machine epsilon, beside the multipliers' largest weight
 
 
 def nearby_matrices(
@@ -83,13 +83,13 @@ def _multipliers(Z: Array, S: Array, ties: list[Array], signs: Array) -> Array:
     """Those that make S_s Z_s least in squares, with both sides' equations, [k + l]."""
     columns = [linalg.dot(ties[0][:, None], Z[None])]
     columns.append(linalg.dot(ties[1][:, None] * signs[None], Z[None]))
-    A = jnp.concatenate([x.reshape(len(x), -1) for x in columns])
+    A = jnp.concatenate([x.reshape(len(x), Z.size) for x in columns])
     if not len(A):
         return jnp.zeros(0, Z.dtype)
     gram, right = linalg.dot(A, A.T), -linalg.dot(A, linalg.dot(S, Z).ravel())
     top = jnp.max(jnp.diag(gram))
-    ridge = jnp.where(top > 0, _RIDGE * top, 1)
-    return jnp.linalg.solve(gram + ridge * jnp.eye(len(A)), right)
+    ridge = jnp.where(top > 0, jnp.finfo(Z.dtype).eps ** _RIDGE * top, 1)
+    return jnp.linalg.solve(gram + ridge * jnp.eye(len(A), dtype=Z.dtype), right)
 
 
 def _parted(M: Array, unit: Array, level: Array) -> tuple[Array, Array]:

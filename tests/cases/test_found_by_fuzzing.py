@@ -172,3 +172,14 @@ def test_bounds_of_quantized_networks_are_as_good_as_the_solver_says():
     program = make_quantized(X, y, beta=0.01, loss="hinge")
     solution = cj.solve(program).check()
     assert cj.certify(program, solution).gap <= 1.1e-8
+
+
+def test_a_small_column_is_not_out_of_reach():
+    """Readings of 1e-6 beside 2e7 tell the samples apart; a network of 1e8 fits."""
+    X = np.array([[7e-6, 2e7], [7e-7, 2e7], [6e-6, 2e7]])
+    gates = np.array([[-1, -4e-10], [-1, 2e-10], [-1, 2e-13], [-1, 3e-13], [-1, 5e-7]])
+    program = make_two_layer(
+        X, np.array([1.0, -1, -1]), from_gates(X, gates), beta=3.0, loss="hard_margin"
+    )
+    solution = cj.solve(program, cj.solvers.Admm())
+    assert int(solution.status) != Status.INFEASIBLE
