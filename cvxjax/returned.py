@@ -47,7 +47,9 @@ def returned(program: Any, solution: Solution, tol: float) -> Solution:
 
     In float32 the objective of any point is summed again in float64: where it is a
     small part of the loss at zero, rounding is large beside it. Not that of losses
-    which are constraints, since float64 would hold them to its own tolerance.
+    which are constraints, since float64 would hold them to its own tolerance. A cell
+    may be as thin as float32's rounding: a point counts as CONVERGED only if the one
+    that the certificate moves inside, in float64, is as good.
 
     Args:
       program: the user's.
@@ -63,24 +65,36 @@ def returned(program: Any, solution: Solution, tol: float) -> Solution:
     summed = given.dtype == np.float64 or loss.constraint is not None
     if kept and (summed or not np.all(np.isfinite(given))):
         return solution
+    certain = np.inf
     if point is not None:
         judge, wide = at.judge(), point.astype(np.float64)
-        value = float(loss.value(judge.predict(wide), y))
-        value += float(program.beta) * judge.penalty(wide)
+        value = certain = _objective(program, judge, wide)
+        if not summed:  # inside to float32's rounding, which thin cells are to float64
+            moved = judge.repair(wide, keep_predictions=False)
+            certain = max(value, _objective(program, judge, moved))
         at_zero = float(loss.value(np.zeros_like(y), y))
         if not kept and at_zero < value:
-            point, value = np.zeros_like(point), at_zero
+            point, value, certain = np.zeros_like(point), at_zero, at_zero
         solution = solution.replace(params=jnp.asarray(point))
     bound = float(solution.dual_bound)
-    gap = relative_gap(value, bound, float(gap_floor(loss, y)))
+    floor = float(gap_floor(loss, y))
+    gap = relative_gap(value, bound, floor)
     dtype, status = solution.objective.dtype, solution.status
-    if int(status) == Status.CONVERGED and not gap <= tol:
+    known = relative_gap(certain, bound, floor) <= tol
+    if int(status) == Status.CONVERGED and not known:
         status = jnp.asarray(Status.STALLED, jnp.int32)
     return solution.replace(
         status=status,
         objective=jnp.asarray(value, dtype),
         gap=jnp.asarray(gap, dtype),
     )
+
+
+def _objective(program: Any, judge: Any, params: np.ndarray) -> float:
+    """L(F w, y) + beta R(w), in float64."""
+    y = np.asarray(program.y, np.float64)
+    value = float(program.loss.value(judge.predict(params), y))
+    return value + float(program.beta) * judge.penalty(params)
 
 
 def resolved(program: Any, solution: Solution, tol: float) -> Solution:

@@ -183,3 +183,15 @@ def test_a_small_column_is_not_out_of_reach():
     )
     solution = cj.solve(program, cj.solvers.Admm())
     assert int(solution.status) != Status.INFEASIBLE
+
+
+@pytest.mark.filterwarnings("ignore:.*too thin")
+@pytest.mark.parametrize("solver", [None, cj.solvers.WorkingSet()])
+def test_float32_points_of_thin_cells_converge_if_the_certificate_agrees(solver):
+    """One reading of 50 among readings of 0.5: 19.6 was said, 45 could be certified."""
+    X = np.array([[0.06, 0.4, 50, 0.4, 0.6, 0.8], [1, 1, 100, 1, 1, 1]], np.float32).T
+    y = np.array([0.2, -0.2, 20, 0.02, 0.3, 0.04], np.float32)
+    program = make_batch_norm(X, y, beta=1.0)
+    solution = cj.solve(program, solver)
+    if int(solution.status) == Status.CONVERGED:
+        assert cj.certify(program, solution).gap <= 1.1e-4
