@@ -92,8 +92,8 @@ def doctored(monkeypatch, **changes):
     )
     solve = cj.solve
 
-    def false_solve(program, solver=None):
-        solution = solve(program, solver)
+    def false_solve(program, solver=None, **options):
+        solution = solve(program, solver, **options)
         return solution.replace(**{k: f(solution) for k, f in changes.items()})
 
     monkeypatch.setattr(cj, "solve", false_solve)
