@@ -92,8 +92,17 @@ def check_beta(beta: Any) -> float:
     return float(value)
 
 
-def check_patterns(patterns: Any, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Masks [P, n] and gates [P, d] of patterns of this X [n, d], or ValueError."""
+def check_patterns(
+    patterns: Any, X: np.ndarray, *, gated: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Masks [P, n] and gates [P, d] of patterns of this X [n, d], or ValueError.
+
+    Args:
+      gated: whether gates decide in the network. Masks are then X gates >= 0, as gates
+        of X's dtype have it: those of the patterns, but for ties and cells that are too
+        thin for the dtype. What the network's own rounding may yet decide otherwise,
+        the solution's status says.
+    """
     if not isinstance(patterns, Patterns):
         raise ValueError(
             f"want patterns of cvxjax.arrangements; got {type(patterns).__name__}"
@@ -111,18 +120,13 @@ def check_patterns(patterns: Any, X: np.ndarray) -> tuple[np.ndarray, np.ndarray
         )
     check_sizes(X)
     gates = gates.astype(X.dtype)
-    _check_cells(X, masks, gates)
+    unclear = _check_cells(X, masks, gates)
+    if gated:
+        rows = np.flatnonzero(np.any(unclear, axis=0))
+        exact = gates.astype(np.float64) @ X[rows].T.astype(np.float64) >= 0
+        masks = masks.copy()
+        masks[:, rows] = np.where(unclear[:, rows], exact, masks[:, rows])
     return masks, gates
-
-
-def masks_of(X: np.ndarray, gates: np.ndarray) -> np.ndarray:
-    """X gates >= 0, [P, n], as gates of X's dtype decide: those of gated networks.
-
-    They are the patterns' masks, but for ties and cells that are too thin for the
-    dtype. What the network's own rounding may yet decide otherwise, the solution's
-    status says.
-    """
-    return gates.astype(np.float64) @ X.T.astype(np.float64) >= 0
 
 
 def check_sizes(X: np.ndarray, *, squared: bool = False) -> None:
@@ -146,8 +150,8 @@ def check_sizes(X: np.ndarray, *, squared: bool = False) -> None:
         )
 
 
-def _check_cells(X: np.ndarray, masks: np.ndarray, gates: np.ndarray) -> None:
-    """Refuses gates of another data set; ties are left to the cones."""
+def _check_cells(X: np.ndarray, masks: np.ndarray, gates: np.ndarray) -> np.ndarray:
+    """Refuses gates of another data set; which signs are unclear, [P, n]."""
     if not np.all(np.isfinite(gates)):
         raise ValueError("want finite gates; got NaN or infinity")
     values = gates @ X.T
@@ -159,3 +163,4 @@ def _check_cells(X: np.ndarray, masks: np.ndarray, gates: np.ndarray) -> None:
             f"want gates with masks = (X gates >= 0); got {int(wrong.sum())} of "
             f"{len(wrong)} that disagree with this X"
         )
+    return ~clear

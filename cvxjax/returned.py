@@ -62,14 +62,14 @@ def returned(program: Any, solution: Solution, tol: float) -> Solution:
     point = inside(at, given)
     kept = point is not None and np.array_equal(point, given, True)
     value, loss, y = np.inf, program.loss, np.asarray(program.y, np.float64)
-    summed = given.dtype == np.float64 or loss.constraint is not None
-    if kept and (summed or not np.all(np.isfinite(given))):
+    settled = given.dtype == np.float64 or loss.constraint is not None
+    if kept and (settled or not np.all(np.isfinite(given))):
         return solution
     certain = np.inf
     if point is not None:
         judge, wide = at.judge(), point.astype(np.float64)
         value = certain = _objective(program, judge, wide)
-        if not summed:  # inside to float32's rounding, which thin cells are to float64
+        if not settled:  # inside to float32's rounding, which thin cells are to float64
             moved = judge.repair(wide, keep_predictions=False)
             certain = max(value, _objective(program, judge, moved))
         at_zero = float(loss.value(np.zeros_like(y), y))

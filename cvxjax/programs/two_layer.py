@@ -26,7 +26,6 @@ from cvxjax.arguments import (
     check_labels,
     check_loss,
     check_patterns,
-    masks_of,
 )
 from cvxjax.arrangements.coverage import lists_every_pattern
 from cvxjax.arrangements.exact import few_patterns
@@ -293,11 +292,9 @@ def make_two_layer(
     labels = check_labels(y, data, loss)
     scale = check_beta(beta)
     patterns = few_patterns(data, patterns)
-    masks, gates = check_patterns(patterns, data)
+    masks, gates = check_patterns(patterns, data, gated=gated)
     cones = None
-    if gated:
-        masks = masks_of(data, gates)
-    else:
+    if not gated:
         cones, kept = make_sign_cones(data, masks, gates)
         check_interiors(kept)
         masks, gates = masks[kept], gates[kept]

@@ -38,7 +38,6 @@ from cvxjax.arguments import (
     check_loss,
     check_patterns,
     check_sizes,
-    masks_of,
 )
 from cvxjax.arrangements.coverage import lists_every_pattern
 from cvxjax.arrangements.exact import few_patterns
@@ -292,7 +291,7 @@ def make_vector_output(
             "(gated=True takes it)"
         )
     patterns = few_patterns(data, patterns)
-    masks, gates = check_patterns(patterns, data)
+    masks, gates = check_patterns(patterns, data, gated=gated)
     check_sizes(data, squared=not gated)  # neurons are products
     shared = {
         "X": jnp.asarray(data),
@@ -305,7 +304,7 @@ def make_vector_output(
         return GatedVectorProgram(
             **shared,
             regulariser=NuclearNorm(),
-            masks=jnp.asarray(masks_of(data, gates)),
+            masks=jnp.asarray(masks),
             gates=jnp.asarray(gates),
         ).verified()
     cones, kept = make_sign_cones(data, masks, gates)

@@ -12,11 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from cvxjax import linalg, rounding, verdicts
+from cvxjax import rounding, verdicts
 from cvxjax.losses import FEASIBILITY
 from cvxjax.record import Record
 from cvxjax.runtime import jit_leanly
 from cvxjax.solution import History, Solution, Status
+from cvxjax.solvers.rays import first_status, out_of_reach
 from cvxjax.starts import as_start
 from cvxjax.watch import Watch
 
@@ -24,9 +25,6 @@ Array = jax.Array
 
 _PATIENCE = 50  # checks without progress, near the precision's floor
 _FLOOR = 1e5  # that floor, in machine epsilons
-_NEAR_RAY = 1e-6  # of what rows and multipliers pull: a gauge worth moving the ray for
-_SMALL = 1e-4  # of a ray's largest entry: likely zero where it ends
-_SEEN = 16  # times the rounding of a gauge: it may be zero
 _CALL_SECONDS = 0.6  # between two returns to the host, where steps are short enough
 _MOST = 2**31 - 1  # iterations
 
@@ -137,7 +135,7 @@ class Progress(Record):
             # it fuses its product with the loss, and the value may be NaN.
             objective=jnp.asarray(program.loss.value(jnp.zeros_like(y), y), dtype),
             dual_bound=-jnp.asarray(program.loss.conjugate(jnp.zeros_like(y), y)),
-            status=_first_status(program),
+            status=first_status(program),
             iteration=jnp.asarray(0, jnp.int32),
             last_gain=jnp.asarray(0, jnp.int32),
             mark=jnp.asarray(jnp.inf, dtype),
@@ -191,7 +189,7 @@ class Progress(Record):
             new = new.offer(program, v, multipliers)
         infeasible = jnp.asarray(False)
         for ray in rays:
-            infeasible |= _out_of_reach(program, *ray)
+            infeasible |= out_of_reach(program, *ray)
         return new._judge(solver, program, finite_of, infeasible)
 
     def offer(self, program: Any, v: Array, multipliers: Array | None) -> Progress:
@@ -286,86 +284,6 @@ class Progress(Record):
             history=self.history,
             scope=program.scope,
         )
-
-
-def _out_of_reach(program: Any, v: Array, multipliers: Array | None) -> Array:
-    """Whether a dual ray shows that nothing meets the constraint, up to rounding.
-
-    Blocks come with both signs and cones span all directions, so that a ray has
-    F^T v = 0, whatever its multipliers. One that nearly has is moved to where it does,
-    and shows something only then.
-    """
-    y, loss = program.y, program.loss
-    v = -loss.clip_dual(-v, y)
-    blocks, weight = program.adjoint(v), rounding.pulled(v, program.reach, jnp)
-    if multipliers is not None:
-        blocks = blocks + program.cones.adjoint(multipliers)
-        weight = weight + jnp.sum(multipliers, axis=-1)
-    near = jnp.all(program.regulariser.dual_norms(blocks) <= _NEAR_RAY * weight)
-    near &= -loss.conjugate(-v, y) > 0
-    on = jnp.abs(v) > _SMALL * jnp.max(jnp.abs(v))
-    moved = jax.lax.cond(
-        near, lambda: _outside(program, jnp.where(on, v, 0), on), lambda: v
-    )
-    return near & _is_ray(program, -loss.clip_dual(-moved, y))
-
-
-def _is_ray(program: Any, v: Array) -> Array:
-    """Whether F^T v is 0 up to rounding, and -L*(-v) more than a constraint may miss.
-
-    Parameters that meet the constraint have R(w) >= -L*(-v) / gauge(v): with this gauge
-    they would predict by rounding alone. Any others miss it by -L*(-v) / ||v||_1 at
-    some sample, which a loss that asks for y itself allows up to its tolerance.
-    """
-    unit = float(jnp.finfo(v.dtype).eps) / 2
-    least, blocks = _SEEN * rounding.gamma(program.terms, unit), program.adjoint(v)
-    sizes = _columns(program)
-    if sizes is not None:
-        # Column by column: one that is small beside others is seen all the same.
-        highest = jnp.max(jnp.abs(blocks), axis=(0, 1))
-        unseen = jnp.all(highest <= least * jnp.sum(jnp.abs(v)) * sizes)
-    else:
-        gauges = program.regulariser.dual_norms(blocks)
-        unseen = jnp.max(gauges) <= least * rounding.pulled(v, program.reach, jnp)
-    loss, y = program.loss, program.y
-    missed = FEASIBILITY.get(v.dtype, 1e-4) * jnp.max(jnp.abs(y)) * jnp.sum(jnp.abs(v))
-    return unseen & (-loss.conjugate(-v, y) > missed)
-
-
-def _columns(program: Any) -> Array | None:
-    """The largest entry of each column of the data [n, d] that blocks are of; [d]."""
-    rows = program.coordinate_rows()
-    if rows is None or rows.shape != (len(program.y), program.shape[-1]):
-        return None
-    return jnp.max(jnp.abs(rows), axis=0)
-
-
-def _outside(program: Any, v: Array, on: Array) -> Array:
-    """The part of v that is orthogonal to all predictions on some samples, [n].
-
-    In units of the columns, where these are known: which ones are small is no matter.
-    """
-    sizes = _columns(program)
-    sizes = jnp.ones(program.shape[-1], v.dtype) if sizes is None else sizes
-    inner = jnp.diag(1 / jnp.where(sizes > 0, sizes, 1) ** 2)
-    gram = program.response(jnp.ones(program.shape[:-1], v.dtype), inner)
-    gram = jnp.where(on[:, None] & on[None], gram, 0)
-    factor = linalg.ShiftedEigh.factor(gram)
-    for _ in range(2):
-        v = v - linalg.dot(gram, factor.pinv(v))
-    return jnp.where(on, v, 0)
-
-
-def _first_status(program: Any) -> Array:
-    """INFEASIBLE if labels that must be fitted exactly are out of reach of F.
-
-    The cones of one pattern span all directions, so only the range of F matters.
-    """
-    if program.loss.constraint != "equality":
-        return jnp.asarray(Status.RUNNING, jnp.int32)
-    miss = _outside(program, program.y, jnp.ones(program.y.shape, bool))
-    out = _is_ray(program, miss)
-    return jnp.where(out, Status.INFEASIBLE, Status.RUNNING).astype(jnp.int32)
 
 
 def balancing_is_due(check: Array) -> Array:

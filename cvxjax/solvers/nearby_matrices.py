@@ -53,6 +53,13 @@ def nearby_matrices(
     return Z, S, even.reshape(c, W, -1), odd.reshape(c, W, -1)
 
 
+def feasible_dual(program: Any, v: Array) -> Array:
+    """A dual vector scaled so that its largest price is beta, in the loss's domain."""
+    gauge = jnp.max(program.regulariser.dual_norms(program.adjoint(v)))
+    scale = jnp.where(gauge > 0, program.beta / jnp.where(gauge > 0, gauge, 1), 1)
+    return -program.loss.clip_dual(-scale * v, program.y)
+
+
 def dual_slacks(program: Any, w: Array, v: Array) -> tuple[Array, Array, Array]:
     """S_s = beta C + sum_j mu_j E_j + s (sum_k nu_k N_k - A* v), most orthogonal to w.
 

@@ -27,7 +27,7 @@ from cvxjax import linalg
 from cvxjax.record import Record, static
 from cvxjax.solvers import loop
 from cvxjax.solvers.anderson import Anderson, move_if
-from cvxjax.solvers.nearby_matrices import dual_slacks
+from cvxjax.solvers.nearby_matrices import dual_slacks, feasible_dual
 from cvxjax.starts import Start
 from cvxjax.symmetric import along, positive_part, smat, svec
 
@@ -116,10 +116,7 @@ class Semidefinite(Record):
         """Starts from the dual of a solution near by too, and its penalties' ratios."""
         if start.dual is None:
             return state
-        w, dual_norms = start.params, program.regulariser.dual_norms
-        gauge = jnp.max(dual_norms(program.adjoint(start.dual)))
-        scale = jnp.where(gauge > 0, program.beta / jnp.where(gauge > 0, gauge, 1), 1)
-        v = -program.loss.clip_dual(-scale * start.dual, program.y)
+        w, v = start.params, feasible_dual(program, start.dual)
         S, _, _ = dual_slacks(program, w, v)
         size = lambda x: jnp.sqrt(jnp.sum(x**2))  # noqa: E731
         ratio = lambda a, b, c: jnp.where((a > 0) & (b > 0), _over(a, b), c)  # noqa: E731

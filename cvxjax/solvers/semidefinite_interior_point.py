@@ -34,7 +34,7 @@ from cvxjax import linalg
 from cvxjax.record import Record, static
 from cvxjax.solution import Status
 from cvxjax.solvers import loop
-from cvxjax.solvers.nearby_matrices import nearby_matrices
+from cvxjax.solvers.nearby_matrices import feasible_dual, nearby_matrices
 from cvxjax.solvers.semidefinite_step import make_basis, make_system, reach, turned
 from cvxjax.starts import Start
 from cvxjax.symmetric import along, congruence, smat, svec, symmetrise
@@ -133,12 +133,9 @@ class SemidefiniteInteriorPoint(Record):
         """Starts near a solution near by, with its dual."""
         if start.dual is None:
             return state
-        loss, y, beta, w = program.loss, program.y, program.beta, start.params
-        gauge = jnp.max(program.regulariser.dual_norms(program.adjoint(start.dual)))
-        scale = jnp.where(gauge > 0, beta / jnp.where(gauge > 0, gauge, 1), 1)
-        v = -loss.clip_dual(-scale * start.dual, y)
-        value = program.objective(w)
-        apart = jnp.maximum(value + loss.conjugate(-v, y), _LEAST * value)
+        w, v = start.params, feasible_dual(program, start.dual)
+        value, conjugate = program.objective(w), program.loss.conjugate(-v, program.y)
+        apart = jnp.maximum(value + conjugate, _LEAST * value)
         count = state.Z.size // program.order
         Z, S, even, odd = nearby_matrices(program, apart / count, w, v)
         fitted = svec(program.difference(w)).reshape(state.fitted.shape)

@@ -1,0 +1,103 @@
+"""Rays of the dual that show that nothing meets a loss's constraint.
+
+In programs of blocks with both signs, whose cones span all directions, these are
+vectors v with F^T v = 0 and -L*(-v) > 0. The question here is what rounding may hide of
+F^T v.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from cvxjax import linalg, rounding
+from cvxjax.losses import FEASIBILITY
+from cvxjax.solution import Status
+
+Array = jax.Array
+
+_NEAR_RAY = 1e-6  # of what rows and multipliers pull: a gauge worth moving the ray for
+_SMALL = 1e-4  # of a ray's largest entry: likely zero where it ends
+_SEEN = 16  # times the rounding of a gauge: it may be zero
+
+
+def out_of_reach(program: Any, v: Array, multipliers: Array | None) -> Array:
+    """Whether a dual ray shows that nothing meets the constraint, up to rounding.
+
+    Blocks come with both signs and cones span all directions, so that a ray has
+    F^T v = 0, whatever its multipliers. One that nearly has is moved to where it does,
+    and shows something only then.
+    """
+    y, loss = program.y, program.loss
+    v = -loss.clip_dual(-v, y)
+    blocks, weight = program.adjoint(v), rounding.pulled(v, program.reach, jnp)
+    if multipliers is not None:
+        blocks = blocks + program.cones.adjoint(multipliers)
+        weight = weight + jnp.sum(multipliers, axis=-1)
+    near = jnp.all(program.regulariser.dual_norms(blocks) <= _NEAR_RAY * weight)
+    near &= -loss.conjugate(-v, y) > 0
+    on = jnp.abs(v) > _SMALL * jnp.max(jnp.abs(v))
+    moved = jax.lax.cond(
+        near, lambda: _outside(program, jnp.where(on, v, 0), on), lambda: v
+    )
+    return near & _is_ray(program, -loss.clip_dual(-moved, y))
+
+
+def _is_ray(program: Any, v: Array) -> Array:
+    """Whether F^T v is 0 up to rounding, and -L*(-v) more than a constraint may miss.
+
+    Parameters that meet the constraint have R(w) >= -L*(-v) / gauge(v): with this gauge
+    they would predict by rounding alone. Any others miss it by -L*(-v) / ||v||_1 at
+    some sample, which a loss that asks for y itself allows up to its tolerance.
+    """
+    unit = float(jnp.finfo(v.dtype).eps) / 2
+    least, blocks = _SEEN * rounding.gamma(program.terms, unit), program.adjoint(v)
+    sizes = _columns(program)
+    if sizes is not None:
+        # Column by column: one that is small beside others is seen all the same.
+        highest = jnp.max(jnp.abs(blocks), axis=(0, 1))
+        unseen = jnp.all(highest <= least * jnp.sum(jnp.abs(v)) * sizes)
+    else:
+        gauges = program.regulariser.dual_norms(blocks)
+        unseen = jnp.max(gauges) <= least * rounding.pulled(v, program.reach, jnp)
+    loss, y = program.loss, program.y
+    missed = FEASIBILITY.get(v.dtype, 1e-4) * jnp.max(jnp.abs(y)) * jnp.sum(jnp.abs(v))
+    return unseen & (-loss.conjugate(-v, y) > missed)
+
+
+def _columns(program: Any) -> Array | None:
+    """The largest entry of each column of the data [n, d] that blocks are of; [d]."""
+    rows = program.coordinate_rows()
+    if rows is None or rows.shape != (len(program.y), program.shape[-1]):
+        return None
+    return jnp.max(jnp.abs(rows), axis=0)
+
+
+def _outside(program: Any, v: Array, on: Array) -> Array:
+    """The part of v that is orthogonal to all predictions on some samples, [n].
+
+    In units of the columns, where these are known: which ones are small is no matter.
+    """
+    sizes = _columns(program)
+    sizes = jnp.ones(program.shape[-1], v.dtype) if sizes is None else sizes
+    inner = jnp.diag(1 / jnp.where(sizes > 0, sizes, 1) ** 2)
+    gram = program.response(jnp.ones(program.shape[:-1], v.dtype), inner)
+    gram = jnp.where(on[:, None] & on[None], gram, 0)
+    factor = linalg.ShiftedEigh.factor(gram)
+    for _ in range(2):
+        v = v - linalg.dot(gram, factor.pinv(v))
+    return jnp.where(on, v, 0)
+
+
+def first_status(program: Any) -> Array:
+    """INFEASIBLE if labels that must be fitted exactly are out of reach of F.
+
+    The cones of one pattern span all directions, so only the range of F matters.
+    """
+    if program.loss.constraint != "equality":
+        return jnp.asarray(Status.RUNNING, jnp.int32)
+    miss = _outside(program, program.y, jnp.ones(program.y.shape, bool))
+    out = _is_ray(program, miss)
+    return jnp.where(out, Status.INFEASIBLE, Status.RUNNING).astype(jnp.int32)
