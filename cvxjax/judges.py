@@ -15,6 +15,7 @@ from cvxjax.pricing.exact import best_neuron, is_exact, passed_over
 from cvxjax.rounding import gauge_rounding, lengths, pulled, terms_of
 
 _CHUNK_ELEMENTS = 1 << 24
+_PART = 1e-6  # of the largest block: what others may take to reach the labels
 LIFTS = 54  # into a cone, each of twice what is lacking: by all digits of a number
 
 
@@ -91,11 +92,24 @@ class SignConeJudge:
     def match(self, params: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Adds the least change, blocks weighted by their norms, so that F w = y.
 
-        Does nothing where the predictions are y to rounding or y is out of reach.
+        Does nothing where the predictions are y to rounding or y is out of reach. Where
+        the blocks that are not zero do not reach y, others take a small part.
         """
         weights = lengths(params)
         largest = np.max(weights, initial=0)
         weights = weights / (largest if largest > 0 else 1)
+        matched = self._matched(params, y, weights)
+        rounding = self.terms * np.finfo(np.float64).eps * np.max(np.abs(y), initial=0)
+        if np.max(np.abs(y - self.predict(matched)), initial=0) <= rounding:
+            return matched
+        wider = self._matched(params, y, weights + _PART)
+        reached = np.max(np.abs(y - self.predict(wider)), initial=0) <= rounding
+        return wider if reached else matched
+
+    def _matched(
+        self, params: np.ndarray, y: np.ndarray, weights: np.ndarray
+    ) -> np.ndarray:
+        """`match` by blocks of these weights [2, P]."""
         total = weights.sum(axis=0)
         masks = self.masks.astype(np.float64)
         unit = float(np.max(np.abs(self.X), initial=0)) or 1.0

@@ -195,3 +195,27 @@ def test_float32_points_of_thin_cells_converge_if_the_certificate_agrees(solver)
     solution = cj.solve(program, solver)
     if int(solution.status) == Status.CONVERGED:
         assert cj.certify(program, solution).gap <= 1.1e-4
+
+
+def test_labels_that_active_blocks_alone_do_not_reach_are_matched_by_others():
+    """Nearly fitted in float32 by blocks that cannot fit exactly; others can."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((6, 2))
+    y = rng.standard_normal(6)
+    patterns = enumerate_patterns(X)
+    program = make_two_layer(X, y, patterns, beta=1.0, loss="interpolation", gated=True)
+    judge = program.judge()
+    params = np.asarray(cj.solve(program).check().params).copy()
+    sizes = np.linalg.norm(params, axis=-1)
+    params[sizes < 1e-3 * sizes.max()] = 0  # what is left may miss y
+    few = np.zeros_like(params)
+    few[0, 0] = params[0, np.argmax(sizes[0])]
+    for start in (params, few):
+        matched = judge.match(start, y)
+        np.testing.assert_allclose(judge.predict(matched), y, rtol=0, atol=1e-13)
+    lone = program.replace(
+        masks=program.masks[:1], gates=program.gates[:1], scope=cj.Scope.SAMPLED
+    ).judge()
+    given = few[:, :1]
+    miss = lone.predict(lone.match(given, y)) - y
+    assert np.max(np.abs(miss)) > 1e-3  # out of reach of one pattern
