@@ -28,6 +28,7 @@ from cvxjax.solvers import (
     WorkingSet,
     loop,
 )
+from cvxjax.solvers.least_multipliers import with_least_multipliers
 from cvxjax.solvers.options import check_options
 from cvxjax.standard_form import (
     StandardForm,
@@ -41,7 +42,6 @@ from cvxjax.watch import Report, Watch
 
 _SMALL = 1_000_000  # multipliers, up to which InteriorPoint is a matter of seconds
 _MANY = 1_000  # blocks, beyond which few are active
-_PACE = 0.02  # of InteriorPoint, where it stalled without
 _ROUGH = 1e-3  # gap from which Newton's method takes over
 _SPARSE = 0.02  # of the beta from which on zero is optimal: few blocks are active above
 
@@ -109,7 +109,7 @@ def _solve(
     if zero is not None:
         check_start(start, program, solver)
         return form.outward(zero)
-    chosen = solver is None
+    last: list[Any] = []
     form, solver = _suited(form, solver, watch)
     start = check_start(start, program, solver)
     solver = solver if tol is None else solver.replace(tol=tol)
@@ -121,15 +121,15 @@ def _solve(
             solution = loop.attempt(solver.run, form.program, start, watch)
             solution = _broken_down(form.program) if solution is None else solution
         else:
-            solution = loop.run_on_host(solver, form.program, start, watch)
-            if chosen and isinstance(solver, InteriorPoint):
-                solution = _again(form.program, solver, solution, watch)
+            solution = loop.run_on_host(solver, form.program, start, watch, last.append)
         if form.undistorted is not None:
             solution = form.plain(solution)
             point = inside(form.undistorted, solution.params)
             if point is not None:
                 solution = solution.replace(params=jnp.asarray(point))
             solution = loop.judged(solver, form.undistorted, solution)
+        if isinstance(solver, InteriorPoint) and not watch.shared:
+            solution = _bounded_anew(form, solver, solution, last[0], watch)
     forget_old_programs()
     solution = form.outward(solution)
     if watch.shared:
@@ -140,12 +140,16 @@ def _solve(
     return resolved(program, solution, float(own))
 
 
-def _again(program: Any, solver: Any, solution: Any, watch: Watch) -> Any:
-    """The better of a solution and, if it did not converge, one of slower steps."""
+def _bounded_anew(
+    form: StandardForm, solver: Any, solution: Any, last: Any, watch: Watch
+) -> Any:
+    """A solution that did not converge, with a bound that its own rounding hid."""
     if int(solution.status) not in (Status.STALLED, Status.MAX_ITERATIONS):
         return solution
-    other = loop.run_on_host(solver.replace(pace=_PACE), program, None, watch)
-    return other if float(other.gap) < float(solution.gap) else solution
+    plain = form.program if form.undistorted is None else form.undistorted
+    v = np.asarray(last.point.r)
+    better = with_least_multipliers(plain, solution, v, watch)
+    return solution if better is None else loop.judged(solver, plain, better)
 
 
 def _suited(form: StandardForm, solver: Any, watch: Watch) -> tuple[StandardForm, Any]:

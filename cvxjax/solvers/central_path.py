@@ -24,7 +24,9 @@ from cvxjax.solvers.nesterov_todd import norm
 
 Array = jax.Array
 
-_INSIDE = 0.25  # of beta, at most: the prices of the first residual
+_INSIDE = 0.25  # of beta, at most: prices of a first residual that meets all others
+_LEAST = 0.1  # of a residual's natural size: the first has no less
+_CLIPPED = 0.8  # of beta, at most: the first ||q_b||
 
 
 class Orthants(Record):
@@ -119,7 +121,7 @@ def size_of_optimum(program: Any) -> Array:
 def central_point(program: Any, cones: Cones, box: Box, level: Array) -> Point:
     """Near the central path, at one complementarity: inside all cones.
 
-    r is well inside its box and so small that no block's price exceeds beta / 4.
+    r is well inside its box. Its prices are met where that leaves ||q_b|| < beta.
     """
     beta, y, norm_of = program.beta, program.y, program.regulariser
     inner = jnp.broadcast_to(cones.interior, program.shape)
@@ -127,7 +129,7 @@ def central_point(program: Any, cones: Cones, box: Box, level: Array) -> Point:
     stretch = jnp.sqrt(1 + 1 / max(cones.num_rows, 1))
     steep = norm_of.dual_tails(cones.adjoint(1 / slack_of(cones, inner)))
     pull = program.adjoint(r)
-    highest = jnp.max(norm_of.dual_norms(pull))
+    highest = jnp.minimum(jnp.max(norm_of.dual_norms(pull)), _INSIDE * beta)
     size = level * norm(steep) * stretch / (beta - highest)
     w = size[..., None] * inner
     tails = norm_of.tails(w)
@@ -142,24 +144,36 @@ def central_point(program: Any, cones: Cones, box: Box, level: Array) -> Point:
         low=live[1] * level / low,
     )
     q = -norm_of.dual_tails(pull + cones.adjoint(dual.cone))
+    most, sizes = _CLIPPED * beta, norm(q)
+    q = q * jnp.where(sizes > most, most / jnp.where(sizes > 0, sizes, 1), 1)[..., None]
     return Point(w=w, m=tails, t=t, q=q, r=r, slack=slack, dual=dual)
 
 
 def _first_residual(program: Any, box: Box) -> Array:
-    """A point -u inside the box, whose prices are at most a part of beta."""
+    """A point -u inside the box, its prices below beta / 4 unless that makes it tiny.
+
+    On badly scaled data every residual of an ordinary size has prices above beta until
+    the cones' multipliers meet them. A start below that is so small that the way to the
+    optimum is long, along the cones' walls.
+    """
+    y = program.y
     middle = jnp.where(
         jnp.isfinite(box.low) & jnp.isfinite(box.high),
         (box.low + box.high) / 2,
         jnp.where(
             jnp.isfinite(box.high),
-            box.high - jnp.abs(program.y),
-            jnp.where(jnp.isfinite(box.low), box.low + jnp.abs(program.y), 0),
+            box.high - jnp.abs(y),
+            jnp.where(jnp.isfinite(box.low), box.low + jnp.abs(y), 0),
         ),
     )
     gauge = jnp.max(program.regulariser.dual_norms(program.adjoint(middle)))
     share = _INSIDE * program.beta / jnp.where(gauge > 0, gauge, 1)
     if program.loss.constraint is None:
-        share = jnp.minimum(share, 1)  # with a constraint, dual vectors grow with beta
+        share = jnp.clip(share, _LEAST, 1)
+    else:  # dual vectors grow with beta
+        inner = jnp.abs(middle) @ jnp.abs(y)
+        natural = size_of_optimum(program) / jnp.where(inner > 0, inner, 1)
+        share = jnp.maximum(share, _LEAST * natural)
     return -middle * jnp.where(gauge > 0, share, 1)
 
 

@@ -58,7 +58,6 @@ class InteriorPointState(Record):
     """The iterate, strictly inside all cones."""
 
     point: Point
-    pace: Array  # [], complementarity over what the fit misses, at the start
     stuck: Array  # [], bool: rounding leaves no step
     progress: loop.Progress
 
@@ -74,17 +73,14 @@ class InteriorPoint(Record):
       refinements: of each linear solve once the gap is below 1e-3, static.
       start: first complementarity, in units of L(0, y), or of the gap of a solution to
         start from, over the number of cones.
-      pace: the share of the misfit's fall that complementarity may not fall below; 0
-        lets it fall freely, which is mostly best, but may end at the cones' walls.
     """
 
     tol: Any = None
-    max_iters: int = static(default=100)
+    max_iters: int = static(default=200)
     check_every: int = static(default=1)
     corrections: int = static(default=3)
     refinements: int = static(default=1)
     start: Any = 1.0
-    pace: Any = 0.0
     lean: ClassVar[bool] = True  # as `runtime.jit_leanly`: products take its time
 
     def refuse(self, program: Any) -> str | None:
@@ -106,7 +102,6 @@ class InteriorPoint(Record):
         point = central_point(program, cones, box, first)
         return InteriorPointState(
             point=point,
-            pace=_pace(program, cones, point),
             stuck=jnp.asarray(False),
             progress=loop.Progress.start(self, program, w),
         )
@@ -137,7 +132,7 @@ class InteriorPoint(Record):
         ahead = [complementarity(point, program.beta) for point in (near, cold)]
         fit = is_inside(near, program.beta) & (level > 0) & (ahead[0] < ahead[1])
         point = jax.tree.map(lambda a, b: jnp.where(fit, a, b), near, cold)
-        return state.replace(point=point, pace=_pace(program, cones, point))
+        return state.replace(point=point)
 
     def step(self, program: Any, state: InteriorPointState) -> InteriorPointState:
         """One factorisation: predictor, corrector, centrality corrections, move."""
@@ -162,10 +157,7 @@ class InteriorPoint(Record):
             """What the predictor did not foresee, as far as it would have gone."""
             length = jnp.minimum(reach, 1)
             left = complementarity(moved(at, move, length), beta) / total
-            # Not much faster than what the fit misses, or steps meet the cones' walls.
-            least = self.pace * state.pace * (1 - length) * norm(miss.fit) / total
-            share = jnp.maximum(jnp.clip(left, 1e-6, 1) ** 3, jnp.minimum(least, 2))
-            target = share * total / count
+            target = jnp.clip(left, 1e-6, 1) ** 3 * total / count
             bent = soc.product(
                 newton.scaling.inverse((move.t, move.m)),
                 newton.scaling.apply((jnp.zeros_like(at.t), move.q)),
@@ -237,12 +229,6 @@ class InteriorPoint(Record):
         stalled = state.stuck & (progress.status == loop.Status.RUNNING)
         status = jnp.where(stalled, int(loop.Status.STALLED), progress.status)
         return state.replace(progress=progress.replace(status=status))
-
-
-def _pace(program: Any, cones: Cones, point: Point) -> Array:
-    """Complementarity over what the fit misses."""
-    fit = norm(misses(program, cones, point).fit)
-    return complementarity(point, program.beta) / jnp.where(fit > 0, fit, 1)
 
 
 def _cones(program: Any) -> Cones:

@@ -407,7 +407,11 @@ _advance_leanly = jit_leanly(advance, donate_argnames="state")
 
 
 def run_on_host(
-    solver: Any, program: Any, start: Any = None, watch: Watch | None = None
+    solver: Any,
+    program: Any,
+    start: Any = None,
+    watch: Watch | None = None,
+    ended: Callable[[Any], None] | None = None,
 ) -> Solution:
     """`run`, compiled, coming back to the host a few times a second.
 
@@ -416,6 +420,7 @@ def run_on_host(
     Args:
       watch: says when to stop, and is told where it stands. Stopping takes one more
         step and a check.
+      ended: called with the solver's last state.
     """
     watch = Watch() if watch is None else watch
     start, dtype = as_start(start), program.X.dtype
@@ -442,6 +447,8 @@ def run_on_host(
         # The first call, of one step, may have compiled: the second is one step again.
         wanted = min(_CALL_SECONDS, watch.seconds_left()) * (done - before) / seconds
         steps = watch.agreed(max(1, int(wanted)))
+    if ended is not None:
+        ended(state)
     found = solution_of(program, progress)
     return found.replace(
         status=jnp.asarray(status, jnp.int32), history=found.history.trimmed()
