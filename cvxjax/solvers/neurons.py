@@ -114,9 +114,7 @@ class Ledger:
     def finish(self, program: Any, status: Status) -> Solution:
         dtype = program.X.dtype
         _, m, width = program.shape
-        u, v = self.best
-        live = np.any(u != 0, axis=1) & np.any(v != 0, axis=1)
-        u, v = _independent(self.X, u[live], v[live])
+        u, v = _with_sizes(*_independent(self.X, *_with_sizes(*self.best)))
         ratio = np.sqrt(np.linalg.norm(v, axis=1) / np.linalg.norm(u, axis=1))[:, None]
         params = np.zeros((1, max(m, len(u)), width))
         params[0, : len(u)] = np.hstack([u * ratio, v / ratio])
@@ -135,6 +133,12 @@ class Ledger:
             history=History.of_lines(self.lines, dtype),
             scope=program.scope,
         )
+
+
+def _with_sizes(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The neurons whose layers' sizes, squared, do not underflow to zero."""
+    live = (np.linalg.norm(u, axis=1) > 0) & (np.linalg.norm(v, axis=1) > 0)
+    return u[live], v[live]
 
 
 def _independent(

@@ -12,6 +12,7 @@ from cvxjax.programs import (
     make_vector_output,
 )
 from cvxjax.returned import inside
+from cvxjax.solvers.neurons import Ledger
 
 Status = cj.Status
 FEW = cj.solvers.Admm(max_iters=100)
@@ -219,3 +220,15 @@ def test_labels_that_active_blocks_alone_do_not_reach_are_matched_by_others():
     given = few[:, :1]
     miss = lone.predict(lone.match(given, y)) - y
     assert np.max(np.abs(miss)) > 1e-3  # out of reach of one pattern
+
+
+def test_neurons_too_small_to_be_balanced_are_left_out():
+    """The square of an outer weight underflowed, and its neuron became infinite."""
+    X = np.array([[1.0, 2.0], [2.0, -1.0], [-1.0, 0.5]])
+    program = make_vector_output(X, np.eye(3, 2), enumerate_patterns(X), beta=0.1)
+    ledger = Ledger(program)
+    ledger.best = np.ones((2, 2)), np.array([[1.0, 0.0], [1e-200, -1e-200]])
+    ledger.end_line()
+    params = np.asarray(ledger.finish(program, Status.STALLED).params)
+    assert np.all(np.isfinite(params))
+    assert np.sum(np.any(params != 0, axis=-1)) == 1
