@@ -17,7 +17,6 @@ from scipy.optimize import nnls
 
 from cvxjax.regularisers import GroupNorm
 from cvxjax.solution import Solution
-from cvxjax.solvers.faces import Blocks, make_blocks
 from cvxjax.solvers.host_bounds import HostBounds
 from cvxjax.watch import Watch
 
@@ -40,43 +39,42 @@ def with_least_multipliers(
         return None
     if not np.all(np.isfinite(v)):
         return None
-    blocks, judged = make_blocks(program), HostBounds(program)
-    highest, given = _priced(blocks, judged, v, watch)
+    judged = HostBounds(program)
+    highest, given = _priced(program, judged, v, watch)
     value, scale = judged.scaled(v, highest)
     if not value > float(solution.dual_bound):
         return None
-    multipliers = np.zeros((len(given), program.cones.num_rows))
-    multipliers[:, blocks.live] = scale * given
-    multipliers = multipliers / np.asarray(program.cones.lengths)
     return solution.replace(
         dual=jnp.asarray(scale * v),
-        multipliers=jnp.asarray(multipliers.reshape(*program.shape[:2], -1)),
+        multipliers=program.cones.unscaled(jnp.asarray(scale * given)),
     )
 
 
 def _priced(
-    blocks: Blocks, judged: HostBounds, v: np.ndarray, watch: Watch
+    program: Any, judged: HostBounds, v: np.ndarray, watch: Watch
 ) -> tuple[float, np.ndarray]:
-    """The highest price of all blocks, rounding included, and multipliers [2 P, m].
+    """The highest price of all blocks, rounding included, and multipliers [S, P, m].
 
     The block whose bound is the highest is priced, until it is one that has been.
     """
-    pulls = blocks.adjoint(v)
-    bounds = np.linalg.norm(pulls, axis=1) + judged.rounding(v)
-    multipliers = np.zeros((len(bounds), len(blocks.rows)))
-    priced = np.zeros(len(bounds), bool)
+    cones = program.cones
+    pulls = np.asarray(program.adjoint(jnp.asarray(v)))
+    bounds = np.linalg.norm(pulls, axis=-1) + judged.rounding(v)
+    multipliers = np.zeros((*bounds.shape, cones.num_rows))
+    every = jnp.arange(cones.num_rows)[None]
+    priced = np.zeros(bounds.shape, bool)
     while not watch.over:
-        worst = int(np.argmax(bounds))
+        worst = np.unravel_index(np.argmax(bounds), bounds.shape)
         if priced[worst] or bounds[worst] == 0:
             break
-        priced[worst], size = True, np.linalg.norm(pulls[worst])
-        signed = blocks.turns[blocks.pattern[worst], :, None] * blocks.rows
+        priced[worst], pull = True, pulls[worst]
+        size = np.linalg.norm(pull)
+        signed = np.asarray(cones.rows_of(jnp.asarray(worst[1:]), every))[0]
         try:
-            mu = size * nnls(signed.T, -pulls[worst] / size)[0]
+            mu = size * nnls(signed.T, -pull / size)[0]
         except RuntimeError:  # no convergence: the multipliers stay zero
             continue
-        bound = np.linalg.norm(pulls[worst] + signed.T @ mu)
-        bound += judged.rounding(v, mu.sum())
+        bound = np.linalg.norm(pull + signed.T @ mu) + judged.rounding(v, mu.sum())
         if bound < bounds[worst]:
             bounds[worst], multipliers[worst] = bound, mu
     return float(bounds.max()), multipliers
