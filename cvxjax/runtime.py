@@ -22,6 +22,7 @@ from threadpoolctl import ThreadpoolController
 
 _MAPS = Path("/proc/self/maps")  # Linux has these
 _MOST_MAPS = Path("/proc/sys/vm/max_map_count")
+_COUNTING = 10.0  # seconds between two counts of a process's mappings
 _LEAN = {"xla_cpu_use_fusion_emitters": False}
 
 
@@ -107,10 +108,10 @@ def forget_old_programs() -> None:
     Each compiled program has a few mappings of memory, of which Linux gives a process
     some 65,000: one that solves hundreds of shapes would die. Beyond half of them, all
     compiled code is forgotten, and what is needed again is compiled again. They are
-    counted once a second at most.
+    counted every ten seconds at most.
     """
     now = time.monotonic()
-    if now < _process.counted + 1 or not _MAPS.exists():
+    if now < _process.counted + _COUNTING or not _MAPS.exists():
         return
     with _MAPS.open("rb") as maps:
         count = sum(1 for _ in maps)

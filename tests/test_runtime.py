@@ -96,14 +96,14 @@ def test_compiled_programs_are_forgotten_before_mappings_run_out(monkeypatch, tm
     for name, text in (("_MAPS", "a\n" * 51), ("_MOST_MAPS", "100\n")):
         (tmp_path / name).write_text(text)
         monkeypatch.setattr(runtime, name, tmp_path / name)
-    for seconds, want in ((10.0, 1), (10.5, 1), (11.5, 2)):
+    for seconds, want in ((10.0, 1), (15.0, 1), (21.0, 2)):
         monkeypatch.setattr(runtime.time, "monotonic", lambda at=seconds: at)
         runtime.forget_old_programs()
         assert len(cleared) == want
     (tmp_path / "_MAPS").write_text("a\n" * 50)
-    monkeypatch.setattr(runtime.time, "monotonic", lambda: 20.0)
+    monkeypatch.setattr(runtime.time, "monotonic", lambda: 40.0)
     runtime.forget_old_programs()
     (tmp_path / "_MAPS").unlink()
-    monkeypatch.setattr(runtime.time, "monotonic", lambda: 30.0)
+    monkeypatch.setattr(runtime.time, "monotonic", lambda: 60.0)
     runtime.forget_old_programs()
     assert len(cleared) == 2

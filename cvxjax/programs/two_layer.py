@@ -195,8 +195,8 @@ class TwoLayerProgram(RegularisedProgram):
         """
         n, d = self.X.shape
         P = self.masks.shape[0]
-        size = max(1, min(P, _CHUNK_ELEMENTS // (n * d)))
-        chunks = -(-P // size)
+        chunks = -(-P // max(1, min(P, _CHUNK_ELEMENTS // (n * d))))
+        size = -(-P // chunks)
         missing = chunks * size - P
         masks = jnp.pad(self.masks, ((0, missing), (0, 0)))
         both = jnp.sum(self.signs[..., None, None] ** 2 * blocks, axis=0)

@@ -25,7 +25,7 @@ Array = jax.Array
 
 _PATIENCE = 50  # checks without progress, near the precision's floor
 _FLOOR = 1e5  # that floor, in machine epsilons
-_CALL_SECONDS = 0.6  # between two returns to the host, where steps are short enough
+_CALL_SECONDS = 0.8  # between two returns to the host, where steps are short enough
 _MOST = 2**31 - 1  # iterations
 
 
