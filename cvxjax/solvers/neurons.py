@@ -16,6 +16,7 @@ from cvxjax.solvers.host_bounds import HostBounds
 
 _SECTIONS, _GOLDEN = 50, (3 - 5**0.5) / 2  # of the line search of a multiple
 _FARTHEST = 4.0  # multiple that is tried
+_ROUNDING = 1e-12  # of an objective, by which fewer neurons of one fit may miss it
 _DEPENDENT = 1e-9  # singular value of fits of unit length, over the largest
 
 
@@ -54,12 +55,15 @@ class Ledger:
 
     def offer_point(self, u: np.ndarray, v: np.ndarray) -> float:
         """The objective of u [m, d] and v [m, c], kept if it is the least so far."""
-        sizes = np.linalg.norm(u, axis=1) @ np.linalg.norm(v, axis=1)
-        fit = float(self.loss.value(self._fit(u, v), self.Y))
-        value = fit + self.beta * float(sizes)
+        value = self._value(u, v)
         if value < self.objective:
             self.objective, self.best = value, (u, v)
         return value
+
+    def _value(self, u: np.ndarray, v: np.ndarray) -> float:
+        sizes = np.linalg.norm(u, axis=1) @ np.linalg.norm(v, axis=1)
+        fit = float(self.loss.value(self._fit(u, v), self.Y))
+        return fit + self.beta * float(sizes)
 
     def bound_of(self, R: np.ndarray, highest: float) -> tuple[float, float]:
         """The dual objective at t R, and t, the best that the highest price allows.
@@ -114,7 +118,14 @@ class Ledger:
     def finish(self, program: Any, status: Status) -> Solution:
         dtype = program.X.dtype
         _, m, width = program.shape
-        u, v = _with_sizes(*_independent(self.X, *_with_sizes(*self.best)))
+        u, v = _with_sizes(*self.best)
+        fewer = _with_sizes(*_independent(self.X, u, v))
+        objective, now = self._value(u, v), self._value(*fewer)
+        as_good = now <= objective + _ROUNDING * abs(objective)
+        if as_good or len(u) > m:
+            (u, v), objective = fewer, now
+            if status is Status.CONVERGED and not as_good:
+                status = Status.STALLED
         ratio = np.sqrt(np.linalg.norm(v, axis=1) / np.linalg.norm(u, axis=1))[:, None]
         params = np.zeros((1, max(m, len(u)), width))
         params[0, : len(u)] = np.hstack([u * ratio, v / ratio])
@@ -126,9 +137,9 @@ class Ledger:
             if multipliers is None
             else jnp.asarray(multipliers, dtype),
             status=jnp.asarray(status, jnp.int32),
-            objective=jnp.asarray(self.objective, dtype),
+            objective=jnp.asarray(objective, dtype),
             dual_bound=jnp.asarray(self.bound, dtype),
-            gap=jnp.asarray(self.gap, dtype),
+            gap=jnp.asarray(self.judged.gap(objective, self.bound), dtype),
             iterations=jnp.asarray(self.lines[-1][0], jnp.int32),
             history=History.of_lines(self.lines, dtype),
             scope=program.scope,
