@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 from scipy.optimize import minimize, nnls
 
-from cvxjax.judges import LIFTS, cone_distance
-from cvxjax.rounding import SPECTRAL, gauge_rounding, lengths, pulled, terms_of
+from cvxjax.judges import LIFTS, NEGLIGIBLE, exact_sum, nearest
+from cvxjax.rounding import SPECTRAL, gamma, gauge_rounding, lengths, pulled, terms_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -103,31 +103,69 @@ class BlockJudge:
         terms, weight = self.terms, pulled(v, self.reach)
         rounding = gauge_rounding(terms, weight)
         norms = self._dual_norms(blocks) + rounding
-        if self.rows is None:
-            return float(norms.max())
-        if multipliers is not None:
-            mu = np.where(np.isfinite(multipliers), np.maximum(multipliers, 0), 0)
+        if self.rows is not None and multipliers is not None:
+            multipliers = np.where(np.isfinite(multipliers), multipliers, 0)
+            multipliers = np.maximum(multipliers, 0)
             moved = [
-                blocks[:, i] + mu[:, i] @ self._rows_of(i)
+                blocks[:, i] + multipliers[:, i] @ self._rows_of(i)
                 for i in range(len(self.features))
             ]
-            weights = weight + np.sum(mu * lengths(self.rows), axis=-1)
+            weights = weight + np.sum(multipliers * lengths(self.rows), axis=-1)
             tried = gauge_rounding(terms, weights)
             moved = self._dual_norms(np.stack(moved, axis=1))
             norms = np.minimum(norms, moved + tried)
-        exact = np.zeros(norms.shape, bool)
+        solved = np.zeros(norms.shape, bool)
         while True:
-            s, i = np.unravel_index(np.argmax(norms), norms.shape)
-            if exact[s, i]:
+            s, i = (int(k) for k in np.unravel_index(np.argmax(norms), norms.shape))
+            if solved[s, i]:
                 return float(norms[s, i])
-            exact[s, i] = True
-            signed = self._rows_of(int(i))
-            sizes = lengths(signed)
-            signed = signed / np.where(sizes > 0, sizes, 1)[:, None]
-            least = cone_distance(blocks[s, i], signed)
-            if self.norm == "pairs":
-                least = _pair_distance(blocks[s, i], signed, float(norms[s, i]))
-            norms[s, i] = min(norms[s, i], least + rounding)
+            solved[s, i], given = True, []
+            if self.rows is not None:
+                given = [] if multipliers is None else [multipliers[s, i]]
+                mu, least = self._least(blocks[s, i], i, float(norms[s, i]))
+                norms[s, i] = min(norms[s, i], least + rounding)
+                given.append(mu)
+            if rounding > NEGLIGIBLE * norms[s, i]:
+                price = self._exact_price(s, i, v, given)
+                norms[s, i] = min(norms[s, i], price)
+
+    def _least(self, q: np.ndarray, i: int, known: float) -> tuple[np.ndarray, float]:
+        """Multipliers [m] of block i near the best ones, and an upper bound of theirs.
+
+        Args:
+          q: of the block, [d].
+          known: an upper bound of min_{mu >= 0} R*(q + A_i^T mu).
+        """
+        signed = self._rows_of(i)
+        sizes = lengths(signed)
+        sizes = np.where(sizes > 0, sizes, 1)
+        signed = signed / sizes[:, None]
+        mu, least = nearest(q, signed)
+        if self.norm == "pairs":
+            least = _pair_distance(q, signed, known)
+        return mu / sizes, least
+
+    def _exact_price(
+        self, s: int, i: int, v: np.ndarray, multipliers: list[np.ndarray]
+    ) -> float:
+        """R*(q + A_i^T mu) for the best of these mu; inf where numbers overflow."""
+        weights, rows = self.signs[s] * v, self.features[i]
+        sums = [exact_sum(weights, rows)]
+        if multipliers:
+            rows = np.concatenate([rows, self._rows_of(i)])
+            every = [np.concatenate([weights, mu]) for mu in multipliers]
+            sums = [exact_sum(weights, rows) for weights in every]
+        sums = [q for q in sums if np.all(np.isfinite(q))]
+        if not sums:
+            return float("inf")
+        least = np.min(self._dual_norms(np.stack(sums)[None]))
+        return float(least) * (1 + gamma(self.terms))
+
+    def hidden(self, v: np.ndarray) -> float:
+        """What `polar_bound` may come to by rounding alone, that of the multipliers."""
+        return gauge_rounding(
+            terms_of(0, 0, self.features.shape[2]), pulled(v, self.reach)
+        )
 
     def covers_every_neuron(self) -> bool:
         """Raises ValueError: there is no bound over neurons of other patterns yet."""

@@ -15,12 +15,12 @@ from cvxjax.coordinates import Coordinates
 from cvxjax.interfaces import Judge, Loss
 from cvxjax.record import Record, static
 from cvxjax.regularisers import GroupNorm, NuclearNorm, PairNorms
-from cvxjax.rounding import SPECTRAL, gauge_rounding, lengths, pulled, terms_of
+from cvxjax.rounding import SPECTRAL, lengths, terms_of
 from cvxjax.solution import Scope
 
 Array = jax.Array
 
-_UNSEEN = 4  # times the rounding of a price: it may be zero
+_UNSEEN = 4  # times what rounding hides of a price: it may be zero
 
 _COVERING = {"X", "masks", "active", "features", "cones", "signs"}
 _NORMS = {GroupNorm: "group", PairNorms: "pairs", NuclearNorm: "nuclear"}
@@ -92,6 +92,15 @@ class RegularisedProgram(Record):
         """The dual norms of the cones' unit rows, [1, 1, m], or one number for all."""
         return 1.0
 
+    def in_float64(self) -> Any:
+        """The same program in float64; inside `jax.enable_x64(True)`."""
+
+        def widened(x: Any) -> Array:
+            x = jnp.asarray(x)
+            return x.astype(jnp.float64) if jnp.issubdtype(x.dtype, jnp.floating) else x
+
+        return jax.tree.map(widened, self)
+
     def coordinate_rows(self) -> Any:
         """The rows that `in_coordinates` makes orthonormal columns of; None: none."""
         return None
@@ -157,8 +166,7 @@ class RegularisedProgram(Record):
         if v is None:
             return float("inf")
         price = judge.polar_bound(v, None)
-        unseen = _UNSEEN * gauge_rounding(judge.terms, pulled(v, judge.reach))
-        return 0.0 if price <= unseen else price
+        return 0.0 if price <= _UNSEEN * judge.hidden(v) else price
 
     def price_at_zero(self) -> float:
         """`beta_max` from above, with all that rounding may hide."""

@@ -1,4 +1,4 @@
-"""Matrix products in twice the precision of float64, in NumPy.
+"""Sums of products in twice the precision of float64, or rounded once, in NumPy.
 
 A pair (high, low) of arrays stands for their sum, |low| <= ulp(high) / 2. Products of
 two float64 numbers are split exactly into such pairs and added up with the errors of
@@ -9,6 +9,8 @@ Accurate Sum and Dot Product (2005).
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -30,6 +32,19 @@ def product(high: np.ndarray, low: np.ndarray, W: np.ndarray) -> tuple[np.ndarra
         rest = rest + (error + lost)
     total, rest = _plus(total, rest)
     return total, rest
+
+
+def combination(weights: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """rows^T weights, [d], every entry the exact sum rounded once; underflow aside.
+
+    Args:
+      weights: [k], of moderate size.
+      rows: [k, d], of any size.
+    """
+    scale = np.exp2(np.floor(np.log2(np.max(np.abs(rows), axis=0, initial=1e-300))))
+    terms, errors = _times(weights[:, None], rows / scale)
+    every = np.concatenate([terms, errors])
+    return scale * [math.fsum(column) for column in every.T]
 
 
 def _plus(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -152,6 +152,10 @@ class Judge(Protocol):
         """An upper bound of max {v^T F w : R(w) <= 1, A w >= 0}, rounding included."""
         ...
 
+    def hidden(self, v: np.ndarray) -> float:
+        """What `polar_bound` may come to by rounding alone."""
+        ...
+
     def covers_every_neuron(self) -> bool:
         """Whether `network_bound` is exact; ValueError where there is none."""
         ...

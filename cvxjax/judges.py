@@ -10,12 +10,14 @@ import dataclasses
 import numpy as np
 from scipy.optimize import nnls
 
+from cvxjax.exact_products import combination
 from cvxjax.pricing.bounds import neuron_bound
 from cvxjax.pricing.exact import best_neuron, is_exact, passed_over
-from cvxjax.rounding import gauge_rounding, lengths, pulled, terms_of
+from cvxjax.rounding import gamma, gauge_rounding, lengths, pulled, terms_of
 
 _CHUNK_ELEMENTS = 1 << 24
 _PART = 1e-6  # of the largest block: what others may take to reach the labels
+NEGLIGIBLE = 1e-10  # share of a price, up to which rounding may be added to it
 LIFTS = 54  # into a cone, each of twice what is lacking: by all digits of a number
 
 
@@ -128,7 +130,8 @@ class SignConeJudge:
         For every mu >= 0 the maximum over block b is at most ||q_b + A_b^T mu||,
         with q_b = +-X^T D_i v, and NNLS over mu attains it. The given multipliers
         are tried first; then the worst block is solved by NNLS until the worst one
-        is one that has been solved. Rounding is added upwards, as `rounding` derives.
+        is one that has been solved. Rounding is added upwards, as `rounding` derives;
+        where it is no small part of a price, that price is summed exactly.
 
         Args:
           v: [n].
@@ -149,9 +152,12 @@ class SignConeJudge:
                 moved = blocks[:, part] + self._signed(mu, part) @ self.X
                 tried = gauge_rounding(terms, weight + mu @ self.reach)
                 norms[:, part] = np.minimum(norms[:, part], lengths(moved) + tried)
-        if self.interior is not None:
-            self._solve_worst(norms, blocks, rounding)
+        self._solve_worst(norms, blocks, rounding, v, multipliers)
         return float(norms.max())
+
+    def hidden(self, v: np.ndarray) -> float:
+        """What `polar_bound` may come to by rounding alone, that of the multipliers."""
+        return gauge_rounding(terms_of(0, 0, self.X.shape[1]), pulled(v, self.reach))
 
     def covers_every_neuron(self) -> bool:
         """Whether `network_bound` is exact: rank X <= 3.
@@ -178,24 +184,40 @@ class SignConeJudge:
         return every_neuron_bound(self.X, v)
 
     def _solve_worst(
-        self, norms: np.ndarray, blocks: np.ndarray, rounding: float
+        self,
+        norms: np.ndarray,
+        blocks: np.ndarray,
+        rounding: float,
+        v: np.ndarray,
+        multipliers: np.ndarray | None,
     ) -> None:
-        """Replaces the largest bounds by exact ones, in place.
+        """Replaces the largest bounds by lower ones, in place.
 
         Args:
           rounding: of the blocks.
         """
-        sizes = self.reach
-        rows = self.X / np.where(sizes > 0, sizes, 1)[:, None]
-        exact = np.zeros(norms.shape, bool)
+        sizes = np.where(self.reach > 0, self.reach, 1)
+        rows, twice = self.X / sizes[:, None], np.concatenate([self.X, self.X])
+        solved = np.zeros(norms.shape, bool)
         while True:
             s, i = np.unravel_index(np.argmax(norms), norms.shape)
-            if exact[s, i]:
+            if solved[s, i]:
                 return
-            exact[s, i] = True
-            signed = np.where(self.masks[i][:, None], rows, -rows)
-            nearest = cone_distance(blocks[s, i], signed) + rounding
-            norms[s, i] = min(norms[s, i], nearest)
+            solved[s, i] = True
+            signs, tried = np.where(self.masks[i], 1.0, -1.0), [np.zeros_like(v)]
+            if self.interior is not None:
+                mu, least = nearest(blocks[s, i], signs[:, None] * rows)
+                norms[s, i] = min(norms[s, i], least + rounding)
+                tried = [mu / sizes]
+                if multipliers is not None:
+                    tried.append(np.maximum(multipliers[s, i], 0))
+            if rounding <= NEGLIGIBLE * norms[s, i]:
+                continue
+            own = np.where(self.masks[i], v if s == 0 else -v, 0)
+            for mu in tried:
+                weights = np.concatenate([own, signs * mu])
+                price = lengths(exact_sum(weights, twice)) * (1 + gamma(self.terms))
+                norms[s, i] = np.fmin(norms[s, i], price)
 
     def _signed(self, values: np.ndarray, part: slice) -> np.ndarray:
         return np.where(self.masks[part], values, -values)
@@ -224,8 +246,8 @@ def every_neuron_bound(X: np.ndarray, v: np.ndarray) -> float:
     return highest + passed_over(X, v) + rounding
 
 
-def cone_distance(q: np.ndarray, signed: np.ndarray) -> float:
-    """min_{mu >= 0} ||q + A^T mu|| by NNLS, rounding included upwards.
+def nearest(q: np.ndarray, signed: np.ndarray) -> tuple[np.ndarray, float]:
+    """mu >= 0 of the least ||q + A^T mu||, by NNLS, and an upper bound of that.
 
     Args:
       q: [d].
@@ -233,11 +255,18 @@ def cone_distance(q: np.ndarray, signed: np.ndarray) -> float:
     """
     size = float(lengths(q))
     if size == 0:
-        return 0.0
+        return np.zeros(len(signed)), 0.0
     try:
         mu, _ = nnls(signed.T, -q / size)
     except RuntimeError:  # no convergence: any mu >= 0 is a bound, 0 among them
-        return size
+        return np.zeros(len(signed)), size
     terms = terms_of(0, *signed.shape)
     rounding = gauge_rounding(terms, 1 + float(np.sum(mu)))
-    return size * (float(lengths(q / size + signed.T @ mu)) + rounding)
+    return size * mu, size * (float(lengths(q / size + signed.T @ mu)) + rounding)
+
+
+def exact_sum(weights: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """rows^T weights, [d], entries rounded once; NaN where numbers overflow."""
+    with np.errstate(all="ignore"):
+        total = combination(weights, rows)
+    return np.where(np.all(np.isfinite(total)), total, np.nan)

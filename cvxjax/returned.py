@@ -14,8 +14,10 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from cvxjax.certificates import certify
+from cvxjax.rounding import gauge_rounding, pulled
 from cvxjax.solution import Solution, Status
-from cvxjax.verdicts import gap_floor, relative_gap
+from cvxjax.verdicts import CertificateError, Scope, gap_floor, relative_gap
 
 
 def inside(program: Any, params: Any) -> np.ndarray | None:
@@ -72,6 +74,8 @@ def returned(program: Any, solution: Solution, tol: float) -> Solution:
         if not settled:  # inside to float32's rounding, which thin cells are to float64
             moved = judge.repair(wide, keep_predictions=False)
             certain = max(value, _objective(program, judge, moved))
+            if judge.violation(moved) > judge.terms * float(np.finfo(np.float64).eps):
+                certain = np.inf
         at_zero = float(loss.value(np.zeros_like(y), y))
         if not kept and at_zero < value:
             point, value, certain = np.zeros_like(point), at_zero, at_zero
@@ -86,6 +90,44 @@ def returned(program: Any, solution: Solution, tol: float) -> Solution:
     return solution.replace(
         status=status,
         objective=jnp.asarray(value, dtype),
+        gap=jnp.asarray(gap, dtype),
+    )
+
+
+def proved(program: Any, solution: Solution, tol: float) -> Solution:
+    """The solution with the lower bound of its certificate, where rounding hid it.
+
+    Solvers add to every price what rounding may do to it in float64. Where that is no
+    small part of beta, a solver stops above its tolerance however good its dual vector
+    is, and the certificate, which then sums prices exactly, says how good.
+
+    Args:
+      program: the user's, of one output.
+      tol: the gap at which a solution counts as CONVERGED.
+    """
+    if int(solution.status) not in (Status.STALLED, Status.MAX_ITERATIONS):
+        return solution
+    y, v = np.asarray(program.y, np.float64), np.asarray(solution.dual, np.float64)
+    if y.ndim != 1 or not np.all(np.isfinite(v)):
+        return solution
+    judge = program.judge()
+    hidden = gauge_rounding(judge.terms, pulled(v, judge.reach))
+    if not hidden > tol / 10 * float(program.beta):
+        return solution
+    try:
+        certificate = certify(program, solution, scope=Scope.SAMPLED, tol=tol)
+    except CertificateError:
+        return solution.replace(status=jnp.asarray(Status.INCONSISTENT, jnp.int32))
+    bound = max(certificate.dual, float(solution.dual_bound))
+    floor = float(gap_floor(program.loss, y))
+    gap = relative_gap(float(solution.objective), bound, floor)
+    certain = relative_gap(max(certificate.primal, certificate.dual), bound, floor)
+    status, dtype = solution.status, solution.gap.dtype
+    if max(gap, certain) <= tol:
+        status = jnp.asarray(Status.CONVERGED, jnp.int32)
+    return solution.replace(
+        status=status,
+        dual_bound=jnp.asarray(bound, dtype),
         gap=jnp.asarray(gap, dtype),
     )
 
@@ -106,13 +148,19 @@ def resolved(program: Any, solution: Solution, tol: float) -> Solution:
     Args:
       tol: the gap at which a solution counts as CONVERGED.
     """
-    converged = int(solution.status) == Status.CONVERGED
-    if not converged or not program.blur > tol:
+    if int(solution.status) != Status.CONVERGED:
         return solution
-    params = np.asarray(solution.params, np.float64)
-    want = program.judge().predict(params)
-    network = program.network().apply(program.recover(solution.params), program.inputs)
+    at, chosen = program, solution.patterns
+    if chosen is not None:
+        at = program.with_patterns(chosen.masks, chosen.gates)
+    judge, params = at.judge(), np.asarray(solution.params, np.float64)
+    want = judge.predict(params)
     size = max(np.max(np.abs(want)), np.max(np.abs(np.asarray(program.y))))
+    eps = float(np.finfo(np.asarray(solution.params).dtype).eps)
+    rounding = eps * np.max(judge.reach) * judge.penalty(params)  # in the first layer
+    if not max(program.blur * size, rounding) > tol * size:
+        return solution
+    network = at.network().apply(at.recover(solution.params), at.inputs)
     if np.max(np.abs(np.asarray(network, np.float64) - want)) <= tol * size:
         return solution
     return solution.replace(status=jnp.asarray(Status.STALLED, jnp.int32))

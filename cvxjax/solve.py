@@ -12,7 +12,7 @@ from jax.core import Tracer
 
 from cvxjax.interfaces import HostSolver, LinearProgram, Program, Solver
 from cvxjax.pricing.exact import is_exact
-from cvxjax.returned import inside, resolved, returned
+from cvxjax.returned import inside, proved, resolved, returned
 from cvxjax.runtime import forget_old_programs, share_cores
 from cvxjax.sharding import gather
 from cvxjax.solution import History, Solution, Status
@@ -137,6 +137,7 @@ def _solve(
     own = loop.default_tol(program.X.dtype) if solver.tol is None else solver.tol
     if hasattr(program, "cones") and not hasattr(program, "neurons"):
         solution = returned(program, solution, float(own))
+    solution = proved(program, solution, float(own))
     return resolved(program, solution, float(own))
 
 

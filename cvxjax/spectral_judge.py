@@ -135,7 +135,11 @@ class SpectralJudge:
         for column in v.reshape(len(v), -1).T:
             for S in self._pull(column):
                 best = max(best, self._gauge(S))
-        return best + gauge_rounding(self.terms, pulled(v, self.reach))
+        return best + self.hidden(v)
+
+    def hidden(self, v: np.ndarray) -> float:
+        """What `polar_bound` may come to by rounding alone."""
+        return gauge_rounding(self.terms, pulled(v, self.reach))
 
     def covers_every_neuron(self) -> bool:
         """True: there are no patterns, every network is a point of the program."""

@@ -163,7 +163,7 @@ def precise_form(form: StandardForm, distorted: bool | None = None) -> StandardF
     wide = program.X.dtype != jnp.float64
     with jax.enable_x64(True) if wide else contextlib.nullcontext():
         if wide:
-            program = jax.tree.map(_widened, program)
+            program = program.in_float64()
         if distorted is None:
             distorted = is_distorted(program)
         found = program.in_coordinates() if distorted else None
@@ -176,10 +176,6 @@ def precise_form(form: StandardForm, distorted: bool | None = None) -> StandardF
         undistorted=program,
         wide=wide,
     )
-
-
-def _widened(x: Any) -> Any:
-    return x.astype(jnp.float64) if jnp.issubdtype(x.dtype, jnp.floating) else x
 
 
 def _unit(size: float) -> float:

@@ -55,8 +55,12 @@ class GatedVectorJudge:
 
     def polar_bound(self, v: np.ndarray, multipliers: np.ndarray | None) -> float:
         """max_i ||v^T D_i X||_2 for v [n, c], with rounding upwards."""
-        rounding = gauge_rounding(self.terms, pulled(v, self.reach))
+        rounding = self.hidden(v)
         return float(np.max(gated_maxima(self.X, self.masks, v))) + rounding
+
+    def hidden(self, v: np.ndarray) -> float:
+        """What `polar_bound` may come to by rounding alone."""
+        return gauge_rounding(self.terms, pulled(v, self.reach))
 
     def covers_every_neuron(self) -> bool:
         """Raises ValueError: gated networks have no neurons but those listed."""
@@ -127,8 +131,12 @@ class NeuronJudge:
         Exact for rank X <= 3; otherwise that of the copositive relaxation with these
         multipliers, [P, k, 3], or else the largest singular value of v^T D_i X.
         """
-        rounding = gauge_rounding(self.terms, pulled(v, self.reach))
+        rounding = self.hidden(v)
         return vector_bound(self.X, self.masks, v, multipliers) + rounding
+
+    def hidden(self, v: np.ndarray) -> float:
+        """What `polar_bound` may come to by rounding alone."""
+        return gauge_rounding(self.terms, pulled(v, self.reach))
 
     def covers_every_neuron(self) -> bool:
         """False: `network_bound` is a relaxation where there are several outputs."""
@@ -142,5 +150,5 @@ class NeuronJudge:
         """
         turned = v @ np.linalg.svd(v, full_matrices=False)[2].T
         bounds = [every_neuron_bound(self.X, column) for column in turned.T]
-        rounding = gauge_rounding(self.terms, pulled(v, self.reach))
+        rounding = self.hidden(v)
         return float(np.linalg.norm(bounds)) + rounding

@@ -64,6 +64,8 @@ def factors(
         mix = solve_triangular(upper, space.change[:, pivot].T, trans=1).T
         turn = np.linalg.svd(columns.T @ matrix)[0]
         columns, mix = columns @ turn, mix @ turn
+        # Entries of mix are as precise as its largest one so far.
+        mix = mix + mix @ (columns.T @ (columns - matrix @ mix))
     full = space
     if precision > np.finfo(np.float64).eps:
         full = coordinates(matrix, axes=axes)

@@ -386,7 +386,10 @@ class _Sides:
         columns, mix, null, _ = self.factors(mask)
         c = mix @ (columns.T @ wanted)
         signed = np.where(mask[:, None], self.unit, -self.unit)
-        return self.change @ (c + null @ completed(signed @ c, signed @ null))
+        u = self.change @ (c + null @ completed(signed @ c, signed @ null))
+        # Its entries are as precise as its largest one so far.
+        reached = centred(np.where(mask, self.values(u), 0)[:, None], self.centre)
+        return u + self.change @ (mix @ (columns.T @ (wanted - reached[:, 0])))
 
 
 def _variables(

@@ -143,6 +143,18 @@ class TwoLayerProgram(RegularisedProgram):
         """X."""
         return self.X
 
+    def in_float64(self) -> TwoLayerProgram:
+        """The same program in float64, its cones and their points those of float64.
+
+        Rounded to float32, points may be outside of thin cells.
+        """
+        wide = super().in_float64()
+        if self.cones is None:
+            return wide
+        arrays = (np.asarray(x) for x in (wide.X, wide.masks, wide.gates))
+        cones, kept = make_sign_cones(*arrays)
+        return wide.replace(cones=cones, scope=self.scope) if kept.all() else wide
+
     def in_coordinates(self) -> tuple[TwoLayerProgram, Coordinates] | None:
         """The program of orthonormal columns, in w' = S w and float64.
 
@@ -228,13 +240,15 @@ class TwoLayerProgram(RegularisedProgram):
         return lower + jnp.tril(lower, -1).T
 
     def judge(self) -> SignConeJudge:
-        return SignConeJudge(
-            X=np.asarray(self.X, np.float64),
-            masks=np.asarray(self.masks),
-            interior=None
-            if self.cones is None
-            else np.asarray(self.cones.interior, np.float64),
-        )
+        X, masks = np.asarray(self.X, np.float64), np.asarray(self.masks)
+        interior = None
+        if self.cones is not None:
+            interior = np.asarray(self.cones.interior, np.float64)
+            values = np.where(masks, interior @ X.T, -interior @ X.T)
+            if np.any(values[:, np.any(X != 0, axis=1)] <= 0):  # float32 rounded it
+                with jax.enable_x64(True):
+                    interior = np.asarray(self.in_float64().cones.interior)
+        return SignConeJudge(X=X, masks=masks, interior=interior)
 
     def network(self) -> TwoLayer | GatedTwoLayer:
         """The Flax network of `recover`'s variables, whatever their width."""

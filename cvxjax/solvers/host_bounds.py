@@ -52,6 +52,8 @@ class HostBounds:
         Args:
           highest: of the prices of v, rounding included; 0: there is no largest scale.
         """
+        if not np.isfinite(highest):
+            return self.value(0 * v), 0.0
         limit = self.beta / highest if highest > 0 else 1.0
         return max((self.value(t * v), t) for t in (min(1.0, limit), limit))
 

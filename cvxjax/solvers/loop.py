@@ -200,7 +200,9 @@ class Progress(Record):
         """
         loss, y = program.loss, program.y
         bound = polar_gauge(program, v, multipliers)
-        limit = jnp.where(bound > 0, program.beta / jnp.where(bound > 0, bound, 1), 1)
+        known, priced = jnp.isfinite(bound), bound > 0
+        limit = jnp.where(priced, program.beta / jnp.where(priced, bound, 1), 1)
+        limit = jnp.where(known, limit, 0)  # of a price that is NaN nothing is known
         best = self
         for t in (jnp.minimum(1, limit), limit):
             value = -loss.conjugate(-t * v, y)

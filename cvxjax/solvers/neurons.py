@@ -74,6 +74,8 @@ class Ledger:
             rounding is added here.
         """
         highest = highest + float(self.judged.rounding(R))
+        if not np.isfinite(highest):
+            return self.judged.value(0 * R), 0.0
         limit = self.beta / highest if highest > 0 else np.inf
         if self.loss.quadratic:
             square, product = np.sum(R**2), np.sum(R * self.Y)

@@ -54,11 +54,12 @@ def _is_ray(program: Any, v: Array) -> Array:
     """
     unit = float(jnp.finfo(v.dtype).eps) / 2
     least, blocks = _SEEN * rounding.gamma(program.terms, unit), program.adjoint(v)
-    sizes = _columns(program)
-    if sizes is not None:
-        # Column by column: one that is small beside others is seen all the same.
+    units = _units(program)
+    if units is not None:
+        # What is small beside other rows or columns is seen all the same.
+        columns, rows = units
         highest = jnp.max(jnp.abs(blocks), axis=(0, 1))
-        unseen = jnp.all(highest <= least * jnp.sum(jnp.abs(v)) * sizes)
+        unseen = jnp.all(highest <= least * jnp.sum(jnp.abs(v) * rows) * columns)
     else:
         gauges = program.regulariser.dual_norms(blocks)
         unseen = jnp.max(gauges) <= least * rounding.pulled(v, program.reach, jnp)
@@ -67,28 +68,34 @@ def _is_ray(program: Any, v: Array) -> Array:
     return unseen & (-loss.conjugate(-v, y) > missed)
 
 
-def _columns(program: Any) -> Array | None:
-    """The largest entry of each column of the data [n, d] that blocks are of; [d]."""
-    rows = program.coordinate_rows()
-    if rows is None or rows.shape != (len(program.y), program.shape[-1]):
+def _units(program: Any) -> tuple[Array, Array] | None:
+    """Units of columns [d], then of rows [n], of the data [n, d] that blocks are of.
+
+    The largest entries; 1 for rows that are zero.
+    """
+    data = program.coordinate_rows()
+    if data is None or data.shape != (len(program.y), program.shape[-1]):
         return None
-    return jnp.max(jnp.abs(rows), axis=0)
+    columns = jnp.max(jnp.abs(data), axis=0)
+    rows = jnp.max(jnp.abs(data) / jnp.where(columns > 0, columns, 1)[None], axis=1)
+    return columns, jnp.where(rows > 0, rows, 1)
 
 
 def _outside(program: Any, v: Array, on: Array) -> Array:
-    """The part of v that is orthogonal to all predictions on some samples, [n].
+    """A ray of `v`'s part that is orthogonal to all predictions on some samples, [n].
 
-    In units of the columns, where these are known: which ones are small is no matter.
+    In units of the rows and columns, where these are known: which ones are small is no
+    matter. Its product with v is the square of that part in units of the rows.
     """
-    sizes = _columns(program)
-    sizes = jnp.ones(program.shape[-1], v.dtype) if sizes is None else sizes
-    inner = jnp.diag(1 / jnp.where(sizes > 0, sizes, 1) ** 2)
+    d, units = program.shape[-1], _units(program)
+    columns, rows = (jnp.ones(d), jnp.ones_like(v)) if units is None else units
+    inner = jnp.diag(1 / jnp.where(columns > 0, columns, 1).astype(v.dtype) ** 2)
     gram = program.response(jnp.ones(program.shape[:-1], v.dtype), inner)
-    gram = jnp.where(on[:, None] & on[None], gram, 0)
-    factor = linalg.ShiftedEigh.factor(gram)
+    gram = jnp.where(on[:, None] & on[None], gram / (rows[:, None] * rows[None]), 0)
+    factor, v = linalg.ShiftedEigh.factor(gram), v / rows
     for _ in range(2):
         v = v - linalg.dot(gram, factor.pinv(v))
-    return jnp.where(on, v, 0)
+    return jnp.where(on, v / rows, 0)
 
 
 def first_status(program: Any) -> Array:

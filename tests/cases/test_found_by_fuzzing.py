@@ -243,3 +243,46 @@ def test_objectives_of_few_neurons_are_their_own():
     solution = cj.solve(program, cj.solvers.CopositiveRelaxation())
     value = float(program.objective(solution.params))
     assert float(solution.objective) == pytest.approx(value, rel=1e-9)
+
+
+def test_small_samples_do_not_put_labels_out_of_reach():
+    """A sample of 3e-13 beside one of 3e-4, each active alone: it was INFEASIBLE."""
+    X = np.array([[3e-4], [-3e-13]], np.float32)
+    y = np.array([40.0, 0.03], np.float32)
+    program = make_two_layer(X, y, beta=0.002, loss="interpolation", gated=True)
+    solution = cj.solve(program).check()
+    want = 0.002 * (40 / 3e-4 + 0.03 / 3e-13)
+    assert float(solution.objective) == pytest.approx(want, rel=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:.*too thin")
+def test_points_that_float64_finds_no_cell_for_are_not_converged():
+    """Samples that differ in the sixth digit, in float32: the certificate had inf."""
+    X = np.array(
+        [[999983, 1000000], [999978, 999997], [999980, 999999], [999978, 999997]],
+        np.float32,
+    )
+    y = np.ones(4, np.float32)
+    program = make_two_layer(X, y, beta=2e-5, loss="hinge")
+    solution = cj.solve(program)
+    certificate = cj.certify(program, solution)
+    assert np.isfinite(certificate.primal)
+    assert solution.status != Status.NONFINITE
+    assert solution.status != Status.CONVERGED or certificate.gap <= 1e-4
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_normalised_networks_of_columns_of_very_different_size(order):
+    """Mixing weights 1e-10 of others kept few digits: predictions 1e-8 to 1e-7 off."""
+    X = np.array([[-3e9, 1.0], [0.02, 1.0], [-0.1, 1.0]])
+    y = np.array([0.9, 1.0, 0.6])
+    if order == "after":
+        X = np.array([[3.3, 5.3e9], [3.3, -6.7e9], [2.1e8, -2.3e16], [3.3, -3e8]])
+        y = np.array([-5.0, -8.0, -7.0, -4.0])
+    program = make_batch_norm(
+        X, y, beta=0.06, order=order, centre=False, shift=order == "before"
+    )
+    solution = cj.solve(program).check()
+    network = program.network().apply(program.recover(solution.params), X)
+    want = program.forward(solution.params)
+    np.testing.assert_allclose(network, want, rtol=0, atol=1e-8 * np.max(np.abs(y)))

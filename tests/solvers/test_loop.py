@@ -10,6 +10,8 @@ import cvxjax as cj
 from cvxjax import verdicts
 from cvxjax.feasible import feasible_point
 from cvxjax.solvers import loop
+from cvxjax.solvers.host_bounds import HostBounds
+from cvxjax.solvers.neurons import Ledger
 from tests import instances
 
 
@@ -82,6 +84,24 @@ def test_best_point_and_bound_are_kept():
     assert second.dual_bound == first.dual_bound
     assert_allclose(second.params, good.params)
     assert_allclose(second.dual, first.dual)
+
+
+@pytest.mark.parametrize("unknown", [np.nan, np.inf])
+def test_nothing_is_known_of_a_price_that_is_not_finite(unknown):
+    """A NaN among the multipliers left the dual vector's own value as a bound."""
+    program = instances.program_of("two_layer/squared")
+    solver = instances.SOLVERS["Admm"].solver
+    good = instances.solution_of("two_layer/squared", "Admm")
+    progress = loop.Progress.start(solver, program, jnp.zeros(program.shape))
+    bad = good.multipliers.at[0, 0, 0].set(unknown)
+    v = np.asarray(program.y)  # its value is the greatest there is
+    assert progress.offer(program, program.y, bad).dual_bound <= good.objective
+    judged = HostBounds(program)
+    assert judged.scaled(v, unknown) == (judged.value(0 * v), 0)
+    vectors = instances.program_of("vector_output/relu")
+    ledger = Ledger(vectors)
+    value, scale = ledger.bound_of(np.asarray(vectors.y), unknown)
+    assert scale == 0 and value <= 0
 
 
 NAMES = [
