@@ -245,7 +245,8 @@ class TwoLayerProgram(RegularisedProgram):
         if self.cones is not None:
             interior = np.asarray(self.cones.interior, np.float64)
             values = np.where(masks, interior @ X.T, -interior @ X.T)
-            if np.any(values[:, np.any(X != 0, axis=1)] <= 0):  # float32 rounded it
+            outside = np.any(values[:, np.any(X != 0, axis=1)] <= 0)
+            if self.X.dtype != jnp.float64 and outside:  # it was rounded
                 with jax.enable_x64(True):
                     interior = np.asarray(self.in_float64().cones.interior)
         return SignConeJudge(X=X, masks=masks, interior=interior)
