@@ -7,7 +7,8 @@ import dataclasses
 import numpy as np
 from scipy.optimize import minimize, nnls
 
-from cvxjax.judges import LIFTS, NEGLIGIBLE, exact_sum, nearest
+from cvxjax.exact_products import combination
+from cvxjax.judges import LIFTS, NEGLIGIBLE, nearest
 from cvxjax.rounding import SPECTRAL, gamma, gauge_rounding, lengths, pulled, terms_of
 
 
@@ -150,11 +151,11 @@ class BlockJudge:
     ) -> float:
         """R*(q + A_i^T mu) for the best of these mu; inf where numbers overflow."""
         weights, rows = self.signs[s] * v, self.features[i]
-        sums = [exact_sum(weights, rows)]
+        sums = [combination(weights, rows)]
         if multipliers:
             rows = np.concatenate([rows, self._rows_of(i)])
             every = [np.concatenate([weights, mu]) for mu in multipliers]
-            sums = [exact_sum(weights, rows) for weights in every]
+            sums = [combination(weights, rows) for weights in every]
         sums = [q for q in sums if np.all(np.isfinite(q))]
         if not sums:
             return float("inf")

@@ -37,13 +37,17 @@ def product(high: np.ndarray, low: np.ndarray, W: np.ndarray) -> tuple[np.ndarra
 def combination(weights: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """rows^T weights, [d], every entry the exact sum rounded once; underflow aside.
 
+    NaN where products overflow.
+
     Args:
       weights: [k], of moderate size.
       rows: [k, d], of any size.
     """
     scale = np.exp2(np.floor(np.log2(np.max(np.abs(rows), axis=0, initial=1e-300))))
-    terms, errors = _times(weights[:, None], rows / scale)
-    every = np.concatenate([terms, errors])
+    with np.errstate(over="ignore", invalid="ignore"):
+        every = np.concatenate(_times(weights[:, None], rows / scale))
+    if not np.all(np.isfinite(every)):
+        return np.full(rows.shape[1], np.nan)
     return scale * [math.fsum(column) for column in every.T]
 
 

@@ -216,7 +216,7 @@ class SignConeJudge:
             own = np.where(self.masks[i], v if s == 0 else -v, 0)
             for mu in tried:
                 weights = np.concatenate([own, signs * mu])
-                price = lengths(exact_sum(weights, twice)) * (1 + gamma(self.terms))
+                price = lengths(combination(weights, twice)) * (1 + gamma(self.terms))
                 norms[s, i] = np.fmin(norms[s, i], price)
 
     def _signed(self, values: np.ndarray, part: slice) -> np.ndarray:
@@ -263,10 +263,3 @@ def nearest(q: np.ndarray, signed: np.ndarray) -> tuple[np.ndarray, float]:
     terms = terms_of(0, *signed.shape)
     rounding = gauge_rounding(terms, 1 + float(np.sum(mu)))
     return size * mu, size * (float(lengths(q / size + signed.T @ mu)) + rounding)
-
-
-def exact_sum(weights: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """rows^T weights, [d], entries rounded once; NaN where numbers overflow."""
-    with np.errstate(all="ignore"):
-        total = combination(weights, rows)
-    return np.where(np.all(np.isfinite(total)), total, np.nan)

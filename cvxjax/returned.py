@@ -154,12 +154,13 @@ def resolved(program: Any, solution: Solution, tol: float) -> Solution:
     if chosen is not None:
         at = program.with_patterns(chosen.masks, chosen.gates)
     judge, params = at.judge(), np.asarray(solution.params, np.float64)
-    want = judge.predict(params)
-    size = max(np.max(np.abs(want)), np.max(np.abs(np.asarray(program.y))))
+    size = np.max(np.abs(np.asarray(program.y)))
     eps = float(np.finfo(np.asarray(solution.params).dtype).eps)
-    rounding = eps * np.max(judge.reach) * judge.penalty(params)  # in the first layer
-    if not max(program.blur * size, rounding) > tol * size:
+    lost = eps * np.max(judge.reach) * judge.penalty(params)  # of sums that cancel
+    if not (program.blur > tol or lost > tol * size):
         return solution
+    want = judge.predict(params)
+    size = max(np.max(np.abs(want)), size)
     network = at.network().apply(at.recover(solution.params), at.inputs)
     if np.max(np.abs(np.asarray(network, np.float64) - want)) <= tol * size:
         return solution

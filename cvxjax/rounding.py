@@ -14,6 +14,10 @@ lengths, and the sum itself, are off by a few u more. `gauge_rounding` is that s
 gamma_t with t = 2 (n + m + k + 8), twice the number of operations, which covers the
 products of two errors.
 
+Where that is no small part of a price, judges sum its entries exactly
+(`exact_products.combination`), each rounded once: the price is then off by gamma_t of
+itself at most, whatever cancels.
+
 **The dual value.** -L*(-v) is a sum over samples. The absolute values of its terms add
 up to at most 2 sum |v_i y_i| + |L*(-v)|, for every loss of `cvxjax.losses`: those of
 residuals are sum v_i y_i - sum f*(-v_i) with f* >= 0; those of margins have terms of

@@ -37,3 +37,6 @@ def test_combinations_are_rounded_once():
             Fraction(w) * Fraction(x) for w, x in zip(weights, column, strict=True)
         )
         assert value == float(exact)
+
+    weights[0] = np.inf
+    assert np.all(np.isnan(combination(weights, rows)))

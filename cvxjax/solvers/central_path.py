@@ -114,7 +114,10 @@ def size_of_optimum(program: Any) -> Array:
         return jnp.asarray(loss.value(jnp.zeros_like(y), y), y.dtype)
     eye = jnp.eye(program.shape[-1], dtype=y.dtype)
     gram = program.response(jnp.ones(program.shape[:-1], y.dtype), eye)
-    w = program.adjoint(linalg.ShiftedEigh.factor(gram).pinv(y))
+    squares = jnp.diag(gram)
+    unit = 1 / jnp.sqrt(jnp.where(squares > 0, squares, 1))  # of rows of any size
+    even = linalg.ShiftedEigh.factor(unit[:, None] * gram * unit[None])
+    w = program.adjoint(unit * even.pinv(unit * y))
     return program.beta * program.penalty(w)
 
 

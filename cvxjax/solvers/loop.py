@@ -17,6 +17,7 @@ from cvxjax.losses import FEASIBILITY
 from cvxjax.record import Record
 from cvxjax.runtime import jit_leanly
 from cvxjax.solution import History, Solution, Status
+from cvxjax.solvers.pace import Pace
 from cvxjax.solvers.rays import first_status, out_of_reach
 from cvxjax.starts import as_start
 from cvxjax.watch import Watch
@@ -25,7 +26,6 @@ Array = jax.Array
 
 _PATIENCE = 50  # checks without progress, near the precision's floor
 _FLOOR = 1e5  # that floor, in machine epsilons
-_CALL_SECONDS = 0.8  # between two returns to the host, where steps are short enough
 _MOST = 2**31 - 1  # iterations
 
 
@@ -430,25 +430,22 @@ def run_on_host(
     solver = solver.replace(tol=jnp.asarray(tol, dtype))
     go_on = _advance_leanly if getattr(solver, "lean", False) else _advance
     state = _init(solver, program, start)
-    done, status, steps, closing = 0, Status.RUNNING, 1, False
+    pace, done, status, closing = Pace(solver, program), 0, Status.RUNNING, False
     while status is Status.RUNNING:
         outcome = watch.outcome
         closing = outcome is not Status.RUNNING
         began = time.perf_counter()
-        steps = 1 if closing else steps
+        steps = 1 if closing else watch.agreed(pace.steps(watch.seconds_left()))
         state = go_on(solver, program, state, min(done + steps, _MOST), closing)
         progress = state.progress
         status, before = Status(int(progress.status)), done
         done = int(progress.iteration)
-        seconds = time.perf_counter() - began
+        pace.took(done - before, time.perf_counter() - began)
         objective, bound = float(progress.objective), float(progress.dual_bound)
         gap = verdicts.relative_gap(objective, bound, float(progress.floor))
         watch.tell(done, objective, bound, gap)
         if closing and status is Status.RUNNING:
             status = outcome
-        # The first call, of one step, may have compiled: the second is one step again.
-        wanted = min(_CALL_SECONDS, watch.seconds_left()) * (done - before) / seconds
-        steps = watch.agreed(max(1, int(wanted)))
     if ended is not None:
         ended(state)
     found = solution_of(program, progress)

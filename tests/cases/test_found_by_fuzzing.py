@@ -245,13 +245,15 @@ def test_objectives_of_few_neurons_are_their_own():
     assert float(solution.objective) == pytest.approx(value, rel=1e-9)
 
 
-def test_small_samples_do_not_put_labels_out_of_reach():
-    """A sample of 3e-13 beside one of 3e-4, each active alone: it was INFEASIBLE."""
+@pytest.mark.parametrize("gated", [True, False])
+@pytest.mark.parametrize("loss", ["interpolation", "hard_margin"])
+def test_small_samples_do_not_put_labels_out_of_reach(loss, gated):
+    """3e-13 beside 3e-4, each active alone: INFEASIBLE, or 1e7 times the optimum."""
     X = np.array([[3e-4], [-3e-13]], np.float32)
-    y = np.array([40.0, 0.03], np.float32)
-    program = make_two_layer(X, y, beta=0.002, loss="interpolation", gated=True)
+    y = np.array([40.0, 0.03] if loss == "interpolation" else [1, 1], np.float32)
+    program = make_two_layer(X, y, beta=0.002, loss=loss, gated=gated)
     solution = cj.solve(program).check()
-    want = 0.002 * (40 / 3e-4 + 0.03 / 3e-13)
+    want = 0.002 * (y[0] / 3e-4 + y[1] / 3e-13)
     assert float(solution.objective) == pytest.approx(want, rel=1e-4)
 
 
