@@ -44,6 +44,10 @@ class GroupNorm(Record):
         """Vectors with the dual norms of q as their Euclidean norms: q itself."""
         return q
 
+    def inverse_products(self, size: int) -> Array:
+        """Inverses of inner products whose norms are near this one, [k, d, d]."""
+        return jnp.eye(size)[None]
+
     def tails_of_rows(self, rows: Array) -> Array:
         """Rows [..., k, d] of a map on tails, as rows of the map on blocks."""
         return rows
@@ -81,6 +85,16 @@ class EllipsoidNorm(Record):
     def dual_tails(self, q: Array) -> Array:
         """T^{-T} q_b."""
         return linalg.dot(q, self.inverse)
+
+    def inverse_products(self, size: int) -> Array:
+        """I, and (I + T^T T / t_k^2)^{-1} for every singular value t_k, [k, d, d].
+
+        Of inner products from that of the coordinates to that of the norm.
+        """
+        _, t, turn = jnp.linalg.svd(self.root, full_matrices=False)
+        shares = 1 / (1 + (t[None] / t[:, None]) ** 2)
+        between = linalg.dot(turn.T[None] * shares[:, None], turn[None])
+        return jnp.concatenate([jnp.eye(size, dtype=t.dtype)[None], between])
 
     def tails_of_rows(self, rows: Array) -> Array:
         """Rows times T."""

@@ -94,7 +94,9 @@ def returned(program: Any, solution: Solution, tol: float) -> Solution:
     )
 
 
-def proved(program: Any, solution: Solution, tol: float) -> Solution:
+def proved(
+    program: Any, solution: Solution, tol: float, last: np.ndarray | None = None
+) -> Solution:
     """The solution with the lower bound of its certificate, where rounding hid it.
 
     Solvers add to every price what rounding may do to it in float64. Where that is no
@@ -104,6 +106,7 @@ def proved(program: Any, solution: Solution, tol: float) -> Solution:
     Args:
       program: the user's, of one output.
       tol: the gap at which a solution counts as CONVERGED.
+      last: another dual vector, that may be better, [n].
     """
     if int(solution.status) not in (Status.STALLED, Status.MAX_ITERATIONS):
         return solution
@@ -114,10 +117,15 @@ def proved(program: Any, solution: Solution, tol: float) -> Solution:
     hidden = gauge_rounding(judge.terms, pulled(v, judge.reach))
     if not hidden > tol / 10 * float(program.beta):
         return solution
+    tried = [solution]
+    if last is not None:
+        tried.append(solution.replace(dual=jnp.asarray(last, solution.dual.dtype)))
     try:
-        certificate = certify(program, solution, scope=Scope.SAMPLED, tol=tol)
+        found = [certify(program, s, scope=Scope.SAMPLED, tol=tol) for s in tried]
     except CertificateError:
         return solution.replace(status=jnp.asarray(Status.INCONSISTENT, jnp.int32))
+    best = max(range(len(found)), key=lambda k: found[k].dual)
+    certificate, solution = found[best], tried[best]
     bound = max(certificate.dual, float(solution.dual_bound))
     floor = float(gap_floor(program.loss, y))
     gap = relative_gap(float(solution.objective), bound, floor)

@@ -109,7 +109,8 @@ def _solve(
     if zero is not None:
         check_start(start, program, solver)
         return form.outward(zero)
-    last: list[Any] = []
+    last: list[Any] = []  # the solver's last state
+    v = None
     form, solver = _suited(form, solver, watch)
     start = check_start(start, program, solver)
     solver = solver if tol is None else solver.replace(tol=tol)
@@ -129,7 +130,8 @@ def _solve(
                 solution = solution.replace(params=jnp.asarray(point))
             solution = loop.judged(solver, form.undistorted, solution)
         if isinstance(solver, InteriorPoint) and not watch.shared:
-            solution = _bounded_anew(form, solver, solution, last[0], watch)
+            v = np.asarray(last[0].point.r)
+            solution = _bounded_anew(form, solver, solution, v, watch)
     forget_old_programs()
     solution = form.outward(solution)
     if watch.shared:
@@ -137,18 +139,18 @@ def _solve(
     own = loop.default_tol(program.X.dtype) if solver.tol is None else solver.tol
     if hasattr(program, "cones") and not hasattr(program, "neurons"):
         solution = returned(program, solution, float(own))
-    solution = proved(program, solution, float(own))
+    v = None if v is None else form.duals * v
+    solution = proved(program, solution, float(own), v)
     return resolved(program, solution, float(own))
 
 
 def _bounded_anew(
-    form: StandardForm, solver: Any, solution: Any, last: Any, watch: Watch
+    form: StandardForm, solver: Any, solution: Any, v: np.ndarray, watch: Watch
 ) -> Any:
-    """A solution that did not converge, with a bound that its own rounding hid."""
+    """A solution that did not converge, with the bound of v that rounding hid."""
     if int(solution.status) not in (Status.STALLED, Status.MAX_ITERATIONS):
         return solution
     plain = form.program if form.undistorted is None else form.undistorted
-    v = np.asarray(last.point.r)
     better = with_least_multipliers(plain, solution, v, watch)
     return solution if better is None else loop.judged(solver, plain, better)
 

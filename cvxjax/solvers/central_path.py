@@ -26,6 +26,7 @@ Array = jax.Array
 
 _INSIDE = 0.25  # of beta, at most: prices of a first residual that meets all others
 _LEAST = 0.1  # of a residual's natural size: the first has no less
+_MISSED = 1e-3  # of the labels: what the least parameters may miss by rounding
 _CLIPPED = 0.8  # of beta, at most: the first ||q_b||
 
 
@@ -107,18 +108,30 @@ def count_of(at: Point, box: Box) -> Array:
 def size_of_optimum(program: Any) -> Array:
     """L(0, y), or for constraints beta R(w) of the least w with F w = y, to start from.
 
-    Least in its coordinates, whatever the cones.
+    Least whatever the cones. Of an ill-conditioned ellipsoid, the least w in its
+    coordinates has R far too large, and the least in its own norm, which cones would
+    not let, far too small: the geometric mean of those and of some between is taken.
     """
     loss, y = program.loss, program.y
     if loss.constraint is None:
         return jnp.asarray(loss.value(jnp.zeros_like(y), y), y.dtype)
-    eye = jnp.eye(program.shape[-1], dtype=y.dtype)
-    gram = program.response(jnp.ones(program.shape[:-1], y.dtype), eye)
-    squares = jnp.diag(gram)
-    unit = 1 / jnp.sqrt(jnp.where(squares > 0, squares, 1))  # of rows of any size
-    even = linalg.ShiftedEigh.factor(unit[:, None] * gram * unit[None])
-    w = program.adjoint(unit * even.pinv(unit * y))
-    return program.beta * program.penalty(w)
+    ones = jnp.ones(program.shape[:-1], y.dtype)
+
+    def least(inner: Array) -> tuple[Array, Array]:
+        """R(w) of the least w, and the largest miss of its predictions."""
+        gram = program.response(ones, inner)
+        squares = jnp.diag(gram)
+        unit = 1 / jnp.sqrt(jnp.where(squares > 0, squares, 1))  # of rows of any size
+        even = linalg.ShiftedEigh.factor(unit[:, None] * gram * unit[None])
+        w = linalg.dot(program.adjoint(unit * even.pinv(unit * y)), inner)
+        return program.penalty(w), jnp.max(jnp.abs(program.forward(w) - y))
+
+    products = program.regulariser.inverse_products(program.shape[-1])
+    sizes, missed = jax.lax.map(least, products.astype(y.dtype))
+    known = (missed <= _MISSED * jnp.max(jnp.abs(y))) & (sizes > 0)
+    logs = jnp.where(known, jnp.log(jnp.where(known, sizes, 1)), 0)
+    mean = jnp.exp(jnp.sum(logs) / jnp.maximum(jnp.sum(known), 1))
+    return program.beta * jnp.where(jnp.any(known), mean, sizes[0])
 
 
 def central_point(program: Any, cones: Cones, box: Box, level: Array) -> Point:

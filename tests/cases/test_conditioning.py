@@ -63,16 +63,19 @@ def test_columns_of_any_size_and_offset(loss):
 
     At columns times 1e3 and 1e6 steps from a small residual were as short as the cones'
     walls let them; beside an offset of 4e5 the bound was lost in the rounding of large
-    multipliers.
+    multipliers; a hard margin started 1e6 times too far out.
     """
     rng = np.random.default_rng(3)
     plain = np.column_stack([rng.normal(size=(10, 2)), np.ones(10)])
     y = np.sign(rng.normal(size=10))
     named = cj.losses.pinball(0.3) if loss == "pinball" else loss
+    years = np.column_stack([20240101 + np.arange(10), plain[:, 1:]])
     for X, tol in (
         (plain * [1, 1e3, 1], 1e-8),
-        (plain * [1, 1e6, 1], 1e-6),
+        (plain * [1, 1e6, 1], 1e-8),
+        (plain * [1e-6, 1e6, 1], 1e-7),
         (plain + [4e5, 50, 0], 1e-5),
+        (years, 1e-4),
     ):
         program = cj.programs.make_two_layer(
             X, y, cj.arrangements.enumerate_patterns(X), beta=0.1, loss=named
