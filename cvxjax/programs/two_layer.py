@@ -248,7 +248,8 @@ class TwoLayerProgram(RegularisedProgram):
             outside = np.any(values[:, np.any(X != 0, axis=1)] <= 0)
             if self.X.dtype != jnp.float64 and outside:  # it was rounded
                 with jax.enable_x64(True):
-                    interior = np.asarray(self.in_float64().cones.interior)
+                    cones: Any = self.in_float64().cones
+                    interior = np.asarray(cones.interior)
         return SignConeJudge(X=X, masks=masks, interior=interior)
 
     def network(self) -> TwoLayer | GatedTwoLayer:
