@@ -117,6 +117,7 @@ def test_slow_steps_are_reported_and_stopped(monkeypatch):
     cj.solve(program, solver, time_limit=0)
     slow = lambda *line: (lines.append(line), time.sleep(0.1))  # noqa: E731
     start = time.monotonic()
+    monkeypatch.setattr("cvxjax.solvers.pace._seconds", {})  # no step is known yet
     clock = iter(range(10**6))
     monkeypatch.setattr("cvxjax.solvers.loop.time.perf_counter", lambda: next(clock))
     solution = cj.solve(program, solver, time_limit=0.5, report=slow)
