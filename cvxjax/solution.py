@@ -57,7 +57,8 @@ class Solution(Record):
     """A feasible point, a dual vector, and what the solver says of both.
 
     `objective`, `dual_bound` and `gap` are the solver's own; `cvxjax.certify`
-    recomputes them apart from it.
+    recomputes them apart from it. Where rounding alone stopped a solver, the bound, and
+    CONVERGED by it, are those of the certificate.
     """
 
     params: Any  # feasible parameters, e.g. [2, P, d]

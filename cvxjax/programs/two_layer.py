@@ -244,12 +244,12 @@ class TwoLayerProgram(RegularisedProgram):
         interior = None
         if self.cones is not None:
             interior = np.asarray(self.cones.interior, np.float64)
-            values = np.where(masks, interior @ X.T, -interior @ X.T)
-            outside = np.any(values[:, np.any(X != 0, axis=1)] <= 0)
-            if self.X.dtype != jnp.float64 and outside:  # it was rounded
-                with jax.enable_x64(True):
-                    cones: Any = self.in_float64().cones
-                    interior = np.asarray(cones.interior)
+            if self.X.dtype != jnp.float64:  # rounding may have put points outside
+                values = np.where(masks, interior @ X.T, -interior @ X.T)
+                if np.any(values[:, np.any(X != 0, axis=1)] <= 0):
+                    with jax.enable_x64(True):
+                        cones: Any = self.in_float64().cones
+                        interior = np.asarray(cones.interior)
         return SignConeJudge(X=X, masks=masks, interior=interior)
 
     def network(self) -> TwoLayer | GatedTwoLayer:
