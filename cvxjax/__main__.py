@@ -23,8 +23,8 @@ import numpy as np
 
 import cvxjax as cj
 from cvxjax.arrangements.patterns import Patterns, count_bound, find_lines
-from cvxjax.command_line_input import Data, InputError, Reading, read_data
-from cvxjax.command_line_output import (
+from cvxjax.command_line.early_interrupts import INTERRUPTED, interruptible
+from cvxjax.command_line.printing import (
     DONE,
     LARGER_THAN_TOL,
     NOT_CERTIFIED,
@@ -41,20 +41,20 @@ from cvxjax.command_line_output import (
     show_problem,
     why_not_certified,
 )
-from cvxjax.early_interrupts import INTERRUPTED, interruptible
-from cvxjax.files import check_writable, write_arrays
-from cvxjax.programs.two_layer import TwoLayerProgram
-from cvxjax.runtime import configure_jax
-from cvxjax.solve import default_solver
-from cvxjax.solvers.loop import default_tol
-from cvxjax.watch import Watch
-from cvxjax.weights_file import (
+from cvxjax.command_line.reading import Data, InputError, Reading, read_data
+from cvxjax.command_line.weights_file import (
     LOSSES,
     load_weights,
     loss_of,
     networks_of,
     save_weights,
 )
+from cvxjax.devices.runtime import configure_jax
+from cvxjax.programs.two_layer import TwoLayerProgram
+from cvxjax.saving.files import check_writable, write_arrays
+from cvxjax.solve import default_solver
+from cvxjax.solvers.loop import default_tol
+from cvxjax.watch import Watch
 
 ENUMERATE_UP_TO = 2_000  # patterns; above, by default, SAMPLED are drawn
 SAMPLED = 1_000

@@ -9,7 +9,7 @@ all neurons in place of the listed patterns, it bounds every network.
 
 Nothing here, nor in the judges, imports JAX or a solver. What they share with solvers
 is the loss, read through NumPy, the data that `program.judge()` copies, and the terms
-for rounding of `cvxjax.rounding`.
+for rounding of `cvxjax.algebra.rounding`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cvxjax.pricing.duals import improve_dual
-from cvxjax.rounding import dual_rounding, explained
+from cvxjax.algebra.rounding import dual_rounding, explained
+from cvxjax.bounds.duals import improve_dual
 from cvxjax.verdicts import (
     Certificate,
     CertificateError,

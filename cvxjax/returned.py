@@ -14,8 +14,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from cvxjax.algebra.rounding import gauge_rounding, pulled
 from cvxjax.certificates import certify
-from cvxjax.rounding import gauge_rounding, pulled
 from cvxjax.solution import Solution, Status
 from cvxjax.verdicts import CertificateError, Scope, gap_floor, relative_gap
 

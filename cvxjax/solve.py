@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from cvxjax.bounds.exact import is_exact
+from cvxjax.devices.runtime import forget_old_programs, share_cores
+from cvxjax.devices.sharding import gather
 from cvxjax.interfaces import HostSolver, LinearProgram, Program, Solver
-from cvxjax.pricing.exact import is_exact
 from cvxjax.returned import inside, proved, resolved, returned
-from cvxjax.runtime import forget_old_programs, share_cores
-from cvxjax.sharding import gather
 from cvxjax.solution import History, Solution, Status
 from cvxjax.solvers import (
     Admm,
@@ -28,15 +28,15 @@ from cvxjax.solvers import (
     WorkingSet,
     loop,
 )
-from cvxjax.solvers.least_multipliers import with_least_multipliers
+from cvxjax.solvers.blocks.least_multipliers import with_least_multipliers
 from cvxjax.solvers.options import check_options
-from cvxjax.standard_form import (
+from cvxjax.solvers.standard_form import (
     StandardForm,
     is_distorted,
     precise_form,
     standard_form,
 )
-from cvxjax.starts import check_start
+from cvxjax.solvers.starts import check_start
 from cvxjax.verdicts import gap_floor, relative_gap
 from cvxjax.watch import Report, Watch
 

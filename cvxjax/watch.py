@@ -14,7 +14,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, Self
 
-from cvxjax.preemption import largest_of_all
+from cvxjax.saving.preemption import largest_of_all
 from cvxjax.verdicts import Status
 
 Report = Callable[[int, float, float, float], None]

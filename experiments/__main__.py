@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments import _launch
+from experiments._frame import launch
 
 FOLDER = Path(__file__).parent
 
@@ -57,7 +57,7 @@ def list_experiments() -> int:
     """Prints name, expected minutes and title of each."""
     width = max(map(len, names()), default=0)
     for name in names():
-        title, minutes = _launch.outline(FOLDER / f"{name}.py")
+        title, minutes = launch.outline(FOLDER / f"{name}.py")
         shown = "?" if minutes is None else f"{minutes:g}"
         print(f"{name:{width}}  {shown:>4} min  {title}")
     return 0
@@ -65,22 +65,22 @@ def list_experiments() -> int:
 
 def run_experiments(wanted: Sequence[str], *, smoke: bool, out: str | None) -> int:
     """Runs each in this process; one that fails does not stop the others."""
-    _launch.prepare()
-    folder = _launch.output_folder(out, smoke)
+    launch.prepare()
+    folder = launch.output_folder(out, smoke)
     results, failures = [], []
     for name in wanted:
         try:
             module = importlib.import_module(f"experiments.{name}")
-            _launch.require_parts(module)
+            launch.require_parts(module)
             config = module.Config.smoke() if smoke else module.Config()
-            results.append(_launch.execute(module, config, folder))
+            results.append(launch.execute(module, config, folder))
         except KeyboardInterrupt:
-            _launch.say("Interrupted; the same command goes on from finished parts.")
+            launch.say("Interrupted; the same command goes on from finished parts.")
             return 130
         except Exception as error:
             traceback.print_exc()
             failures.append((name, f"{type(error).__name__}: {error}"))
-    _launch.show(results, failures)
+    launch.show(results, failures)
     return 1 if failures else 0
 
 

@@ -27,9 +27,9 @@ import optax
 from matplotlib.figure import Figure
 
 import cvxjax as cj
-from experiments import _launch, _style
-from experiments._record import Claim, Verdict
-from experiments._talk_example import LABELS, POINTS, active_rows_only
+from experiments._frame import launch, style
+from experiments._frame.record import Claim, Verdict
+from experiments._parts.talk_example import LABELS, POINTS, active_rows_only
 
 MINUTES = 0.5
 
@@ -97,13 +97,13 @@ def make_programs(patterns: cj.arrangements.Patterns, beta: float) -> dict[str, 
 
 def plot(arrays: dict[str, np.ndarray]) -> Figure:
     count = len(arrays["masks"])
-    figure, axes = _style.figure(1, count + 1, width=2.7 * (count + 1), height=4.7)
+    figure, axes = style.figure(1, count + 1, width=2.7 * (count + 1), height=4.7)
     for i in range(count):
         _plot_pattern(axes[i], arrays["masks"][i], arrays["gates"][i], i + 1)
     _plot_values(axes[count], arrays)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=len(handles))
-    _style.caption(
+    style.caption(
         figure,
         f"X = [[2, 2], [3, 3], [1, 0]], y = {LABELS.tolist()}, squared loss, beta = "
         f"{arrays['beta']:g}; all patterns, so that the values are those of all "
@@ -119,17 +119,17 @@ def _plot_pattern(axis: Any, mask: np.ndarray, gate: np.ndarray, number: int) ->
     line = np.array([-gate[1], gate[0]])
     ends = 9 * np.stack([-line, line])
     side = np.concatenate([ends, ends[::-1] + 9 * gate])
-    axis.fill(*side.T, color=_style.COLORS["other"], alpha=0.25, lw=0)
-    axis.plot(*ends.T, color=_style.COLORS["truth"], lw=1.2, label="x^T u = 0")
+    axis.fill(*side.T, color=style.COLORS["other"], alpha=0.25, lw=0)
+    axis.plot(*ends.T, color=style.COLORS["truth"], lw=1.2, label="x^T u = 0")
     for active, color, marker, name in (
-        (True, _style.COLORS["convex"], "o", "active, x^T u >= 0"),
-        (False, _style.COLORS["sgd"], "X", "inactive"),
+        (True, style.COLORS["convex"], "o", "active, x^T u >= 0"),
+        (False, style.COLORS["sgd"], "X", "inactive"),
     ):
         shown = POINTS[mask == active]
         axis.plot(
             shown[:, 0], shown[:, 1], marker, color=color, ms=9, ls="none", label=name
         )
-    arrow = {"arrowstyle": "->", "color": _style.COLORS["truth"]}
+    arrow = {"arrowstyle": "->", "color": style.COLORS["truth"]}
     axis.annotate("", 1.4 * gate, (0, 0), arrowprops=arrow)
     axis.text(*(1.8 * gate), "u", ha="center", va="center")
     diagonal = ", ".join(str(int(on)) for on in mask)
@@ -156,7 +156,7 @@ def _row(x: np.ndarray, active: bool) -> str:
 def _plot_values(axis: Any, arrays: dict[str, np.ndarray]) -> None:
     values = [*arrays["values"], arrays["searches"][0]]
     names = [*arrays["programs"], "best local\nsearch"]
-    colors = [_style.COLORS[role] for role in ("convex", "baseline", "bound", "sgd")]
+    colors = [style.COLORS[role] for role in ("convex", "baseline", "bound", "sgd")]
     bars = axis.bar(range(len(values)), values, color=colors)
     axis.bar_label(bars, [f"{value:.5f}" for value in values], fontsize=8)
     ticks = [str(name).replace(" rows", "\nrows") for name in names]
@@ -195,4 +195,4 @@ def claims(arrays: dict[str, np.ndarray]) -> list[Claim]:
 
 
 if __name__ == "__main__":
-    _launch.main(__name__)
+    launch.main(__name__)

@@ -36,8 +36,9 @@ from scipy.stats import spearmanr
 
 import cvxjax as cj
 from cvxjax.networks.batch_norm import statistics_of
-from experiments import _images, _launch, _style
-from experiments._record import Claim, Verdict, resumable
+from experiments._frame import launch, style
+from experiments._frame.record import Claim, Verdict, resumable
+from experiments._parts import images
 
 MINUTES = 1
 
@@ -68,7 +69,7 @@ class Config:
 
 
 def run(config: Config) -> dict[str, np.ndarray]:
-    split = _images.load(
+    split = images.load(
         config.data, config.data_dir, config.num_train, _CLASSES[config.data]
     )
     X, T = (side.reshape(len(side), -1) for side in (split.train, split.test))
@@ -86,7 +87,7 @@ def run(config: Config) -> dict[str, np.ndarray]:
         parts.part(
             f"rank-{rank}", lambda rank=rank: _truncated(config, X, y, T, y_test, rank)
         )
-        for rank in _launch.progress(ranks, "ranks")
+        for rank in launch.progress(ranks, "ranks")
     ]
     trained = parts.part("trained", lambda: _train(config, X, y, T, y_test, columns))
     return (
@@ -182,16 +183,16 @@ def _train(
 
 
 def plot(arrays: dict[str, np.ndarray]) -> Figure:
-    figure, axes = _style.figure(
+    figure, axes = style.figure(
         1, 3, width=13.5, height=4.2, gridspec_kw={"width_ratios": (1, 1, 1.3)}
     )
     _plot_optima(axes[0], arrays)
     _plot_training(axes[1], arrays)
     _plot_directions(figure, axes[2], arrays)
     n, d, n_test = arrays["shape"]
-    _style.caption(
+    style.caption(
         figure,
-        f"{_images.source(str(arrays['data']))}, {' and '.join(arrays['names'])}, {n} "
+        f"{images.source(str(arrays['data']))}, {' and '.join(arrays['names'])}, {n} "
         f"training and {n_test} test images of {d} numbers, squared loss, "
         f"normalisation before the ReLU, beta = {arrays['beta']:g}. Truncated optima: "
         f"column generation, certified gaps at most {arrays['gap'].max():.0e} (scope: "
@@ -203,11 +204,11 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
 
 
 def _plot_optima(axis: Any, arrays: dict[str, np.ndarray]) -> None:
-    ranks, convex = arrays["ranks"], _style.COLORS["convex"]
+    ranks, convex = arrays["ranks"], style.COLORS["convex"]
     axis.plot(ranks, arrays["optimum"], "o-", color=convex, label="truncated optimum")
     axis.axhline(
         arrays["closed_form"],
-        color=_style.COLORS["truth"],
+        color=style.COLORS["truth"],
         ls="--",
         lw=1,
         label="closed form, all directions",
@@ -216,7 +217,7 @@ def _plot_optima(axis: Any, arrays: dict[str, np.ndarray]) -> None:
         np.full(len(arrays["objective"]), ranks[-1]),
         arrays["objective"][:, -1],
         "x",
-        color=_style.COLORS["sgd"],
+        color=style.COLORS["sgd"],
         label="gradient descent",
     )
     _mark_ranks(axis, ranks)
@@ -227,19 +228,19 @@ def _plot_optima(axis: Any, arrays: dict[str, np.ndarray]) -> None:
 
 def _plot_training(axis: Any, arrays: dict[str, np.ndarray]) -> None:
     ranks = arrays["ranks"]
-    for side, style in enumerate(("o--", "o-")):
+    for side, dashes in enumerate(("o--", "o-")):
         axis.plot(
             ranks,
             arrays["accuracy"][:, side],
-            style,
-            color=_style.COLORS["network"],
+            dashes,
+            color=style.COLORS["network"],
             label=f"truncated optimum, {('training', 'test')[side]}",
         )
     axis.plot(
         np.full(len(arrays["trained_accuracy"]), ranks[-1]),
         arrays["trained_accuracy"],
         "x",
-        color=_style.COLORS["sgd"],
+        color=style.COLORS["sgd"],
         label="gradient descent, test",
     )
     _mark_ranks(axis, ranks)
@@ -330,4 +331,4 @@ def claims(arrays: dict[str, np.ndarray]) -> list[Claim]:
 
 
 if __name__ == "__main__":
-    _launch.main(__name__)
+    launch.main(__name__)

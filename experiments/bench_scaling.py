@@ -36,7 +36,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from experiments import _launch, _style
+from experiments._frame import launch, style
+from experiments._frame.record import Claim, Verdict, resumable
 from experiments._peers import kernels, suites
 from experiments._peers.drawing import LOOKS
 from experiments._peers.judge import make_program
@@ -44,7 +45,6 @@ from experiments._peers.lines import LINES, Line
 from experiments._peers.measure import Effort, measure, warm
 from experiments._peers.scores import missing
 from experiments._peers.session import Workers
-from experiments._record import Claim, Verdict, resumable
 
 MINUTES = 10
 
@@ -112,7 +112,7 @@ def run(config: Config) -> dict[str, np.ndarray]:
     jobs = [(axis, size) for axis in _AXES for size in getattr(config, axis)]
     of_sizes: dict[str, dict[str, np.ndarray]] = {}  # the base is measured once
     found = []
-    for axis, size in _launch.progress(jobs, "sizes"):
+    for axis, size in launch.progress(jobs, "sizes"):
         key, compute = _job(config, axis, size, lines)
         if key not in of_sizes:
             of_sizes[key] = parts.part(key, compute)
@@ -232,21 +232,21 @@ def exponents(arrays: dict[str, np.ndarray]) -> dict[tuple[str, str], float]:
 
 
 def plot(arrays: dict[str, np.ndarray]) -> Figure:
-    figure, axes = _style.figure(1, 5, width=18, height=3.8)
+    figure, axes = style.figure(1, 5, width=18, height=3.8)
     seconds, slopes = warm(arrays["seconds"]), exponents(arrays)
     for axis, name in zip(axes, _AXES, strict=False):
         for line in dict.fromkeys(arrays["line"].tolist()):
             rows = (arrays["line"] == line) & (arrays["axis"] == name)
             rows &= np.isfinite(seconds)
-            role, style = LOOKS[line]
+            role, dashes = LOOKS[line]
             slope = slopes.get((line, name))
             if rows.any():
                 axis.plot(
                     arrays["size"][rows],
                     seconds[rows],
-                    linestyle=style,
+                    linestyle=dashes,
                     marker="o",
-                    color=_style.COLORS[role],
+                    color=style.COLORS[role],
                     label=line if slope is None else f"{line}, {name}^{slope:.1f}",
                 )
         axis.set(xscale="log", yscale="log", xlabel=name)
@@ -263,11 +263,11 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
     axes[0].set_ylabel("seconds, warm")
     share = attained(arrays)
     places = np.arange(len(share))[::-1]
-    axes[4].barh(places, share, color=_style.COLORS["convex"])
+    axes[4].barh(places, share, color=style.COLORS["convex"])
     axes[4].set_yticks(places, arrays["kernels"].tolist())
-    axes[4].axvline(1, color=_style.COLORS["truth"], linestyle="--")
+    axes[4].axvline(1, color=style.COLORS["truth"], linestyle="--")
     axes[4].set(xlabel="of the limit", title="kernels against GEMM and copy")
-    _style.caption(figure, _caption(arrays))
+    style.caption(figure, _caption(arrays))
     return figure
 
 
@@ -340,4 +340,4 @@ def _over_devices(arrays: dict[str, np.ndarray], slope: float) -> Claim:
 
 
 if __name__ == "__main__":
-    _launch.main(__name__)
+    launch.main(__name__)

@@ -30,9 +30,9 @@ from matplotlib.ticker import NullLocator
 
 import cvxjax as cj
 from cvxjax.solve import default_solver
-from experiments import _launch, _style
+from experiments._frame import launch, style
+from experiments._frame.record import Claim, Verdict, resumable
 from experiments._peers.spectral import solve_by_cvxpy
-from experiments._record import Claim, Verdict, resumable
 
 MINUTES = 11
 
@@ -88,14 +88,14 @@ def run(config: Config) -> dict[str, np.ndarray]:
     ]
     rows = [
         parts.part(f"{kind}-{n}-{q}", lambda job=(kind, n, q): _compare(config, *job))
-        for kind, n, q in _launch.progress(jobs, "problems")
+        for kind, n, q in launch.progress(jobs, "problems")
     ]
     middle = config.grid_samples[min(1, len(config.grid_samples) - 1)]
     grid = [("order", middle, q) for q in config.grid_orders]
     grid += [("samples", n, config.grid_order) for n in config.grid_samples]
     lines = [
         parts.part(f"grid-{n}-{q}", lambda n=n, q=q: _grid(config, n, q))
-        for _, n, q in _launch.progress(grid, "sizes")
+        for _, n, q in launch.progress(grid, "sizes")
     ]
     return {
         **{key: np.stack([row[key] for row in rows]) for key in rows[0]},
@@ -205,7 +205,7 @@ def _certified(arrays: dict[str, np.ndarray], solver: int) -> np.ndarray:
 
 
 def plot(arrays: dict[str, np.ndarray]) -> Figure:
-    figure, axes = _style.figure(
+    figure, axes = style.figure(
         1, 3, width=14.5, height=4.2, gridspec_kw={"width_ratios": (1.5, 1, 1)}
     )
     _plot_bars(axes[0], arrays)
@@ -216,15 +216,15 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
     ):
         for k, (solver, look) in enumerate(_SOLVERS.items()):
             rows = (arrays["grid_axis"] == name) & _certified(arrays, k)
-            role, style, marker = look
+            role, dashes, marker = look
             slope = slopes.get((solver, name))
             power = "" if slope is None else f", power {slope:.1f}"
             axis.plot(
                 sizes[rows],
                 arrays["grid_seconds"][rows, k],
-                linestyle=style,
+                linestyle=dashes,
                 marker=marker,
-                color=_style.COLORS[role],
+                color=style.COLORS[role],
                 label=solver + power,
             )
         axis.set(xscale="log", yscale="log", xlabel=label)
@@ -236,7 +236,7 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
     axes[1].set_title("(b) Cost against the order")
     axes[2].set_title("(c) Cost against samples")
     rows = {axis: arrays["grid_axis"] == axis for axis in ("order", "samples")}
-    _style.caption(
+    style.caption(
         figure,
         f"Seconds to a certified relative gap of {arrays['asked_gap']:.0e}: over all "
         "networks (polynomial), or of the relaxation (quantized). beta is "
@@ -257,13 +257,13 @@ def _plot_bars(axis: Any, arrays: dict[str, np.ndarray]) -> None:
         places - 0.4 + width / 2,
         arrays["seconds"],
         width,
-        color=_style.COLORS["convex"],
+        color=style.COLORS["convex"],
         label="cvxjax",
     )
     for k, name in enumerate(_PEERS):
         x = places - 0.4 + (k + 1.5) * width
         seconds = arrays["peers"][:, k, 0]
-        axis.bar(x, seconds, width, color=_style.COLORS[roles[k]], label=_NAMES[name])
+        axis.bar(x, seconds, width, color=style.COLORS[roles[k]], label=_NAMES[name])
         for i, place in enumerate(x):
             known = np.isfinite(times[i, k])
             text = f"{times[i, k]:.0f}x" if known else "$\\uparrow$"
@@ -334,4 +334,4 @@ def claims(arrays: dict[str, np.ndarray]) -> list[Claim]:
 
 
 if __name__ == "__main__":
-    _launch.main(__name__)
+    launch.main(__name__)

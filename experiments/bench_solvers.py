@@ -35,7 +35,8 @@ import os
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments import _launch, _style
+from experiments._frame import launch, style
+from experiments._frame.record import Claim, Verdict, resumable
 from experiments._peers import claims as made_of
 from experiments._peers import suites
 from experiments._peers.drawing import draw_curves, draw_profile
@@ -43,7 +44,6 @@ from experiments._peers.lines import LINES, PROFILED, Line
 from experiments._peers.measure import Effort, first_calls, measure
 from experiments._peers.scores import errors, missing, seconds_to
 from experiments._peers.session import Workers
-from experiments._record import Claim, Verdict, resumable
 
 MINUTES = 120
 
@@ -92,7 +92,7 @@ def run(config: Config) -> dict[str, np.ndarray]:
         )
         with Workers(shared=True) as workers:
             for case in made:
-                _launch.say(f"  {case.name}")
+                launch.say(f"  {case.name}")
                 measured.append(
                     parts.part(
                         case.name,
@@ -188,7 +188,7 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
     profiled = np.isin(arrays["suites"], _PROFILED)
     columns = max(3, len(shown))
     count = 3 if profiled.any() else 2
-    figure, axes = _style.figure(count, columns, width=3.4 * columns, squeeze=False)
+    figure, axes = style.figure(count, columns, width=3.4 * columns, squeeze=False)
     error = errors(arrays)
     for column in range(columns):
         for row, (value, label) in enumerate(
@@ -230,7 +230,7 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
     figure.legend(
         handles.values(), handles.keys(), loc="outside upper center", ncols=len(handles)
     )
-    _style.caption(figure, _caption(arrays))
+    style.caption(figure, _caption(arrays))
     return figure
 
 
@@ -302,4 +302,4 @@ def _first_call(arrays: dict[str, np.ndarray]) -> Claim:
 
 
 if __name__ == "__main__":
-    _launch.main(__name__)
+    launch.main(__name__)

@@ -32,12 +32,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import cvxjax as cj
-from cvxjax.files import read_arrays, write_arrays
-from cvxjax.regularisers import GroupNorm
-from cvxjax.solvers.minibatch import GateModel
-from experiments import _launch, _style
+from cvxjax.saving.files import read_arrays, write_arrays
+from cvxjax.solvers.minibatches.minibatch import GateModel
+from cvxjax.terms.regularisers import GroupNorm
+from experiments._frame import launch, style
+from experiments._frame.record import Claim, Verdict, resumable
 from experiments._peers.session import ENVIRONMENTS, ROOT
-from experiments._record import Claim, Verdict, resumable
 
 MINUTES = 4
 
@@ -81,7 +81,7 @@ def run(config: Config) -> dict[str, np.ndarray]:
     sizes = [(d, P) for d in config.num_features for P in config.num_patterns]
     rows = [
         parts.part(f"{d}-{P}", lambda d=d, P=P: _compare(config, d, P))
-        for d, P in _launch.progress(sizes, "sizes")
+        for d, P in launch.progress(sizes, "sizes")
     ]
     return {
         **{key: np.stack([row[key] for row in rows]) for key in rows[0]},
@@ -216,13 +216,13 @@ def ask_torch(
 
 
 def plot(arrays: dict[str, np.ndarray]) -> Figure:
-    figure, axes = _style.figure(1, 2, width=11.0, height=4.2)
+    figure, axes = style.figure(1, 2, width=11.0, height=4.2)
     labels = [
         f"P = {P}\nd = {d}" for P, d in zip(arrays["P"], arrays["d"], strict=True)
     ]
     x, width = np.arange(len(labels)), 0.26
     limit = arrays["flops"] / arrays["peak"]
-    colors = [_style.COLORS[role] for role in ("convex", "baseline", "sgd")]
+    colors = [style.COLORS[role] for role in ("convex", "baseline", "sgd")]
     names = ["cvxjax", *_NAMES.values()]
     for k, name in enumerate(names):
         place = x + (k - 1) * width
@@ -240,7 +240,7 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
     axes[1].axhline(100, color="black", lw=1)
     for axis in axes:
         axis.set_xticks(x, labels, fontsize=8)
-    _style.caption(
+    style.caption(
         figure,
         f"One step on {arrays['batch_size']} rows, {arrays['num_outputs']} outputs, "
         f"float32, {arrays['threads']} threads, medians of alternating rounds, without "
@@ -286,4 +286,4 @@ def claims(arrays: dict[str, np.ndarray]) -> list[Claim]:
 
 
 if __name__ == "__main__":
-    _launch.main(__name__)
+    launch.main(__name__)

@@ -38,10 +38,11 @@ import numpy as np
 import optax
 
 import cvxjax as cj
-from experiments import _images, _launch
-from experiments._cnn_drawing import plot
+from experiments._frame import launch
+from experiments._frame.record import Claim, Verdict, resumable
+from experiments._parts import images
+from experiments._parts.cnn_drawing import plot
 from experiments._peers.pooled import solve_by_cvxpy
-from experiments._record import Claim, Verdict, resumable
 
 MINUTES = 4
 
@@ -97,7 +98,7 @@ class Patches(NamedTuple):
 
 def load(config: Config) -> Patches:
     """Two classes, in patches."""
-    split = _images.load(
+    split = images.load(
         config.data, config.data_dir, config.num_train, _CLASSES[config.data]
     )
 
@@ -117,10 +118,10 @@ def run(config: Config) -> dict[str, np.ndarray]:
     parts = resumable("cifar_cnn_binary", config)
     data = load(config)
     shape = data.train[0].shape
-    _launch.say(f"  {shape[0]} images of {shape[1]} patches with {shape[2]} numbers")
+    launch.say(f"  {shape[0]} images of {shape[1]} patches with {shape[2]} numbers")
     arrays = parts.part("sampled", lambda: _sampled(config, data))
     arrays |= parts.part("grown", lambda: _grown(config, data))
-    rates = _launch.progress(config.learning_rates, "learning rates")
+    rates = launch.progress(config.learning_rates, "learning rates")
     runs = [
         parts.part(f"sgd-{rate:g}", lambda rate=rate: _train(config, data, rate))
         for rate in rates
@@ -165,7 +166,7 @@ def _sampled(config: Config, data: Patches) -> dict[str, Any]:
         solution = jax.block_until_ready(cj.solve(program, solver))
         seconds.append(time.perf_counter() - start)
     certificate = cj.certify(program, solution)
-    _launch.say(f"  random filters: {certificate}; {seconds[1]:.2f} s")
+    launch.say(f"  random filters: {certificate}; {seconds[1]:.2f} s")
     found = {
         "sampled": certificate.primal,
         "sampled_gap": certificate.gap,
@@ -175,7 +176,7 @@ def _sampled(config: Config, data: Patches) -> dict[str, Any]:
     }
     peer = solve_by_cvxpy(program, config.cvxpy_seconds)
     if peer is not None:
-        _launch.say(f"  CVXPY: {peer.objective:.6f}, {peer.seconds:.1f} s")
+        launch.say(f"  CVXPY: {peer.objective:.6f}, {peer.seconds:.1f} s")
     return found | {
         "cvxpy": np.nan if peer is None else peer.objective,
         "cvxpy_seconds": np.nan if peer is None else peer.seconds,
@@ -190,17 +191,17 @@ def _grown(config: Config, data: Patches) -> dict[str, Any]:
 
     def report(*line: float) -> None:
         lines.append((time.perf_counter() - start, *line))
-        _launch.say(f"  round {line[0]}: objective {line[1]:.4f}, gap {line[3]:.1e}")
+        launch.say(f"  round {line[0]}: objective {line[1]:.4f}, gap {line[3]:.1e}")
 
     solution = cj.solve(program, solver, report=report)
     seconds = time.perf_counter() - start
     certificate = cj.certify(program, solution)
-    _launch.say(f"  column generation: {certificate}; {seconds:.1f} s")
+    launch.say(f"  column generation: {certificate}; {seconds:.1f} s")
     bound = np.nan
     if config.global_bound:
         scope = cj.Scope.GLOBAL_BOUND
         bound = cj.certify(program, solution, scope=scope).dual
-        _launch.say(f"  over the networks of all filters: at least {bound:.6f}")
+        launch.say(f"  over the networks of all filters: at least {bound:.6f}")
     variables = program.recover(solution.params)
     kernel = np.asarray(variables["params"]["first"]["kernel"])
     value = cj.networks.weight_decay_objective(
@@ -329,4 +330,4 @@ def _against_cvxpy(arrays: dict[str, np.ndarray]) -> Claim:
 
 
 if __name__ == "__main__":
-    _launch.main(__name__)
+    launch.main(__name__)

@@ -31,8 +31,9 @@ import optax
 from matplotlib.figure import Figure
 
 import cvxjax as cj
-from experiments import _images, _launch, _style
-from experiments._record import Claim, Verdict, resumable
+from experiments._frame import launch, style
+from experiments._frame.record import Claim, Verdict, resumable
+from experiments._parts import images
 
 MINUTES = 1
 
@@ -67,7 +68,7 @@ class Config:
 
 
 def run(config: Config) -> dict[str, np.ndarray]:
-    split = _images.load("digits", "", config.num_train, tuple(range(10)))
+    split = images.load("digits", "", config.num_train, tuple(range(10)))
     mean = split.train.mean(axis=0).ravel()
     X = split.train.reshape(len(split.train), -1) - mean
     T = split.test.reshape(len(split.test), -1) - mean
@@ -87,7 +88,7 @@ def run(config: Config) -> dict[str, np.ndarray]:
             f"adam-{k}",
             lambda k=k: _train(config, (Z, X), (Z_test, T), float(betas[k])),
         )
-        for k in _launch.progress(shown.tolist(), "training")
+        for k in launch.progress(shown.tolist(), "training")
     ]
     drawn = arrays.pop("fits")[:, : config.num_drawn]
     return (
@@ -195,7 +196,7 @@ def _train(
 
 
 def plot(arrays: dict[str, np.ndarray]) -> Figure:
-    figure, axes = _style.figure(
+    figure, axes = style.figure(
         1, 3, width=13.5, height=4.2, gridspec_kw={"width_ratios": (1, 1, 1.2)}
     )
     relative = arrays["betas"] / arrays["betas"][0]
@@ -205,7 +206,7 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
     for axis in axes[:2]:
         axis.set(xscale="log", xlabel="beta / beta where zero is optimal")
     _, P, n, d, n_test = arrays["shape"]
-    _style.caption(
+    style.caption(
         figure,
         f"scikit-learn's digits, {n} training and {n_test} test images of {d} pixels, "
         f"less the mean image. Gated ReLU with {P - 1} random gates and an open "
@@ -219,7 +220,7 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
 
 
 def _plot_ranks(axis: Any, arrays: dict[str, np.ndarray], relative: np.ndarray) -> None:
-    convex, other = _style.COLORS["convex"], _style.COLORS["baseline"]
+    convex, other = style.COLORS["convex"], style.COLORS["baseline"]
     axis.plot(relative, arrays["neurons"], "o-", color=convex, label="gated: neurons")
     axis.plot(
         relative, arrays["gates_used"], "o:", color=convex, label="gated: gates in use"
@@ -235,7 +236,7 @@ def _plot_errors(
 ) -> None:
     best = np.argmin(arrays["adam"], axis=1)
     adam = arrays["adam_errors"][np.arange(len(best)), :, best]
-    for side, (style, name) in enumerate((("-", "training"), ("--", "test"))):
+    for side, (dashes, name) in enumerate((("-", "training"), ("--", "test"))):
         for role, label, errors in (
             ("convex", "gated", arrays["errors"]),
             ("baseline", "linear", arrays["linear_errors"]),
@@ -243,15 +244,15 @@ def _plot_errors(
             axis.plot(
                 relative,
                 errors[:, side],
-                style,
-                color=_style.COLORS[role],
+                dashes,
+                color=style.COLORS[role],
                 label=f"{label}, {name}",
             )
         axis.plot(
             relative[arrays["shown"]],
             adam[:, side],
             "^" if side else "v",
-            color=_style.COLORS["sgd"],
+            color=style.COLORS["sgd"],
             label=f"ReLU by Adam, {name}",
         )
     axis.set(ylabel="relative error", ylim=(0, 1.05))
@@ -266,7 +267,7 @@ def _plot_pictures(
     side = int(np.sqrt(drawn.shape[2]))
     pictures = drawn.reshape(-1, side, side, 1)
     rows = len(drawn)
-    canvas = _images.tiles(pictures, columns=drawn.shape[1])
+    canvas = images.tiles(pictures, columns=drawn.shape[1])
     axis.imshow(canvas, interpolation="nearest")
     places = (np.arange(rows) + 0.5) * (side + 1) - 1
     names = ["test image"] + [
@@ -326,4 +327,4 @@ def claims(arrays: dict[str, np.ndarray]) -> list[Claim]:
 
 
 if __name__ == "__main__":
-    _launch.main(__name__)
+    launch.main(__name__)

@@ -51,9 +51,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 import cvxjax as cj
 from cvxjax.data import signals
-from experiments import _launch, _style
-from experiments._forecast import Split, make_split
-from experiments._record import Claim, Verdict, resumable
+from experiments._frame import launch, style
+from experiments._frame.record import Claim, Verdict, resumable
+from experiments._parts.forecast import Split, make_split
 
 MINUTES = 2
 
@@ -118,20 +118,20 @@ def run(config: Config) -> dict[str, np.ndarray]:
 
     path = parts.part("path", lambda: _validate_convex(config, inner))
     beta = float(config.betas[int(np.argmin(path["path_validation"]))])
-    _launch.say(f"  beta = {beta:g} by validation; the convex programs:")
+    launch.say(f"  beta = {beta:g} by validation; the convex programs:")
     draws = []
-    for draw in _launch.progress(range(config.num_draws), "solving"):
+    for draw in launch.progress(range(config.num_draws), "solving"):
         part = parts.part(
             f"draw{draw}", lambda draw=draw: _solve(config, split, beta, draw)
         )
-        _launch.say(f"  {_bounds(part['primal'], part['dual'], part['gap'])}")
+        launch.say(f"  {_bounds(part['primal'], part['dual'], part['gap'])}")
         draws.append(part)
     convex = {name: np.stack([draw[name] for draw in draws]) for name in draws[0]}
 
     width = int(convex["neurons"][0])
     grid = [(b, rate) for b in config.betas for rate in config.learning_rates]
     scores = []
-    for b, rate in _launch.progress(grid, "tuning SGD"):
+    for b, rate in launch.progress(grid, "tuning SGD"):
         scores.append(
             parts.part(
                 f"tune-{b}-{rate}",
@@ -274,13 +274,13 @@ def _certificate(arrays: dict[str, np.ndarray]) -> str:
 
 
 def plot(arrays: dict[str, np.ndarray]) -> Figure:
-    figure, axes = _style.figure(
+    figure, axes = style.figure(
         2, 2, width=11, height=5.8, width_ratios=[1.7, 1], squeeze=False
     )
     _plot_signal(axes[:, 0], arrays)
     _plot_errors(axes[0, 1], arrays)
     _plot_objective(axes[1, 1], arrays)
-    _style.caption(
+    style.caption(
         figure,
         f"{_data_name(arrays)}: {arrays['num_train']} training windows of "
         f"{arrays['window']} whitened samples, then {len(arrays['y_test'])} test "
@@ -297,8 +297,8 @@ def _plot_signal(axes: np.ndarray, arrays: dict[str, np.ndarray]) -> None:
     y, time = arrays["y_test"], np.arange(len(arrays["y_test"]))
     convex, linear = arrays["convex_prediction"][0], arrays["linear_prediction"]
     top, bottom = axes
-    top.plot(time, y, color=_style.COLORS["truth"], lw=4, alpha=0.3, label="ECG")
-    blue, pink = _style.COLORS["convex"], _style.COLORS["baseline"]
+    top.plot(time, y, color=style.COLORS["truth"], lw=4, alpha=0.3, label="ECG")
+    blue, pink = style.COLORS["convex"], style.COLORS["baseline"]
     top.plot(time, convex, color=blue, lw=1.1, label="convex ReLU network")
     top.set(
         title="(a) One-step predictions of the test part",
@@ -326,7 +326,7 @@ def _plot_errors(axis: Any, arrays: dict[str, np.ndarray]) -> None:
     if arrays["own_beta"] != arrays["beta"]:
         rows.append((f"SGD, own\nbeta {arrays['own_beta']:g}", "own", "sgd"))
     for place, (_, name, role) in enumerate(rows):
-        color = _style.COLORS[role]
+        color = style.COLORS[role]
         train = np.atleast_1d(arrays[f"{name}_train"])
         held = np.atleast_1d(arrays[f"{name}_held"])
         spread = np.linspace(-0.12, 0.12, len(held)) if len(held) > 1 else [0]
@@ -339,7 +339,7 @@ def _plot_errors(axis: Any, arrays: dict[str, np.ndarray]) -> None:
     )
     axis.set_xlim(left=0)
     axis.set_yticks(range(len(rows)), [label for label, *_ in rows])
-    muted = _style.COLORS["muted"]
+    muted = style.COLORS["muted"]
     handles = [
         Line2D([], [], ls="", marker="o", mfc="none", color=muted, label="training"),
         Line2D([], [], ls="", marker="o", color=muted, label="test"),
@@ -353,14 +353,14 @@ def _plot_objective(axis: Any, arrays: dict[str, np.ndarray]) -> None:
         axis.plot(
             steps[1:],
             curve[1:],
-            color=_style.COLORS["sgd"],
+            color=style.COLORS["sgd"],
             linewidth=1,
             label=f"SGD, {len(curves)} seeds" if index == 0 else None,
         )
     for index, primal in enumerate(arrays["primal"]):
         axis.axhline(
             primal,
-            color=_style.COLORS["convex"],
+            color=style.COLORS["convex"],
             linestyle="--",
             linewidth=1.2,
             label="convex optimum (sampled patterns)" if index == 0 else None,
@@ -443,4 +443,4 @@ def claims(arrays: dict[str, np.ndarray]) -> list[Claim]:
 
 
 if __name__ == "__main__":
-    _launch.main(__name__)
+    launch.main(__name__)

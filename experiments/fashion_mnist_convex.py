@@ -24,10 +24,11 @@ from typing import Literal, Self
 
 import numpy as np
 
-from experiments import _convex_sgd, _launch
-from experiments._convex_sgd_claims import claims
-from experiments._convex_sgd_drawing import plot
-from experiments._convex_sgd_settings import Settings
+from experiments._convex_sgd.claims import claims
+from experiments._convex_sgd.drawing import plot
+from experiments._convex_sgd.run import run_curves
+from experiments._convex_sgd.settings import Settings
+from experiments._frame import launch
 
 MINUTES = 8
 
@@ -49,8 +50,8 @@ class Config(Settings):
 
 
 def run(config: Config) -> dict[str, np.ndarray]:
-    return _convex_sgd.run("fashion_mnist_convex", config)
+    return run_curves("fashion_mnist_convex", config)
 
 
 if __name__ == "__main__":
-    _launch.main(__name__)
+    launch.main(__name__)

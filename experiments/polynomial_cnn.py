@@ -45,10 +45,11 @@ import numpy as np
 import optax
 
 import cvxjax as cj
-from experiments import _images, _launch
-from experiments._polynomial_claims import FAMILIES, REFERENCES, claims
-from experiments._polynomial_drawing import plot
-from experiments._record import resumable
+from experiments._frame import launch
+from experiments._frame.record import resumable
+from experiments._parts import images
+from experiments._polynomial.claims import FAMILIES, REFERENCES, claims
+from experiments._polynomial.drawing import plot
 
 MINUTES = 1
 
@@ -102,7 +103,7 @@ class Patches(NamedTuple):
 
 def load(config: Config) -> Patches:
     """Two classes in patches: pixels (x - 128) / 255, those of digits (x - 8) / 16."""
-    split = _images.load_bytes(
+    split = images.load_bytes(
         config.data, config.data_dir, config.num_train, _CLASSES[config.data]
     )
     middle, scale = (8, 16) if config.data == "digits" else (128, 255)
@@ -123,7 +124,7 @@ def run(config: Config) -> dict[str, np.ndarray]:
     parts = resumable("polynomial_cnn", config)
     data = load(config)
     shape = data.train[0].shape
-    _launch.say(f"  {shape[0]} images of {shape[1]} patches with {shape[2]} numbers")
+    launch.say(f"  {shape[0]} images of {shape[1]} patches with {shape[2]} numbers")
     arrays = parts.part("convex", lambda: _convex(config, data))
     every = []
     for network, optimizer in FAMILIES:
@@ -134,7 +135,7 @@ def run(config: Config) -> dict[str, np.ndarray]:
                 f"{family}-{rate:g}",
                 functools.partial(_train, config, data, network, optimizer, rate),
             )
-            for rate in _launch.progress(rates, family)
+            for rate in launch.progress(rates, family)
         ]
         last = [np.nan_to_num(found["last"], nan=np.inf) for found in runs]
         chosen = int(np.argmin(np.mean(last, axis=1)))
@@ -186,7 +187,7 @@ def _convex(config: Config, data: Patches) -> dict[str, Any]:
     program, solution, variables, cold = once()
     warm = [once()[-1] for _ in range(config.repeats)]
     certificate = cj.certify(program, solution)
-    _launch.say(f"  {certificate}; {np.median(warm):.2f} s")
+    launch.say(f"  {certificate}; {np.median(warm):.2f} s")
     network = program.network()
     train, test = (
         _judge(network, variables, side, config.beta)
@@ -277,4 +278,4 @@ def _train(
 
 
 if __name__ == "__main__":
-    _launch.main(__name__)
+    launch.main(__name__)

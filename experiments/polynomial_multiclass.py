@@ -38,9 +38,10 @@ from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 import cvxjax as cj
 from cvxjax.programs.polynomial import RELU_LIKE
-from experiments import _images, _launch, _style
-from experiments._low_rank import truncated
-from experiments._record import Claim, Verdict, resumable
+from experiments._frame import launch, style
+from experiments._frame.record import Claim, Verdict, resumable
+from experiments._parts import images
+from experiments._parts.low_rank import truncated
 
 MINUTES = 1.5
 
@@ -85,7 +86,7 @@ class Digits:
 
 def load(config: Config) -> Digits:
     """Principal scores, with a mean square length of 1 in training."""
-    split = _images.load("digits", "", config.num_train, tuple(range(10)))
+    split = images.load("digits", "", config.num_train, tuple(range(10)))
     train, test = (side.reshape(len(side), -1) for side in (split.train, split.test))
     mean = train.mean(axis=0)
     _, s, right = np.linalg.svd(train - mean, full_matrices=False)
@@ -105,7 +106,7 @@ def run(config: Config) -> dict[str, np.ndarray]:
     parts = resumable("polynomial_multiclass", config)
     found = {}
     jobs = [(name, k) for name in ("polynomial", "relu") for k in range(len(betas))]
-    for name, k in _launch.progress(jobs, "training"):
+    for name, k in launch.progress(jobs, "training"):
         found[name, k] = parts.part(
             f"{name}-{k}",
             lambda name=name, k=k: _train(config, name, float(betas[k]), digits),
@@ -210,7 +211,7 @@ def _train(config: Config, name: str, beta: float, digits: Digits) -> dict[str, 
 
 
 def plot(arrays: dict[str, np.ndarray]) -> Figure:
-    figure, axes = _style.figure(1, 3, width=13.5, height=4.2)
+    figure, axes = style.figure(1, 3, width=13.5, height=4.2)
     relative = arrays["relative"]
     rows = (
         ("convex", "polynomial, convex", "o", arrays["accuracy"]),
@@ -218,17 +219,17 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
         ("baseline", "ReLU, Adam", "s", arrays["relu_accuracy"]),
     )
     for role, label, marker, accuracy in rows:
-        color = _style.COLORS[role]
+        color = style.COLORS[role]
         axes[0].plot(
             relative, 1 - accuracy[:, 1], f"{marker}-", color=color, label=label
         )
         axes[0].plot(relative, np.maximum(1 - accuracy[:, 0], 1e-3), ":", color=color)
-    axes[0].plot([], [], ":", color=_style.COLORS["muted"], label="training")
+    axes[0].plot([], [], ":", color=style.COLORS["muted"], label="training")
     axes[0].set(title="(a) Error", ylabel="share of images misclassified", yscale="log")
     axes[0].legend(fontsize=8)
     _plot_neurons(axes[1], arrays)
     excess = arrays["polynomial_objective"] / arrays["optimum"][:, None] - 1
-    axes[2].plot(relative, excess, "v", color=_style.COLORS["sgd"])
+    axes[2].plot(relative, excess, "v", color=style.COLORS["sgd"])
     axes[2].set(
         title="(c) Adam above the certified optimum",
         ylabel="objective / optimum - 1, each start",
@@ -237,7 +238,7 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
     for axis in axes:
         axis.set(xscale="log", xlabel="beta / beta where zero is optimal")
     n, n_test, k, width, steps = arrays["sizes"]
-    _style.caption(
+    style.caption(
         figure,
         f"scikit-learn's digits, ten classes, {n} training and {n_test} test images in "
         f"their {k} leading principal directions ({arrays['kept']:.0%} of the "
@@ -258,13 +259,13 @@ def _plot_neurons(axis: Any, arrays: dict[str, np.ndarray]) -> None:
         arrays["relative"],
         arrays["neurons"],
         "o-",
-        color=_style.COLORS["network"],
+        color=style.COLORS["network"],
         label="recovered network",
     )
     bound = arrays["bound_neurons"]
     axis.axhline(
         bound,
-        color=_style.COLORS["bound"],
+        color=style.COLORS["bound"],
         ls="--",
         label="at most: 2 (d + 1) for each of ten",
     )
@@ -330,4 +331,4 @@ def claims(arrays: dict[str, np.ndarray]) -> list[Claim]:
 
 
 if __name__ == "__main__":
-    _launch.main(__name__)
+    launch.main(__name__)

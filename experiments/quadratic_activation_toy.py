@@ -36,9 +36,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 import cvxjax as cj
-from experiments import _launch, _style
-from experiments._low_rank import truncated
-from experiments._record import Claim, Verdict, resumable
+from experiments._frame import launch, style
+from experiments._frame.record import Claim, Verdict, resumable
+from experiments._parts.low_rank import truncated
 
 MINUTES = 1.5
 
@@ -96,7 +96,7 @@ def run(config: Config) -> dict[str, np.ndarray]:
     parts = resumable("quadratic_activation_toy", config)
     jobs = [(m, rate) for m in config.widths for rate in (*config.learning_rates, None)]
     runs = {}
-    for m, rate in _launch.progress(jobs, "training"):
+    for m, rate in launch.progress(jobs, "training"):
         runs[m, rate] = parts.part(
             f"{m}-{rate}", lambda m=m, rate=rate: _train(config, m, rate, X, y)
         )
@@ -205,7 +205,7 @@ def _first_reached(arrays: dict[str, np.ndarray]) -> np.ndarray:
 
 def plot(arrays: dict[str, np.ndarray]) -> Figure:
     betas, widths = arrays["betas"], arrays["widths"]
-    figure, axes = _style.figure(
+    figure, axes = style.figure(
         2, len(betas), width=10.5, height=7.2, sharex=True, sharey="col", squeeze=False
     )
     shades = [_SHADES[k * len(_SHADES) // len(widths)] for k in range(len(widths))]
@@ -213,7 +213,7 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
         for k, shade in enumerate(shades):
             curves, seconds = arrays["curves"][i, b, k], arrays["seconds"][i, b, k]
             axis.plot(seconds.T, curves.T, color=shade, lw=1.1)
-        color = _style.COLORS["convex"]
+        color = style.COLORS["convex"]
         axis.axhline(arrays["optimum"][b], color=color, ls="--", zorder=4)
         place = arrays["convex_seconds"][b], arrays["optimum"][b]
         axis.plot(*place, "X", ms=12, color=color, mec="white", zorder=5)
@@ -233,7 +233,7 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
     ]
     look: dict[str, Any] = {"ls": "--", "marker": "X", "markeredgecolor": "white"}
     look |= {"label": "convex optimum, and when the solver has it", "ms": 9}
-    handles.append(Line2D([], [], color=_style.COLORS["convex"], **look))
+    handles.append(Line2D([], [], color=style.COLORS["convex"], **look))
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
     n, d, planted = arrays["sizes"]
     steps, batch, adam_steps = arrays["steps"]
@@ -245,7 +245,7 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
             (arrays["neurons"], "d"),
         )
     )
-    _style.caption(
+    style.caption(
         figure,
         f"{n} Gaussian points in {d} dimensions, {planted} planted neurons. Optima "
         f"{optima}, certified gap at most {arrays['gap'].max():.0e} "
@@ -343,4 +343,4 @@ def _counts(arrays: dict[str, np.ndarray], i: int) -> str:
 
 
 if __name__ == "__main__":
-    _launch.main(__name__)
+    launch.main(__name__)

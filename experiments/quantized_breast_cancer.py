@@ -39,11 +39,12 @@ import numpy as np
 from sklearn.datasets import load_breast_cancer
 
 from cvxjax.data.tables import load_uci
-from cvxjax.sign_sampling import GROTHENDIECK
-from experiments import _launch, _planted_signs, _sign_networks
-from experiments._quantized_drawing import plot
-from experiments._record import Claim, Verdict, resumable
-from experiments._sign_networks import Split
+from cvxjax.recovery.signs import GROTHENDIECK
+from experiments._frame import launch
+from experiments._frame.record import Claim, Verdict, resumable
+from experiments._quantized import planted_signs, sign_networks
+from experiments._quantized.drawing import plot
+from experiments._quantized.sign_networks import Split
 
 MINUTES = 3
 
@@ -122,7 +123,7 @@ def run(config: Config) -> dict[str, np.ndarray]:
     seeds = range(config.seed, config.seed + config.num_splits)
     splits = [make_split(config, X, y, seed) for seed in seeds]
     convex, runs = [], []
-    for k in _launch.progress(range(config.num_splits), "splits"):
+    for k in launch.progress(range(config.num_splits), "splits"):
         split = splits[k]
         convex.append(
             parts.part(f"sampled{k}", lambda k=k, s=split: _sampled(config, s, k))
@@ -141,7 +142,7 @@ def run(config: Config) -> dict[str, np.ndarray]:
     chosen = int(np.argmin(means))  # the same for all splits
     planted = [
         parts.part(f"planted{k}", lambda k=k: _planted(config, k))
-        for k in _launch.progress(range(config.planted_instances), "planted")
+        for k in launch.progress(range(config.planted_instances), "planted")
     ]
     majority = [
         [np.mean(labels == np.sign(np.sum(split.train[1]))) for _, labels in split]
@@ -174,7 +175,7 @@ def _stack(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 
 def _sampled(config: Config, split: Split, k: int) -> dict[str, Any]:
-    return _sign_networks.sampled(
+    return sign_networks.sampled(
         split,
         beta=config.beta,
         num_neurons=config.num_neurons,
@@ -183,7 +184,7 @@ def _sampled(config: Config, split: Split, k: int) -> dict[str, Any]:
 
 
 def _train(config: Config, split: Split, k: int, rate: float) -> dict[str, Any]:
-    return _sign_networks.trained(
+    return sign_networks.trained(
         split,
         beta=config.beta,
         num_neurons=config.num_neurons,
@@ -195,16 +196,16 @@ def _train(config: Config, split: Split, k: int, rate: float) -> dict[str, Any]:
 
 def _planted(config: Config, k: int) -> dict[str, Any]:
     seed = config.seed + k
-    data = _planted_signs.make_planted(
+    data = planted_signs.make_planted(
         seed, config.planted_rows, config.planted_features, config.planted_neurons
     )
-    return _planted_signs.sampled(
+    return planted_signs.sampled(
         data,
         config.planted_widths,
         beta=config.beta,
         refit_most=config.planted_refit,
         seed=seed,
-    ) | _planted_signs.trained(
+    ) | planted_signs.trained(
         data,
         config.planted_trained,
         beta=config.beta,
@@ -323,4 +324,4 @@ def _rest(arrays: dict[str, np.ndarray]) -> list[Claim]:
 
 
 if __name__ == "__main__":
-    _launch.main(__name__)
+    launch.main(__name__)

@@ -34,8 +34,8 @@ from matplotlib.ticker import FuncFormatter
 from sklearn.datasets import load_diabetes
 
 import cvxjax as cj
-from experiments import _launch, _style
-from experiments._record import Claim, Verdict, resumable
+from experiments._frame import launch, style
+from experiments._frame.record import Claim, Verdict, resumable
 
 MINUTES = 1
 
@@ -77,13 +77,13 @@ class Config:
 def run(config: Config) -> dict[str, np.ndarray]:
     parts = resumable("regularisation_path", config)
     sine = parts.part("sine", lambda: _sine_path(config))
-    _launch.say(f"  sine: {_gap(sine)}")
+    launch.say(f"  sine: {_gap(sine)}")
     splits = []
-    for split in _launch.progress(range(config.num_splits), "diabetes"):
+    for split in launch.progress(range(config.num_splits), "diabetes"):
         part = parts.part(
             f"split{split}", lambda split=split: _table_path(config, split)
         )
-        _launch.say(f"  split {split}: {_gap(part)}")
+        launch.say(f"  split {split}: {_gap(part)}")
         splits.append(part)
     table = {name: np.stack([part[name] for part in splits]) for name in splits[0]}
     return {f"sine_{name}": value for name, value in sine.items()} | {
@@ -214,13 +214,13 @@ def _gap(arrays: dict[str, Any]) -> str:
 
 
 def plot(arrays: dict[str, np.ndarray]) -> Figure:
-    figure, axes = _style.figure(2, 2, width=10.5, height=7.0)
+    figure, axes = style.figure(2, 2, width=10.5, height=7.0)
     _plot_fits(axes[0, 0], arrays)
     _plot_norms(axes[0, 1], arrays)
     _plot_neurons(axes[1, 0], arrays)
     _plot_errors(axes[1, 1], arrays)
     patients = arrays["table_num_samples"][0]
-    _style.caption(
+    style.caption(
         figure,
         f"Two-layer ReLU networks, squared loss; beta_max: the least beta at which the "
         f"zero network is optimal. Sine, {len(arrays['sine_x'])} points: "
@@ -256,7 +256,7 @@ def _share(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
 def _plot_fits(axis: Any, arrays: dict[str, np.ndarray]) -> None:
     share, roles = _share(arrays, "sine"), ("other", "convex", "bound", "baseline")
     axis.plot(
-        arrays["sine_x"], arrays["sine_y"], "o", color=_style.COLORS["truth"], ms=4
+        arrays["sine_x"], arrays["sine_y"], "o", color=style.COLORS["truth"], ms=4
     )
     for i, (index, fit) in enumerate(
         zip(arrays["sine_shown"], arrays["sine_fits"], strict=True)
@@ -265,7 +265,7 @@ def _plot_fits(axis: Any, arrays: dict[str, np.ndarray]) -> None:
         axis.plot(
             arrays["sine_grid"],
             fit,
-            color=_style.COLORS[roles[i % len(roles)]],
+            color=style.COLORS[roles[i % len(roles)]],
             label=f"{share[index]:.1g} beta_max, {count} neuron{'s' * (count != 1)}",
         )
     axis.set(title="(a) Sine: optimal networks", xlabel="x", ylabel="f(x)")
@@ -277,7 +277,7 @@ def _plot_fits(axis: Any, arrays: dict[str, np.ndarray]) -> None:
 def _plot_norms(axis: Any, arrays: dict[str, np.ndarray]) -> None:
     share, norms = _share(arrays, "sine"), arrays["sine_norms"]  # [beta, 2, P]
     drawn = np.where(norms > _DRAWN * norms.max(), norms, np.nan)
-    colors = [_style.COLORS["convex"], _style.COLORS["baseline"]]
+    colors = [style.COLORS["convex"], style.COLORS["baseline"]]
     for neurons, color in zip(np.moveaxis(drawn, 1, 0), colors, strict=True):
         axis.plot(share, neurons, "o", color=color, ms=3.5, mew=0)
     handles = [
@@ -295,7 +295,7 @@ def _plot_neurons(axis: Any, arrays: dict[str, np.ndarray]) -> None:
         ("sine", "sine", "convex"),
     ):
         counts = np.atleast_2d(arrays[f"{name}_neurons"])
-        share, color = _share(arrays, name), _style.COLORS[role]
+        share, color = _share(arrays, name), style.COLORS[role]
         low, high = counts.min(axis=0), counts.max(axis=0)
         axis.fill_between(share, low, high, color=color, alpha=0.2, lw=0)
         middle = np.median(counts, axis=0)
@@ -315,13 +315,13 @@ def _plot_errors(axis: Any, arrays: dict[str, np.ndarray]) -> None:
         ("train", "training", "convex"),
         ("test", "test", "network"),
     ):
-        errors, color = arrays[f"table_{name}"], _style.COLORS[role]
+        errors, color = arrays[f"table_{name}"], style.COLORS[role]
         low, high = errors.min(axis=0), errors.max(axis=0)
         axis.fill_between(share, low, high, color=color, alpha=0.2, lw=0)
         middle = np.median(errors, axis=0)
         axis.plot(share, middle, "o-", ms=3, color=color, label=label)
     linear = float(np.median(arrays["table_linear"]))
-    color = _style.COLORS["baseline"]
+    color = style.COLORS["baseline"]
     axis.axhline(linear, color=color, ls="--", label="least squares, test")
     axis.set_ylim(bottom=0)
     axis.legend(loc="upper center")
@@ -417,4 +417,4 @@ def _test(arrays: dict[str, np.ndarray]) -> Claim:
 
 
 if __name__ == "__main__":
-    _launch.main(__name__)
+    launch.main(__name__)

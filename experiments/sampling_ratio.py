@@ -38,13 +38,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 import cvxjax as cj
-from experiments import _launch, _style
-from experiments._record import Claim, Verdict, resumable
+from experiments._frame import launch, style
+from experiments._frame.record import Claim, Verdict, resumable
 
 MINUTES = 1
 
 _FLOOR = 1e-5  # an excess below it is drawn there: that is what the gap resolves
-_COLORS = [_style.COLORS[role] for role in ("convex", "bound", "network")]  # of sizes
+_COLORS = [style.COLORS[role] for role in ("convex", "bound", "network")]  # of sizes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,10 +68,10 @@ def run(config: Config) -> dict[str, np.ndarray]:
     parts = resumable("sampling_ratio", config)
     sizes = list(zip(config.samples, config.features, strict=True))
     sampled = []
-    for n, d in _launch.progress(sizes, "sampling"):
+    for n, d in launch.progress(sizes, "sampling"):
         part = parts.part(f"size-{n}-{d}", lambda n=n, d=d: _sample(config, n, d))
         shown = ", ".join(f"{r:.3f}" for r in part["ratios"].mean(axis=0))
-        _launch.say(f"  n = {n}, d = {d}: mean ratios {shown}")
+        launch.say(f"  n = {n}, d = {d}: mean ratios {shown}")
         sampled.append(part)
     truncated = parts.part("low_rank", lambda: _truncate(config, *sizes[-1]))
     stacked = {name: np.stack([part[name] for part in sampled]) for name in sampled[0]}
@@ -178,11 +178,11 @@ def _solve(
 
 
 def plot(arrays: dict[str, np.ndarray]) -> Figure:
-    figure, axes = _style.figure(1, 3, width=12.6, height=4.3)
+    figure, axes = style.figure(1, 3, width=12.6, height=4.3)
     _plot_ratios(axes[0], arrays)
     _plot_shares(axes[1], arrays)
     _plot_ranks(axes[2], arrays)
-    _style.caption(
+    style.caption(
         figure,
         f"Two-layer ReLU networks, squared loss, beta = {arrays['beta']:g}; p*: the "
         f"optimum over all activation patterns, and so over all networks; "
@@ -212,7 +212,7 @@ def _plot_ratios(axis: Any, arrays: dict[str, np.ndarray]) -> None:
         )
         name = f"n = {n}, d = {d} ({arrays['patterns'][i]:,} patterns)"
         axis.plot(counts, np.median(ratios, axis=0), "o-", color=color, label=name)
-    axis.axhline(1, color=_style.COLORS["muted"], ls="--", lw=1)
+    axis.axhline(1, color=style.COLORS["muted"], ls="--", lw=1)
     axis.set(
         title="(a) Sampled patterns",
         xlabel="number of sampled patterns",
@@ -233,7 +233,7 @@ def _plot_shares(axis: Any, arrays: dict[str, np.ndarray]) -> None:
         every = np.broadcast_to(share, excess.shape)
         axis.plot(every.T, excess.T, "o", color=color, ms=3, alpha=0.4, mew=0)
         axis.plot(share, np.median(excess, axis=0), "o-", color=color)
-    axis.axhline(_FLOOR, color=_style.COLORS["muted"], ls=":", lw=1)
+    axis.axhline(_FLOOR, color=style.COLORS["muted"], ls=":", lw=1)
     axis.set(
         title="(b) The same, by the share of all patterns",
         xlabel="sampled patterns / all patterns",
@@ -250,7 +250,7 @@ def _plot_ranks(axis: Any, arrays: dict[str, np.ndarray]) -> None:
     ratios, factors = arrays["low_ratios"], arrays["low_factors"]
     ranks = np.arange(1, ratios.shape[2] + 1)
     labels = ("y", f"{arrays['label_scale']:g} y")
-    colors = _style.COLORS["other"], _style.COLORS["baseline"]
+    colors = style.COLORS["other"], style.COLORS["baseline"]
     for i, (label, color) in enumerate(zip(labels, colors, strict=True)):
         for values, line, name in (
             (ratios[i], "o-", "p_k / p*"),
@@ -261,7 +261,7 @@ def _plot_ranks(axis: Any, arrays: dict[str, np.ndarray]) -> None:
             middle = np.median(values, axis=0)
             axis.plot(ranks, middle, line, color=color, label=f"{name}, labels {label}")
     talk = np.median(_talk_factor(arrays), axis=(0, 1))
-    axis.plot(ranks, talk, ":", color=_style.COLORS["truth"], label="the talk's factor")
+    axis.plot(ranks, talk, ":", color=style.COLORS["truth"], label="the talk's factor")
     axis.set(
         title="(c) Low rank",
         xlabel="rank k (number of patterns)",
@@ -332,4 +332,4 @@ def claims(arrays: dict[str, np.ndarray]) -> list[Claim]:
 
 
 if __name__ == "__main__":
-    _launch.main(__name__)
+    launch.main(__name__)

@@ -47,10 +47,10 @@ from matplotlib.figure import Figure
 
 import cvxjax as cj
 from cvxjax.programs.polynomial import RELU_LIKE
-from experiments import _launch, _style
-from experiments._record import Claim, Verdict, resumable
-from experiments._single_matrix import optimum_without_second
-from experiments._talk_example import LABELS, POINTS, active_rows_only
+from experiments._frame import launch, style
+from experiments._frame.record import Claim, Verdict, resumable
+from experiments._parts.single_matrix import optimum_without_second
+from experiments._parts.talk_example import LABELS, POINTS, active_rows_only
 
 MINUTES = 1
 
@@ -99,7 +99,7 @@ def run(config: Config) -> dict[str, np.ndarray]:
     if config.only:
         cases = [case for case in cases if case.name in config.only]
     rows = []
-    for case in _launch.progress(cases, "programs"):
+    for case in launch.progress(cases, "programs"):
         name = case.name.replace(" ", "-").replace(",", "")
         rows.append(parts.part(name, lambda case=case: _measure(case, config)))
     count = len(cj.arrangements.enumerate_patterns(_draw(config, 20, 3)[0]).masks)
@@ -234,11 +234,11 @@ def _optimum(program: Any) -> float:
 
 
 def plot(arrays: dict[str, np.ndarray]) -> Figure:
-    figure, axes = _style.figure(1, 2, width=15.0, height=4.6)
+    figure, axes = style.figure(1, 2, width=15.0, height=4.6)
     _plot_printed(axes[0], arrays)
     _plot_agreement(axes[1], arrays)
     count, bound, talk = arrays["patterns"]
-    _style.caption(
+    style.caption(
         figure,
         f"Tiny Gaussian data, beta = {arrays['beta']:g}; every activation pattern "
         f"enumerated, so that the exact optima are those of all networks; largest "
@@ -265,10 +265,10 @@ def _plot_printed(axis: Any, arrays: dict[str, np.ndarray]) -> None:
             values / exact,
             0.25,
             label=label,
-            color=_style.COLORS[role],
+            color=style.COLORS[role],
         )
         axis.bar_label(drawn, [f"{v:.3g}" for v in values], fontsize=7)
-    axis.axhline(1, color=_style.COLORS["muted"], lw=1, ls="--")
+    axis.axhline(1, color=style.COLORS["muted"], lw=1, ls="--")
     names = [name.replace(", ", ",\n") for name in arrays["names"][shown]]
     axis.set_xticks(place, names, fontsize=8)
     axis.set(
@@ -292,11 +292,11 @@ def _plot_agreement(axis: Any, arrays: dict[str, np.ndarray]) -> None:
         ms=3,
         mew=0,
         alpha=0.25,
-        color=_style.COLORS["sgd"],
+        color=style.COLORS["sgd"],
         label="other starts",
     )
-    axis.plot(every[:, 0], place, "D", color=_style.COLORS["sgd"], label="best start")
-    axis.axvline(_AGREE, color=_style.COLORS["muted"], ls="--", lw=1)
+    axis.plot(every[:, 0], place, "D", color=style.COLORS["sgd"], label="best start")
+    axis.axvline(_AGREE, color=style.COLORS["muted"], ls="--", lw=1)
     axis.set_yticks(place, arrays["names"])
     axis.invert_yaxis()
     axis.set(
@@ -346,4 +346,4 @@ def claims(arrays: dict[str, np.ndarray]) -> list[Claim]:
 
 
 if __name__ == "__main__":
-    _launch.main(__name__)
+    launch.main(__name__)

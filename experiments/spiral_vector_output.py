@@ -31,12 +31,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
 import cvxjax as cj
-from experiments import _launch, _style
-from experiments._record import Claim, Verdict, resumable
+from experiments._frame import launch, style
+from experiments._frame.record import Claim, Verdict, resumable
 
 MINUTES = 0.5
 
-_CLASSES = [_style.COLORS[role] for role in ("convex", "sgd", "network")]
+_CLASSES = [style.COLORS[role] for role in ("convex", "sgd", "network")]
 _FLOOR = 1e-5  # an excess below it is drawn there
 _EXACT = 1e-5  # relative gap, and distance of two optima, that count as exact
 _REACHED = 1e-2  # relative excess over the optimum that counts as reaching it
@@ -68,7 +68,7 @@ def run(config: Config) -> dict[str, np.ndarray]:
         parts.part(
             f"beta-{beta:g}", lambda beta=beta: _measure(config, X, labels, beta)
         )
-        for beta in _launch.progress(config.betas, "betas")
+        for beta in launch.progress(config.betas, "betas")
     ]
     stacked = {
         name: np.stack([row[name] for row in rows])
@@ -161,13 +161,13 @@ def _solve(program: Any, solver: Any) -> tuple[cj.Solution, cj.Certificate, np.n
     solution = cj.solve(program, solver, report=report)
     certificate = cj.certify(program, solution)
     name = type(solver).__name__
-    _launch.say(f"  beta = {float(program.beta):g}, {name}: {certificate}")
+    launch.say(f"  beta = {float(program.beta):g}, {name}: {certificate}")
     return solution, certificate, np.asarray(lines)
 
 
 def plot(arrays: dict[str, np.ndarray]) -> Figure:
     betas = arrays["betas"]
-    figure, axes = _style.figure(
+    figure, axes = style.figure(
         len(betas), 3, width=11.5, height=3.7 * len(betas), squeeze=False
     )
     for k, beta in enumerate(betas):
@@ -179,7 +179,7 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
     axes[0, 0].legend(loc="lower left")
     axes[0, 1].set_title("(b) Gradient descent")
     axes[0, 2].set_title(f"(c) Optimum: {axes[0, 2].get_title()}")
-    _style.caption(
+    style.caption(
         figure,
         f"{len(arrays['X'])} points of three classes, one-hot labels, squared loss; "
         f"{arrays['patterns'][0]} activation patterns, all of them, so that the "
@@ -200,7 +200,7 @@ def _plot_rounds(axis: Any, arrays: dict[str, np.ndarray], k: int) -> None:
         ("steps", "bound", "copositive relaxation"),
     ):
         lines = arrays[name][arrays[f"{name}_of"] == k]
-        color = _style.COLORS[role]
+        color = style.COLORS[role]
         gap = np.maximum(lines[:, 3], 1e-10)
         axis.plot(lines[:, 4], gap, "o-", ms=3, color=color, label=label)
     times = np.concatenate([arrays["rounds"][:, 4], arrays["steps"][:, 4]])
@@ -217,7 +217,7 @@ def _plot_widths(axis: Any, arrays: dict[str, np.ndarray], k: int) -> None:
     widths, found = arrays["widths"], arrays["found"][k]
     excess = np.maximum(found / arrays["optimum"][k] - 1, _FLOOR)
     every = np.broadcast_to(widths[:, None], found.shape)
-    axis.plot(every.ravel(), excess.ravel(), "o", color=_style.COLORS["sgd"], alpha=0.6)
+    axis.plot(every.ravel(), excess.ravel(), "o", color=style.COLORS["sgd"], alpha=0.6)
     axis.set(
         xscale="log",
         yscale="log",
@@ -322,4 +322,4 @@ def claims(arrays: dict[str, np.ndarray]) -> list[Claim]:
 
 
 if __name__ == "__main__":
-    _launch.main(__name__)
+    launch.main(__name__)

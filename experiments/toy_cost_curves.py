@@ -37,9 +37,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 import cvxjax as cj
-from experiments import _launch, _style
-from experiments._record import Claim, Verdict, resumable
-from experiments._stationary import own_optimum
+from experiments._frame import launch, style
+from experiments._frame.record import Claim, Verdict, resumable
+from experiments._parts.stationary import own_optimum
 
 MINUTES = 1
 
@@ -77,11 +77,11 @@ class Config:
 def run(config: Config) -> dict[str, np.ndarray]:
     X, y = cj.data.synthetic.five_points()
     arrays = _convex(config, X, y)
-    _launch.say(f"  {_certificate(arrays)}")
+    launch.say(f"  {_certificate(arrays)}")
     parts = resumable("toy_cost_curves", config)
     jobs = [(m, rate) for m in config.widths for rate in (*config.learning_rates, None)]
     runs = {}
-    for m, rate in _launch.progress(jobs, "training"):
+    for m, rate in launch.progress(jobs, "training"):
         runs[m, rate] = parts.part(
             f"{m}-{rate}", lambda m=m, rate=rate: _train(config, m, rate, X, y)
         )
@@ -208,12 +208,12 @@ def _batch(arrays: dict[str, np.ndarray]) -> str:
 def plot(arrays: dict[str, np.ndarray]) -> Figure:
     widths, optimum = arrays["widths"], float(arrays["optimum"])
     shown = arrays["curves"].shape[1]
-    figure, axes = _style.figure(
+    figure, axes = style.figure(
         1, len(widths), width=3.4 * len(widths), height=3.8, sharey=True, squeeze=False
     )
     steps = np.maximum(arrays["steps"], 1)
     reached = _reached(arrays)
-    good, bad = _style.COLORS["other"], _style.COLORS["sgd"]
+    good, bad = style.COLORS["other"], style.COLORS["sgd"]
     for axis, m, curves, done in zip(
         axes[0], widths, arrays["curves"] / optimum, reached, strict=True
     ):
@@ -225,13 +225,13 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
                 linewidth=0.9 if ok else 1.4,
                 zorder=2 if ok else 3,
             )
-        axis.axhline(1, color=_style.COLORS["convex"], linestyle="--", zorder=4)
+        axis.axhline(1, color=style.COLORS["convex"], linestyle="--", zorder=4)
         axis.plot(
             steps[-1],
             arrays["minimal"] / optimum,
             marker="*",
             markersize=13,
-            color=_style.COLORS["network"],
+            color=style.COLORS["network"],
             markeredgecolor="white",
             clip_on=False,
             zorder=5,
@@ -260,12 +260,12 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
         Line2D([], [], color=good, label="SGD, reaches the optimum"),
         Line2D([], [], color=bad, label="SGD, stuck above it"),
         Line2D(
-            [], [], color=_style.COLORS["convex"], ls="--", label="certified optimum"
+            [], [], color=style.COLORS["convex"], ls="--", label="certified optimum"
         ),
         Line2D(
             [],
             [],
-            color=_style.COLORS["network"],
+            color=style.COLORS["network"],
             marker="*",
             markersize=11,
             linestyle="",
@@ -277,7 +277,7 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
     total = reached.shape[1]
     counts = ", ".join(map(str, reached.sum(axis=1)))
     adam = ", ".join(map(str, _adam_reached(arrays).sum(axis=1)))
-    _style.caption(
+    style.caption(
         figure,
         f"Five points, beta = {arrays['beta']:g}; {_certificate(arrays)}. SGD: "
         f"{_batch(arrays)}, cosine decay from {rate:g}, the best of "
@@ -356,4 +356,4 @@ def _best_per_width(arrays: dict[str, np.ndarray]) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    _launch.main(__name__)
+    launch.main(__name__)

@@ -24,8 +24,8 @@ from jax.sharding import PartitionSpec
 import cvxjax as cj
 from cvxjax.arrangements.patterns import Patterns
 from cvxjax.data.batches import Batches
-from cvxjax.processes import start_processes
-from cvxjax.sharding import gather, global_array, join, make_mesh, place
+from cvxjax.devices.processes import start_processes
+from cvxjax.devices.sharding import gather, global_array, join, make_mesh, place
 
 warnings.simplefilter("error")
 jax.config.update("jax_enable_x64", True)

@@ -17,8 +17,8 @@ import numpy as np
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from cvxjax.checkpoints import Checkpoints
-from cvxjax.preemption import Preemption
+from cvxjax.saving.checkpoints import Checkpoints
+from cvxjax.saving.preemption import Preemption
 
 STEPS, EVERY = 40, 4
 ROWS, BATCH = 24, 8

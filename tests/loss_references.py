@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from cvxjax import losses
+from cvxjax.terms import losses
 
 INF = float("inf")
 DELTA = 0.7

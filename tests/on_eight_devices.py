@@ -16,17 +16,17 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 import cvxjax as cj
-from cvxjax.communication import communicated_bytes
 from cvxjax.data.batches import Batches
-from cvxjax.regularisers import GroupNorm
-from cvxjax.sharding import gather, make_mesh, place
-from cvxjax.solvers.minibatch import GateModel
-from cvxjax.solvers.spread import (
+from cvxjax.devices.communication import communicated_bytes
+from cvxjax.devices.sharding import gather, make_mesh, place
+from cvxjax.solvers.minibatches.minibatch import GateModel
+from cvxjax.solvers.minibatches.spread import (
     compile_move,
     compile_sums,
     spread_iterate,
     spread_model,
 )
+from cvxjax.terms.regularisers import GroupNorm
 
 TOL = 1e-10
 RUNS = [

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cvxjax import preemption
-from cvxjax.checkpoints import Checkpoints
+from cvxjax.saving import preemption
+from cvxjax.saving.checkpoints import Checkpoints
 from tests import interrupted_run
 
 ROOT = Path(__file__).parents[1]

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cvxjax.algebra.arrays import as_array, as_input, check_key, check_pair
 from cvxjax.arrangements.patterns import check_data
-from cvxjax.arrays import as_array, as_input, check_key, check_pair
 
 Array = jax.Array
 

@@ -26,6 +26,7 @@ import numpy as np
 from jax import Array, lax
 from numpy.typing import ArrayLike
 
+from cvxjax.algebra.linalg import dot
 from cvxjax.arrangements.known import remember
 from cvxjax.arrangements.patterns import (
     Patterns,
@@ -35,7 +36,6 @@ from cvxjax.arrangements.patterns import (
     strict_gates,
     unit,
 )
-from cvxjax.linalg import dot
 from cvxjax.solution import Scope
 
 _CHUNK = 2**21  # scalars of a temporary

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cvxjax.algebra.row_space import Coordinates, coordinates
 from cvxjax.arrangements.exact import enumerate_patterns
 from cvxjax.arrangements.patterns import (
     Patterns,
@@ -22,7 +23,6 @@ from cvxjax.arrangements.patterns import (
     find_lines,
     unit,
 )
-from cvxjax.row_space import Coordinates, coordinates
 from cvxjax.solution import Scope
 
 _TOL = 1e-6

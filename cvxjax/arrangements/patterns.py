@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cvxjax.arrays import as_array
+from cvxjax.algebra.arrays import as_array
+from cvxjax.algebra.row_space import balanced, coordinates
 from cvxjax.record import Record, static
-from cvxjax.row_space import balanced, coordinates
 from cvxjax.solution import Scope
 
 _CHUNK = 2**21  # scalars of a temporary

@@ -12,14 +12,14 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
+from cvxjax.algebra.arrays import check_key
+from cvxjax.algebra.linalg import dot
 from cvxjax.arrangements.patterns import (
     Patterns,
     check_data,
     count_bound,
     find_lines,
 )
-from cvxjax.arrays import check_key
-from cvxjax.linalg import dot
 from cvxjax.solution import Scope
 
 _CHUNK = 2**24  # scalars of a temporary

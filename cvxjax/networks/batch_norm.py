@@ -16,7 +16,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from cvxjax.arrays import as_input
+from cvxjax.algebra.arrays import as_input
 from cvxjax.networks.layers import dense, root, width_of
 
 Array = jax.Array

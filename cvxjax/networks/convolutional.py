@@ -13,8 +13,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from cvxjax.algebra.arrays import as_input, check_pair
 from cvxjax.arrangements.convolutional import circular_patches
-from cvxjax.arrays import as_input, check_pair
 from cvxjax.networks.layers import dense, root, width_of
 
 Array = jax.Array

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cvxjax import linalg
-from cvxjax.arrays import as_input
+from cvxjax.algebra import linalg
+from cvxjax.algebra.arrays import as_input
 from cvxjax.networks.layers import dense, root, width_of
 from cvxjax.record import Record
 

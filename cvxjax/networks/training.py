@@ -23,8 +23,8 @@ from flax import core
 from flax import linen as nn
 from jax import lax
 
-from cvxjax.arguments import check_loss
-from cvxjax.arrays import as_array, check_key
+from cvxjax.algebra.arrays import as_array, check_key
+from cvxjax.arrangements.arguments import check_loss
 from cvxjax.interfaces import Loss
 from cvxjax.record import Record
 

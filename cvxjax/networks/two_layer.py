@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cvxjax.arrays import as_input
+from cvxjax.algebra.arrays import as_input
 from cvxjax.networks.layers import (
     dense,
     equal_gated,

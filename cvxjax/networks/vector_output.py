@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from cvxjax.arrays import as_input
+from cvxjax.algebra.arrays import as_input
 from cvxjax.networks.layers import (
     dense,
     equal_gated,

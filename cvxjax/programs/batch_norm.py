@@ -33,8 +33,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cvxjax import linalg, losses, recovery
-from cvxjax.arguments import (
+from cvxjax import recovery
+from cvxjax.algebra import linalg
+from cvxjax.algebra.elimination import completed, eliminated
+from cvxjax.algebra.row_space import coordinates
+from cvxjax.algebra.whitening import (
+    Factors,
+    centred,
+    check_resolution,
+    factors,
+    resolution,
+    with_shift,
+)
+from cvxjax.arrangements.arguments import (
     check_beta,
     check_interiors,
     check_labels,
@@ -44,24 +55,15 @@ from cvxjax.arguments import (
 from cvxjax.arrangements.coverage import missing_patterns
 from cvxjax.arrangements.exact import few_patterns
 from cvxjax.arrangements.patterns import Patterns, check_data
-from cvxjax.block_program import BlockProgram
-from cvxjax.cones import make_row_cones
-from cvxjax.elimination import completed, eliminated
+from cvxjax.forms.blocks import BlockProgram
 from cvxjax.networks.batch_norm import BatchNorm, check_order, statistics_of
 from cvxjax.programs.two_layer import TwoLayerProgram, make_two_layer
 from cvxjax.programs.vector_output import VectorOutputProgram, make_vector_output
 from cvxjax.record import Record, static
-from cvxjax.regularisers import GroupNorm
-from cvxjax.row_space import coordinates
 from cvxjax.solution import Scope
-from cvxjax.whitening import (
-    Factors,
-    centred,
-    check_resolution,
-    factors,
-    resolution,
-    with_shift,
-)
+from cvxjax.terms import losses
+from cvxjax.terms.cones import make_row_cones
+from cvxjax.terms.regularisers import GroupNorm
 
 Array = jax.Array
 

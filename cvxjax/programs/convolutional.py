@@ -32,7 +32,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cvxjax import recovery
-from cvxjax.arguments import (
+from cvxjax.arrangements.arguments import (
     check_beta,
     check_interiors,
     check_labels,
@@ -42,18 +42,18 @@ from cvxjax.arguments import (
 from cvxjax.arrangements.convolutional import max_pool_rows, stack_patches
 from cvxjax.arrangements.exact import enumerate_patterns, few_patterns
 from cvxjax.arrangements.patterns import Patterns, check_data
-from cvxjax.block_program import BlockProgram
-from cvxjax.cones import make_row_cones, make_sign_cones
+from cvxjax.forms.blocks import BlockProgram
+from cvxjax.forms.sums import SumProgram, parts_of
 from cvxjax.interfaces import Loss
 from cvxjax.networks.convolutional import Convolutional, check_kind
-from cvxjax.pooled_program import SUMS, PooledProgram, make_pooled
 from cvxjax.record import static
-from cvxjax.regularisers import GroupNorm, NuclearNorm, PairNorms
 from cvxjax.solution import Scope
+from cvxjax.terms.cones import make_row_cones, make_sign_cones
+from cvxjax.terms.regularisers import GroupNorm, NuclearNorm, PairNorms
 
 Array = jax.Array
 
-
+_SUMS = ("sum_pool", "average_pool")
 _MADE_OF_PATTERNS = ("max_pool", "circular_relu")
 _SIGNS = {
     "max_pool": [[1.0], [-1.0]],
@@ -61,6 +61,35 @@ _SIGNS = {
     "circular": [[1.0]],
     "circular_relu": [[1.0], [-1.0]],
 }
+
+
+class PooledProgram(SumProgram):
+    """The programs of sums and averages; parameters are filters, [2, P, h], v first."""
+
+    kind: str = static()
+
+    @property
+    def share(self) -> float:
+        return 1 / self.X.shape[1] if self.kind == "average_pool" else 1.0
+
+    def network(self) -> Convolutional:
+        """The Flax network of `recover`'s variables, whatever their width."""
+        return Convolutional(self.kind)
+
+    def recover(self, w: Array) -> dict[str, Any]:
+        """Variables of a network with the same predictions and the same objective.
+
+        Every non-zero block is a filter.
+
+        Args:
+          w: [2, P, h], feasible; of any patterns.
+        """
+        blocks = np.asarray(w)
+        if blocks.ndim != 3 or blocks.shape[::2] != self.shape[::2]:
+            raise ValueError(
+                f"want params {list(self.shape)}; got {list(blocks.shape)}"
+            )
+        return recovery.two_layer_variables(*recovery.neurons(blocks))
 
 
 class ConvolutionalProgram(BlockProgram):
@@ -150,8 +179,8 @@ def make_convolutional(
     beta = check_beta(beta)
     if kind in ("linear", "circular") and patterns is not None:
         raise ValueError(f"want no patterns for kind {kind!r}, which has no ReLU")
-    if kind in SUMS:
-        return make_pooled(rows.reshape(shape), labels, beta, kind, patterns, made)
+    if kind in _SUMS:
+        return _make_pooled(rows.reshape(shape), labels, beta, kind, patterns, made)
     parts = _parts_of(rows.reshape(shape), kind, patterns)
     features = jnp.asarray(parts.pop("features"))
     program = ConvolutionalProgram(
@@ -161,6 +190,44 @@ def make_convolutional(
         loss=made,
         features=features,
         signs=jnp.asarray(_SIGNS[kind], rows.dtype),
+        kind=kind,
+        **parts,
+    )
+    return program.verified()
+
+
+def _make_pooled(
+    patches: np.ndarray,
+    y: np.ndarray,
+    beta: float,
+    kind: str,
+    patterns: Patterns | None,
+    loss: Loss,
+) -> PooledProgram:
+    """The program of checked data.
+
+    Args:
+      patches: [n, K, h].
+      y: [n].
+      beta: > 0.
+      kind: of `_SUMS`.
+      patterns: of the stacked patches; None: all, if there are few.
+      loss: L, no constraint.
+    """
+    n, K, h = patches.shape
+    stacked = patches.reshape(n * K, h)
+    patterns = few_patterns(stacked, patterns)
+    rows = stacked / K if kind == "average_pool" else stacked
+    parts, kept = parts_of(rows, n, *check_patterns(patterns, stacked))
+    check_interiors(kept)
+    program = PooledProgram(
+        X=jnp.asarray(patches),
+        y=jnp.asarray(y),
+        beta=jnp.asarray(beta, patches.dtype),
+        loss=loss,
+        regulariser=GroupNorm(),
+        signs=jnp.asarray([[1], [-1]], patches.dtype),
+        scope=patterns.scope,
         kind=kind,
         **parts,
     )

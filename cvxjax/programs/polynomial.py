@@ -27,16 +27,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cvxjax.arguments import check_beta, check_labels, check_loss
+from cvxjax.arrangements.arguments import check_beta, check_labels, check_loss
 from cvxjax.arrangements.convolutional import stack_patches
 from cvxjax.arrangements.patterns import check_data
+from cvxjax.forms.pairs import SpectralProgram, spectral_parts
 from cvxjax.interfaces import Loss
 from cvxjax.networks.polynomial import Polynomial
-from cvxjax.neural_decomposition import neurons_of, quadratic_neurons
 from cvxjax.record import static
+from cvxjax.recovery.from_pairs import neurons_of, quadratic_neurons
 from cvxjax.solution import Scope
-from cvxjax.spectra import TracePair, UnitNeurons
-from cvxjax.spectral_program import SpectralProgram, spectral_parts
+from cvxjax.terms.spectra import TracePair, UnitNeurons
 
 Array = jax.Array
 

@@ -29,14 +29,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cvxjax.arguments import check_beta, check_labels, check_loss
+from cvxjax.arrangements.arguments import check_beta, check_labels, check_loss
 from cvxjax.arrangements.patterns import check_data
+from cvxjax.forms.pairs import SpectralProgram, spectral_parts
 from cvxjax.networks.quantized import Quantized, quantized_variables
-from cvxjax.sign_refit import refit as refit_signs
-from cvxjax.sign_sampling import sample_signs
+from cvxjax.recovery.signs import sample_signs
+from cvxjax.recovery.signs_refitted import refit as refit_signs
 from cvxjax.solution import Scope
-from cvxjax.spectra import ConstantDiagonal
-from cvxjax.spectral_program import SpectralProgram, spectral_parts
+from cvxjax.terms.spectra import ConstantDiagonal
 
 Array = jax.Array
 

@@ -19,8 +19,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cvxjax import linalg, recovery
-from cvxjax.arguments import (
+from cvxjax import recovery
+from cvxjax.algebra import linalg
+from cvxjax.algebra.coordinates import Coordinates, orthonormal
+from cvxjax.arrangements.arguments import (
     check_beta,
     check_interiors,
     check_labels,
@@ -30,13 +32,12 @@ from cvxjax.arguments import (
 from cvxjax.arrangements.coverage import lists_every_pattern
 from cvxjax.arrangements.exact import few_patterns
 from cvxjax.arrangements.patterns import Patterns, check_data
-from cvxjax.block_program import RegularisedProgram
-from cvxjax.cones import SignCones, make_sign_cones
-from cvxjax.coordinates import Coordinates, orthonormal
-from cvxjax.judges import SignConeJudge
+from cvxjax.forms.blocks import RegularisedProgram
+from cvxjax.judges.sign_cones import SignConeJudge
 from cvxjax.networks.two_layer import GatedTwoLayer, TwoLayer
-from cvxjax.regularisers import EllipsoidNorm, GroupNorm
 from cvxjax.solution import Scope
+from cvxjax.terms.cones import SignCones, make_sign_cones
+from cvxjax.terms.regularisers import EllipsoidNorm, GroupNorm
 
 Array = jax.Array
 

@@ -31,8 +31,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cvxjax import linalg
-from cvxjax.arguments import (
+from cvxjax.algebra import linalg
+from cvxjax.algebra.rounding import SPECTRAL
+from cvxjax.arrangements.arguments import (
     check_beta,
     check_interiors,
     check_loss,
@@ -42,15 +43,14 @@ from cvxjax.arguments import (
 from cvxjax.arrangements.coverage import lists_every_pattern
 from cvxjax.arrangements.exact import few_patterns
 from cvxjax.arrangements.patterns import Patterns, check_data
-from cvxjax.block_program import RegularisedProgram
-from cvxjax.cones import SignCones, make_sign_cones
+from cvxjax.forms.blocks import RegularisedProgram
 from cvxjax.interfaces import Loss
-from cvxjax.losses.softmax import one_hot
+from cvxjax.judges.neurons import GatedVectorJudge, NeuronJudge
 from cvxjax.networks.vector_output import GatedVectorOutput, VectorOutput
-from cvxjax.regularisers import NuclearNorm, group_norms
-from cvxjax.rounding import SPECTRAL
 from cvxjax.solution import Scope
-from cvxjax.vector_judges import GatedVectorJudge, NeuronJudge
+from cvxjax.terms.cones import SignCones, make_sign_cones
+from cvxjax.terms.losses.softmax import one_hot
+from cvxjax.terms.regularisers import NuclearNorm, group_norms
 
 Array = jax.Array
 

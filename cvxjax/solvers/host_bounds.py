@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from cvxjax import rounding, verdicts
-from cvxjax.losses import FEASIBILITY
+from cvxjax import verdicts
+from cvxjax.algebra import rounding
+from cvxjax.terms.losses import FEASIBILITY
 from cvxjax.verdicts import Status
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from scipy.optimize import OptimizeResult, minimize
+import scipy
 
 from cvxjax.watch import Watch
 
@@ -42,13 +42,13 @@ def descend(
         total, slope = value_and_slope(jnp.asarray(x.reshape(first.shape), dtype))
         return float(total), np.asarray(slope, np.float64).ravel()
 
-    def go_on(intermediate_result: OptimizeResult) -> None:
+    def go_on(intermediate_result: scipy.optimize.OptimizeResult) -> None:
         watch.repeat()
         if watch.over:
             raise StopIteration
 
     options = {"maxiter": max_iters, "maxfun": 2 * max_iters, "maxcor": memory}
-    found = minimize(
+    found = scipy.optimize.minimize(
         value,
         first.ravel(),
         jac=True,

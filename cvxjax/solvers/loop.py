@@ -12,14 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from cvxjax import rounding, verdicts
-from cvxjax.losses import FEASIBILITY
+from cvxjax import verdicts
+from cvxjax.algebra import rounding
+from cvxjax.algebra.compiled import jit_leanly
 from cvxjax.record import Record
-from cvxjax.runtime import jit_leanly
 from cvxjax.solution import History, Solution, Status
 from cvxjax.solvers.pace import Pace
 from cvxjax.solvers.rays import first_status, out_of_reach
-from cvxjax.starts import as_start
+from cvxjax.solvers.starts import as_start
+from cvxjax.terms.losses import FEASIBILITY
 from cvxjax.watch import Watch
 
 Array = jax.Array

@@ -12,9 +12,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from cvxjax import linalg, rounding
-from cvxjax.losses import FEASIBILITY
+from cvxjax.algebra import linalg, rounding
 from cvxjax.solution import Status
+from cvxjax.terms.losses import FEASIBILITY
 
 Array = jax.Array
 

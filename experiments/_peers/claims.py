@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from experiments._frame.record import Claim, Verdict
 from experiments._peers.lines import LINES
 from experiments._peers.scores import Rows, longest, seconds_to, working_bytes
-from experiments._record import Claim, Verdict
 
 SHARE = 0.9  # of the problems, on which cvxjax should be the fastest
 MEMORY = 3  # times the bytes of masks and weights, which it should work in

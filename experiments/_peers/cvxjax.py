@@ -13,8 +13,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import cvxjax as cj
 from cvxjax.arrangements.patterns import Patterns
+from cvxjax.devices.runtime import configure_jax
 from cvxjax.programs.two_layer import TwoLayerProgram
-from cvxjax.runtime import configure_jax
 from cvxjax.solve import default_solver
 from experiments._peers.problem import Problem
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from experiments import _style
+from experiments._frame import style
 from experiments._peers.measure import warm
 
 LOOKS = {
@@ -38,13 +38,13 @@ def draw_curves(
     shown = (arrays["case"] == case) & np.isfinite(value) & np.isfinite(seconds)
     for line in dict.fromkeys(arrays["line"][shown].tolist()):
         rows = shown & (arrays["line"] == line)
-        role, style = LOOKS[line]
+        role, dashes = LOOKS[line]
         axis.plot(
             seconds[rows],
             np.maximum(value[rows], 1e-10),
-            linestyle=style,
+            linestyle=dashes,
             marker="o",
-            color=_style.COLORS[role],
+            color=style.COLORS[role],
             label=line,
         )
     axis.set_xscale("log")
@@ -77,13 +77,13 @@ def draw_profile(
     for line, ratios in zip(asked, table / table.min(axis=0), strict=True):
         ratio = np.sort(ratios[ratios <= last])
         share = np.arange(1 + len(ratio)) / num
-        role, style = LOOKS[line]
+        role, dashes = LOOKS[line]
         axis.step(
             np.concatenate([[1], ratio, [last]]),
             np.append(share, share[-1]),
             where="post",
-            linestyle=style,
-            color=_style.COLORS[role],
+            linestyle=dashes,
+            color=style.COLORS[role],
             label=line,
         )
     axis.set(

@@ -16,7 +16,7 @@ from scipy.optimize import nnls
 
 import cvxjax as cj
 from cvxjax.arrangements.patterns import Patterns
-from cvxjax.judges import SignConeJudge
+from cvxjax.judges.sign_cones import SignConeJudge
 from cvxjax.programs.two_layer import TwoLayerProgram
 from cvxjax.solution import History
 from experiments._peers.problem import Problem

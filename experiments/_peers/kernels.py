@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cvxjax import linalg
+from cvxjax.algebra import linalg
 from cvxjax.programs.two_layer import TwoLayerProgram
 
 _HALF = 0.625  # of the products of `spread`, which leaves out what symmetry gives

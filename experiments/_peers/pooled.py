@@ -23,7 +23,7 @@ def solve_by_cvxpy(program: Any, limit: float) -> Answer | None:
     """The program by CVXPY and Clarabel; None if `limit` seconds are none.
 
     Args:
-      program: `cvxjax.pooled_program.PooledProgram`.
+      program: `cvxjax.programs.convolutional.PooledProgram`.
       limit: seconds that Clarabel may take.
     """
     if limit <= 0:

@@ -248,7 +248,7 @@ def test_a_working_set_around_newton():
 @pytest.mark.parametrize("where", ["advance", "__init__"])
 def test_a_factorisation_that_fails_is_a_status(monkeypatch, where):
     """LinAlgError is a ValueError, by which input would be called wrong."""
-    from cvxjax.solvers import semismooth_newton
+    from cvxjax.solvers.blocks import semismooth_newton
 
     def fail(*_):
         raise np.linalg.LinAlgError("not positive definite")

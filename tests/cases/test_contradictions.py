@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import cvxjax as cj
-from cvxjax.rounding import gamma, gauge_rounding, lengths, terms_of
+from cvxjax.algebra.rounding import gamma, gauge_rounding, lengths, terms_of
 from cvxjax.solvers import loop
 from tests import instances
 

@@ -12,7 +12,7 @@ from cvxjax.programs import (
     make_vector_output,
 )
 from cvxjax.returned import inside
-from cvxjax.solvers.neurons import Ledger
+from cvxjax.solvers.neurons.record import Ledger
 
 Status = cj.Status
 FEW = cj.solvers.Admm(max_iters=100)

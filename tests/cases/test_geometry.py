@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 
 import cvxjax as cj
 from cvxjax.arrangements import enumerate_patterns
-from cvxjax.cones import make_sign_cones
+from cvxjax.terms.cones import make_sign_cones
 
 Scope = cj.Scope
 FEW = cj.solvers.Admm(max_iters=20)

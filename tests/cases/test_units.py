@@ -11,7 +11,7 @@ import pytest
 
 import cvxjax as cj
 from cvxjax.certificates import scaled_dual
-from cvxjax.judges import SignConeJudge
+from cvxjax.judges.sign_cones import SignConeJudge
 from cvxjax.verdicts import gap_floor
 
 

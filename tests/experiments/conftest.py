@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from experiments import __main__ as command_line
-from experiments import _launch, _style
+from experiments._frame import launch, style
 from tests.experiments.tiny_experiment import SOURCE
 
 
@@ -21,8 +21,8 @@ def module(tmp_path, monkeypatch):
     assert spec is not None and spec.loader is not None
     made = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "experiments.fake_line", made)
-    monkeypatch.setattr(_launch, "prepare", lambda: None)
-    monkeypatch.setitem(_style.STYLE, "savefig.dpi", 30)
+    monkeypatch.setattr(launch, "prepare", lambda: None)
+    monkeypatch.setitem(style.STYLE, "savefig.dpi", 30)
     monkeypatch.setattr(command_line, "FOLDER", path.parent)
     spec.loader.exec_module(made)
     return made

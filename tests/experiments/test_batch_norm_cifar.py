@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments import batch_norm_cifar as experiment
-from experiments._record import Verdict
+from experiments._frame.record import Verdict
 
 CONFIG = experiment.Config.smoke()
 

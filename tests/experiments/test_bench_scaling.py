@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from experiments import bench_scaling as experiment
+from experiments._frame.record import Verdict
 from experiments._peers import kernels, suites
 from experiments._peers.judge import make_program
 from experiments._peers.session import Failed, Session
-from experiments._record import Verdict
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ import pytest
 
 import cvxjax as cj
 from experiments import bench_semidefinite as experiment
+from experiments._frame.record import Verdict
 from experiments._peers.spectral import solve_by_cvxpy
-from experiments._record import Verdict
 
 
 @pytest.fixture(scope="module")

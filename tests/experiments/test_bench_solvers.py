@@ -11,6 +11,7 @@ import pytest
 
 import cvxjax as cj
 from experiments import bench_solvers as experiment
+from experiments._frame.record import Verdict
 from experiments._peers import claims as made_of
 from experiments._peers import judge as judging
 from experiments._peers import measure as measuring
@@ -28,7 +29,6 @@ from experiments._peers.session import (
     TimedOut,
     Workers,
 )
-from experiments._record import Verdict
 from tests import references
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from experiments import _images
 from experiments import cifar_cnn_binary as experiment
-from experiments._record import Verdict
+from experiments._frame.record import Verdict
+from experiments._parts import images
 
 CONFIG = experiment.Config.smoke()
 
@@ -18,29 +18,29 @@ def arrays() -> dict[str, np.ndarray]:
 
 
 def test_images_of_two_classes_are_split_and_normalised():
-    split = _images.load("digits", "", 50, (3, 8))
+    split = images.load("digits", "", 50, (3, 8))
     assert split.train.shape == (50, 8, 8, 1) and split.names == ("3", "8")
     assert len(split.test) + 50 == 183 + 174  # all of scikit-learn's threes and eights
     assert set(split.train_labels) == set(split.test_labels) == {0, 1}
     np.testing.assert_allclose(split.train.mean(), 0, atol=1e-12)
     np.testing.assert_allclose(split.train.std(), 1, rtol=1e-12)
     with pytest.raises(ValueError, match="training images; got 0"):
-        _images.load("digits", "", 0, (3, 8))
-    raw = _images.load_bytes("digits", "", 50, (3, 8))
+        images.load("digits", "", 0, (3, 8))
+    raw = images.load_bytes("digits", "", 50, (3, 8))
     assert raw.train.dtype == np.uint8 and raw.train.max() == 16
     np.testing.assert_array_equal(raw.test_labels, split.test_labels)
 
 
 def test_every_set_has_a_source_and_is_read_from_its_folder(tmp_path):
     for data in ("fashion_mnist", "cifar10"):
-        assert _images.source(data) in ("Fashion-MNIST", "CIFAR-10")
+        assert images.source(data) in ("Fashion-MNIST", "CIFAR-10")
         with pytest.raises(FileNotFoundError):
-            _images.load_bytes(data, str(tmp_path), 1, (0, 1))
+            images.load_bytes(data, str(tmp_path), 1, (0, 1))
 
 
 def test_tiles_are_apart_and_scaled():
     pictures = np.asarray([1.0, -2.0, 0.0])[:, None, None, None] * np.ones((1, 2, 2, 1))
-    canvas = _images.tiles(pictures, columns=2)
+    canvas = images.tiles(pictures, columns=2)
     assert canvas.shape == (5, 5, 3)
     assert canvas[0, 0, 0] == 1 and canvas[0, 3, 0] == 0 and canvas[3, 0, 0] == 0.5
     assert np.all(canvas[2] == 1) and np.all(canvas[:, 2] == 1)

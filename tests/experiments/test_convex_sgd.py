@@ -14,31 +14,27 @@ import numpy as np
 import pytest
 
 from cvxjax.arrangements.convolutional import filter_gates
-from cvxjax.sharding import make_mesh
-from experiments import (
-    _convex_sgd,
-    _efficiency,
-    _record,
-    cifar10_convex_sgd,
-    cifar100_convex_sgd,
-    fashion_mnist_convex,
-)
-from experiments._convex_sgd_claims import claims, last
-from experiments._convex_sgd_drawing import plot
-from experiments._convex_sgd_rows import load_rows
-from experiments._convex_sgd_settings import Curve, Settings, curves_of, marks_of
-from experiments._learner_convex import make_convex
-from experiments._learner_network import half_squared_path_norm, make_network
-from experiments._record import Verdict
+from cvxjax.devices.sharding import make_mesh
+from experiments import cifar10_convex_sgd, cifar100_convex_sgd, fashion_mnist_convex
+from experiments._convex_sgd import efficiency
+from experiments._convex_sgd import run as runner
+from experiments._convex_sgd.claims import claims, last
+from experiments._convex_sgd.drawing import plot
+from experiments._convex_sgd.learner_convex import make_convex
+from experiments._convex_sgd.learner_network import half_squared_path_norm, make_network
+from experiments._convex_sgd.rows import load_rows
+from experiments._convex_sgd.settings import Curve, Settings, curves_of, marks_of
+from experiments._frame import record
+from experiments._frame.record import Verdict
 
 CONFIG = cifar10_convex_sgd.Config.smoke()
-CLOCK = _convex_sgd.HISTORY.index("seconds")
+CLOCK = runner.HISTORY.index("seconds")
 
 
 @pytest.fixture(scope="module")
 def peak():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_convex_sgd, "gemm_rate", lambda *_: 1e12)
+        patch.setattr(runner, "gemm_rate", lambda *_: 1e12)
         yield
 
 
@@ -53,8 +49,8 @@ def arrays(folder, peak) -> dict[str, np.ndarray]:
 
 
 def run_in(folder: Path, config: Settings) -> dict[str, np.ndarray]:
-    with _record.parts_in(folder):
-        return _convex_sgd.run("cifar10_convex_sgd", config)
+    with record.parts_in(folder):
+        return runner.run_curves("cifar10_convex_sgd", config)
 
 
 def lines_in(folder: Path) -> list[dict[str, str]]:
@@ -89,7 +85,7 @@ def test_the_csv_has_every_record_once(arrays, folder):
     for line in lines:
         row = arrays["curve"].tolist().index(line["curve"])
         at = arrays["epoch"][row].tolist().index(float(line["epoch"]))
-        for name in _convex_sgd.HISTORY:
+        for name in runner.HISTORY:
             assert float(line[name]) == pytest.approx(
                 arrays[name][row, at], nan_ok=True
             )
@@ -97,7 +93,7 @@ def test_the_csv_has_every_record_once(arrays, folder):
 
 def test_finished_curves_are_not_trained_again(arrays, folder, monkeypatch):
     before = lines_in(folder)
-    monkeypatch.setattr(_convex_sgd, "_train", None)
+    monkeypatch.setattr(runner, "_train", None)
     again = run_in(folder, CONFIG)
     for name, value in arrays.items():
         np.testing.assert_array_equal(again[name], value)
@@ -114,7 +110,7 @@ def test_a_run_that_is_told_to_stop_goes_on_as_if_it_had_not(
         checkpoint_dir=str(tmp_path / "saved"),
         checkpoint_seconds=1e-9,
     )
-    record = _convex_sgd.Metrics.record
+    record = runner.Metrics.record
 
     def record_and_kill(self, row, text):
         record(self, row, text)
@@ -122,12 +118,12 @@ def test_a_run_that_is_told_to_stop_goes_on_as_if_it_had_not(
             os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch, pytest.raises(SystemExit) as stop:
-        patch.setattr(_convex_sgd.Metrics, "record", record_and_kill)
+        patch.setattr(runner.Metrics, "record", record_and_kill)
         run_in(tmp_path, config)
     assert stop.value.code == 128 + signal.SIGTERM
     assert [line["epoch"] for line in lines_in(tmp_path)] == ["0", "1", "2"]
     resumed = run_in(tmp_path, config)
-    for name in set(_convex_sgd.HISTORY) - {"seconds"}:
+    for name in set(runner.HISTORY) - {"seconds"}:
         np.testing.assert_array_equal(resumed[name], arrays[name][:2], name)
     assert np.all(np.diff(resumed["seconds"], axis=1) > 0)
     timeless = [
@@ -250,7 +246,7 @@ def test_each_experiment_has_three_sizes(module, peak, tmp_path):
     tiny = dataclasses.replace(
         small, learning_rates=(), class_cone_weight=0.0, sgd_epochs=1
     )
-    with _record.parts_in(tmp_path):
+    with record.parts_in(tmp_path):
         module.run(tiny)
     name = module.__name__.rpartition(".")[2]
     assert (tmp_path / "data" / f"{name}.csv").read_text().count("\n") == 3
@@ -278,9 +274,9 @@ def test_curves_with_cones_take_the_smallest_rate():
 
 
 def test_the_peak_is_measured(monkeypatch):
-    monkeypatch.setitem(_efficiency._SIDES, "cpu", 64)
+    monkeypatch.setitem(efficiency._SIDES, "cpu", 64)
     for dtype in (jnp.float32, jnp.bfloat16):
-        assert 0 < _efficiency.gemm_rate(make_mesh(), dtype) < 1e15
+        assert 0 < efficiency.gemm_rate(make_mesh(), dtype) < 1e15
 
 
 def test_verdicts_follow_the_numbers(arrays):

@@ -8,8 +8,8 @@ import pytest
 
 import cvxjax as cj
 from experiments import ecg_prediction as experiment
-from experiments._forecast import Split, make_split, nrmse
-from experiments._record import Verdict
+from experiments._frame.record import Verdict
+from experiments._parts.forecast import Split, make_split, nrmse
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from experiments import __main__ as command_line
-from experiments import _launch, _style
+from experiments._frame import launch, style
 from tests.experiments.tiny_experiment import WHOLE, files_in
 
 
 def config_from(module: Any, *flags: str) -> Any:
-    values = _launch.define_flags(module.Config)
+    values = launch.define_flags(module.Config)
     values(["program", *flags])
-    return _launch.read_config(module.Config, values)
+    return launch.read_config(module.Config, values)
 
 
 def test_flags_of_every_type(module):
@@ -65,17 +65,17 @@ def test_full_settings_are_a_flag(module, monkeypatch):
     config = config_from(module, "--full", "--num=60")
     assert config == Config(num=60, seed=1, label="x")
     command = "python -m experiments.fake_line"
-    assert _launch.command_of(module, config) == f"{command} --full --num=60"
-    assert _launch.command_of(module, Config(seed=2)) == f"{command} --seed=2"
+    assert launch.command_of(module, config) == f"{command} --full --num=60"
+    assert launch.command_of(module, Config(seed=2)) == f"{command} --seed=2"
     with pytest.raises(ValueError, match="not both"):
         config_from(module, "--full", "--smoke")
-    shown = _launch.help_text(module)
+    shown = launch.help_text(module)
     assert "--full" in shown and "weight decay" in shown  # of the inherited fields
 
 
 def test_two_experiments_define_their_flags_apart(module):
-    _launch.define_flags(module.Config)
-    _launch.define_flags(module.Config)
+    launch.define_flags(module.Config)
+    launch.define_flags(module.Config)
 
 
 def test_a_field_without_a_flag_type_is_named():
@@ -84,7 +84,7 @@ def test_a_field_without_a_flag_type_is_named():
         table: dict = dataclasses.field(default_factory=dict)
 
     with pytest.raises(TypeError, match="table"):
-        _launch.define_flags(Config)
+        launch.define_flags(Config)
 
 
 @pytest.mark.parametrize(
@@ -92,14 +92,14 @@ def test_a_field_without_a_flag_type_is_named():
 )
 def test_wrong_flags_exit_with_one_line(module, capsys, flag):
     with pytest.raises(SystemExit) as stop:
-        _launch.main(module, [flag])
+        launch.main(module, [flag])
     assert stop.value.code == 2
     assert "See --help" in capsys.readouterr().err
 
 
 def test_help_shows_the_docstring_and_every_field(module, capsys):
     with pytest.raises(SystemExit) as stop:
-        _launch.main(module, ["--help"])
+        launch.main(module, ["--help"])
     assert stop.value.code == 0
     shown = capsys.readouterr().out
     for text in [
@@ -116,8 +116,8 @@ def test_help_shows_the_docstring_and_every_field(module, capsys):
 
 
 def test_progress_prints_lines_outside_a_terminal(capsys, monkeypatch):
-    monkeypatch.setattr(_launch, "_SECONDS_BETWEEN_LINES", 0.0)
-    assert list(_launch.progress([5, 6], "seeds")) == [5, 6]
+    monkeypatch.setattr(launch, "_SECONDS_BETWEEN_LINES", 0.0)
+    assert list(launch.progress([5, 6], "seeds")) == [5, 6]
     assert "seeds: 1 of 2" in capsys.readouterr().err
 
 
@@ -125,7 +125,7 @@ def test_style_changes_nothing_outside(module):
     import matplotlib as mpl
 
     before = dict(mpl.rcParams)
-    with _style.applied():
+    with style.applied():
         assert mpl.rcParams["axes.grid"] is True
     module.plot({"lines": np.zeros((1, 2))})
     assert dict(mpl.rcParams) == before

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from experiments import _metrics
+from experiments._convex_sgd import metrics as module
 
 COLUMNS = ("epoch", "loss")
 
@@ -10,7 +10,7 @@ COLUMNS = ("epoch", "loss")
 def test_rows_are_on_disk_at_once_and_old_ones_come_first(tmp_path, capsys):
     path = tmp_path / "data" / "run.csv"
     for _ in range(2):  # a second run starts the file anew
-        with _metrics.Metrics(path, COLUMNS) as metrics:
+        with module.Metrics(path, COLUMNS) as metrics:
             metrics.begin("one", 4, [{"epoch": 0, "loss": 2.0}], done=1)
             metrics.record({"loss": 1.5, "epoch": 2}, "loss 1.5")
             assert path.read_text() == "epoch,loss\n0,2.0\n2,1.5\n"
@@ -21,8 +21,8 @@ def test_rows_are_on_disk_at_once_and_old_ones_come_first(tmp_path, capsys):
 
 
 def test_lines_of_progress_tell_the_time_left(monkeypatch, capsys):
-    monkeypatch.setattr(_metrics, "_SECONDS_BETWEEN_LINES", 0.0)
-    with _metrics.Metrics(None, COLUMNS) as metrics:
+    monkeypatch.setattr(module, "_SECONDS_BETWEEN_LINES", 0.0)
+    with module.Metrics(None, COLUMNS) as metrics:
         metrics.begin("one", 4)
         metrics.record({"epoch": 0, "loss": 2.0}, "loss 2")
         metrics.record({"epoch": 2, "loss": 1.0}, "loss 1")
@@ -32,7 +32,7 @@ def test_lines_of_progress_tell_the_time_left(monkeypatch, capsys):
 
 
 def test_other_processes_are_quiet(tmp_path, capsys):
-    with _metrics.Metrics(tmp_path / "run.csv", COLUMNS, quiet=True) as metrics:
+    with module.Metrics(tmp_path / "run.csv", COLUMNS, quiet=True) as metrics:
         metrics.begin("one", 1)
         metrics.record({"epoch": 1, "loss": 1.0}, "loss 1")
     assert capsys.readouterr().err == "" and not list(tmp_path.iterdir())
@@ -40,7 +40,7 @@ def test_other_processes_are_quiet(tmp_path, capsys):
 
 def test_a_terminal_gets_a_bar(monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")
-    with _metrics.Metrics(None, COLUMNS) as metrics:
+    with module.Metrics(None, COLUMNS) as metrics:
         for name in ("one", "two"):
             metrics.begin(name, 2)
             metrics.record({"epoch": 1, "loss": 1.0}, "loss 1")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from experiments import polynomial_cnn as experiment
-from experiments._polynomial_claims import FAMILIES, REFERENCES
-from experiments._record import Verdict
+from experiments._frame.record import Verdict
+from experiments._polynomial.claims import FAMILIES, REFERENCES
 
 CONFIG = experiment.Config.smoke()
 

@@ -7,8 +7,8 @@ import pytest
 
 import cvxjax as cj
 from experiments import polynomial_multiclass as experiment
-from experiments._low_rank import truncated
-from experiments._record import Verdict
+from experiments._frame.record import Verdict
+from experiments._parts.low_rank import truncated
 from tests import spectral_references
 
 CONFIG = experiment.Config.smoke()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments import quadratic_activation_toy as experiment
-from experiments._record import Verdict
+from experiments._frame.record import Verdict
 from tests import references
 
 CONFIG = experiment.Config.smoke()

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from cvxjax.data import download
-from cvxjax.sign_sampling import GROTHENDIECK
-from experiments import _planted_signs
+from cvxjax.recovery.signs import GROTHENDIECK
 from experiments import quantized_breast_cancer as experiment
-from experiments._record import Verdict
+from experiments._frame.record import Verdict
+from experiments._quantized import planted_signs
 
 CONFIG = experiment.Config.smoke()
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -65,13 +65,13 @@ def test_the_bound_is_below_every_network_of_signs(arrays):
 
 
 def test_planted_networks_are_seen_as_forms():
-    data = _planted_signs.make_planted(0, 50, 4, 2)
+    data = planted_signs.make_planted(0, 50, 4, 2)
     (X, y), _ = data
     Z = np.linalg.lstsq((X[:, :, None] * X[:, None]).reshape(50, -1), y)[0]
-    error = _planted_signs.form_errors(Z.reshape(4, 4), data)
+    error = planted_signs.form_errors(Z.reshape(4, 4), data)
     np.testing.assert_allclose(error, 0, atol=1e-12)
     zero = np.zeros((4, 4))
-    np.testing.assert_allclose(_planted_signs.form_errors(zero, data), 1)
+    np.testing.assert_allclose(planted_signs.form_errors(zero, data), 1)
 
 
 def test_refits_of_planted_networks_fit_better(arrays):

@@ -12,19 +12,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import _launch, _record
+from experiments._frame import launch, record
 from tests.experiments.tiny_experiment import WHOLE, files_in
 
 
 def test_a_run_writes_everything_and_prints_the_claims(module, tmp_path, capsys):
     out = tmp_path / "figures"
-    _launch.main("experiments.fake_line", [f"--out={out}", "--widths=2,3"])
+    launch.main("experiments.fake_line", [f"--out={out}", "--widths=2,3"])
     assert files_in(out) == WHOLE
     shown = capsys.readouterr().out
     assert "it [falls] | far" in shown
     assert "reproduced with correction" in shown
     assert str(out / "fake_line.png") in shown
-    arrays = _record.read_arrays(out / "data" / "fake_line.npz")
+    arrays = record.read_arrays(out / "data" / "fake_line.npz")
     np.testing.assert_array_equal(arrays["lines"][1], -3 * np.arange(5))
 
 
@@ -33,8 +33,8 @@ def test_of_several_processes_the_first_writes_and_prints(
 ):
     monkeypatch.setattr("jax.process_index", lambda: 1)
     out = tmp_path / "out"
-    result = _launch.execute(module, module.Config(), out)
-    _launch.show([result])
+    result = launch.execute(module, module.Config(), out)
+    launch.show([result])
     assert result.paths == [] and capsys.readouterr() == ("", "")
     assert all(name.startswith(".partial/") for name in files_in(out))
 
@@ -43,12 +43,12 @@ def test_smoke_leaves_the_figures_alone(module, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
-    _launch.main(module, ["--smoke"])
+    launch.main(module, ["--smoke"])
     assert not (tmp_path / "figures").exists()
     (made,) = (tmp_path / "temporary").iterdir()
     assert files_in(made) == WHOLE
     assert str(made) in capsys.readouterr().out
-    _launch.main(module, [])
+    launch.main(module, [])
     assert files_in(tmp_path / "figures") == WHOLE
 
 
@@ -56,7 +56,7 @@ def test_provenance(module, tmp_path):
     config = module.Config(
         widths=(2,), data=str(tmp_path / "images.npz"), beta=float("inf")
     )
-    _launch.execute(module, config, tmp_path / "out")
+    launch.execute(module, config, tmp_path / "out")
     text = (tmp_path / "out" / "data" / "fake_line.json").read_text()
     record = json.loads(text)
     assert record["command"] == (
@@ -86,7 +86,7 @@ def test_provenance(module, tmp_path):
 
 def test_the_same_run_gives_the_same_bytes(module, tmp_path):
     for folder in ("one", "two"):
-        _launch.execute(module, module.Config(), tmp_path / folder)
+        launch.execute(module, module.Config(), tmp_path / folder)
     for name in ("fake_line.png", "fake_line.pdf", "data/fake_line.npz"):
         one, two = (tmp_path / folder / name for folder in ("one", "two"))
         assert one.read_bytes() == two.read_bytes(), name
@@ -99,7 +99,7 @@ def test_a_crash_while_drawing_leaves_no_picture(module, tmp_path, monkeypatch):
 
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", savefig)
     with pytest.raises(OSError, match="disk full"):
-        _launch.execute(module, module.Config(), tmp_path / "figures")
+        launch.execute(module, module.Config(), tmp_path / "figures")
     left = files_in(tmp_path / "figures")
     left = {name for name in left if not name.startswith(".partial/")}
     assert left == {"data/fake_line.npz"}
@@ -107,11 +107,11 @@ def test_a_crash_while_drawing_leaves_no_picture(module, tmp_path, monkeypatch):
 
 def test_a_crash_keeps_the_file_of_the_run_before(tmp_path):
     path = tmp_path / "a.npz"
-    _record.write_arrays(path, {"a": np.arange(3)})
-    with pytest.raises(KeyboardInterrupt), _record.atomic(path) as file:
+    record.write_arrays(path, {"a": np.arange(3)})
+    with pytest.raises(KeyboardInterrupt), record.atomic(path) as file:
         file.write(b"half")
         raise KeyboardInterrupt
-    np.testing.assert_array_equal(_record.read_arrays(path)["a"], np.arange(3))
+    np.testing.assert_array_equal(record.read_arrays(path)["a"], np.arange(3))
     assert files_in(tmp_path) == {"a.npz"}
 
 
@@ -119,13 +119,13 @@ def test_a_killed_process_leaves_nothing_under_the_final_name(tmp_path):
     path = tmp_path / "a.npz"
     script = (
         "import os, pathlib, sys\n"
-        "from experiments._record import atomic\n"
+        "from experiments._frame.record import atomic\n"
         "with atomic(pathlib.Path(sys.argv[1])) as file:\n"
         "    file.write(b'half')\n"
         "    file.flush()\n"
         "    os._exit(9)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script, str(path)], cwd=_record.ROOT)
+    done = subprocess.run([sys.executable, "-c", script, str(path)], cwd=record.ROOT)
     assert done.returncode == 9
     assert not path.exists()
     assert all(name.endswith(".part") for name in files_in(tmp_path))
@@ -133,49 +133,49 @@ def test_a_killed_process_leaves_nothing_under_the_final_name(tmp_path):
 
 def test_objects_are_refused(tmp_path):
     with pytest.raises(TypeError, match="curve"):
-        _record.write_arrays(tmp_path / "a.npz", {"curve": np.array([None])})
+        record.write_arrays(tmp_path / "a.npz", {"curve": np.array([None])})
     assert files_in(tmp_path) == set()
 
 
 def test_an_interrupted_run_goes_on(module, tmp_path):
     config = module.Config(widths=(1, 2, 13))
     with pytest.raises(RuntimeError, match="power"):
-        _launch.execute(module, config, tmp_path)
+        launch.execute(module, config, tmp_path)
     module.calls.clear()
     with pytest.raises(RuntimeError, match="power"):
-        _launch.execute(module, config, tmp_path)
+        launch.execute(module, config, tmp_path)
     assert module.calls == [13]
 
 
 def test_finished_parts_serve_once_and_are_cleared(module, tmp_path):
     config = module.Config()
-    with _record.parts_in(tmp_path):
-        _record.resumable("fake_line", config).put("width=1", {"line": np.full(5, 4)})
-    _launch.execute(module, config, tmp_path)
+    with record.parts_in(tmp_path):
+        record.resumable("fake_line", config).put("width=1", {"line": np.full(5, 4)})
+    launch.execute(module, config, tmp_path)
     assert module.calls == [2]
-    record = json.loads((tmp_path / "data" / "fake_line.json").read_text())
-    assert record["resumed"] is True
+    saved = json.loads((tmp_path / "data" / "fake_line.json").read_text())
+    assert saved["resumed"] is True
     assert not (tmp_path / ".partial").exists()
 
 
 def test_parts_belong_to_one_config_and_need_a_launcher(module, tmp_path):
-    with _record.parts_in(tmp_path):
-        _record.resumable("fake_line", module.Config()).put("a", {"x": np.ones(2)})
-        assert _record.resumable("fake_line", module.Config(seed=1)).get("a") is None
-        assert _record.resumable("fake_line", module.Config()).get("a") is not None
+    with record.parts_in(tmp_path):
+        record.resumable("fake_line", module.Config()).put("a", {"x": np.ones(2)})
+        assert record.resumable("fake_line", module.Config(seed=1)).get("a") is None
+        assert record.resumable("fake_line", module.Config()).get("a") is not None
         with pytest.raises(ValueError, match="key"):
-            _record.resumable("fake_line", module.Config()).put("../a", {})
-    outside = _record.resumable("fake_line", module.Config())
+            record.resumable("fake_line", module.Config()).put("../a", {})
+    outside = record.resumable("fake_line", module.Config())
     outside.put("a", {"x": np.ones(2)})
     assert outside.get("a") is None
 
 
 def test_the_gallery_shows_every_record(module, tmp_path):
-    _launch.execute(module, module.Config(), tmp_path)
+    launch.execute(module, module.Config(), tmp_path)
     record = json.loads((tmp_path / "data" / "fake_line.json").read_text())
     record |= {"name": "another", "title": "Another title.", "commit": "0123456789abc"}
     (tmp_path / "data" / "another.json").write_text(json.dumps(record))
-    text = _record.write_gallery(tmp_path).read_text()
+    text = record.write_gallery(tmp_path).read_text()
     assert text.index("## Another title.") < text.index("## A line falls.")
     assert "| it [falls] \\| far | to -8 | reproduced with correction |" in text
     assert "[![fake_line](fake_line.png)](fake_line.pdf)" in text
@@ -190,19 +190,19 @@ def test_git_state(tmp_path, monkeypatch):
         subprocess.run(["git", *name, *arguments], cwd=tmp_path, check=True)
 
     nowhere = {"commit": None, "dirty": None}
-    monkeypatch.setattr(_record, "ROOT", tmp_path.resolve())
+    monkeypatch.setattr(record, "ROOT", tmp_path.resolve())
     git("init", "-q")
-    assert _record.git_state() == nowhere
+    assert record.git_state() == nowhere
     (tmp_path / "a.py").write_text("a = 1\n")
     git("add", ".")
     git("commit", "-q", "-m", "a")
-    state = _record.git_state()
+    state = record.git_state()
     assert len(state["commit"]) == 40
     assert state["dirty"] is False
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "a.png").write_text("")
-    assert _record.git_state()["dirty"] is False
+    assert record.git_state()["dirty"] is False
     (tmp_path / "b.py").write_text("b = 1\n")
-    assert _record.git_state()["dirty"] is True
-    monkeypatch.setattr(_record, "ROOT", (tmp_path / "figures").resolve())
-    assert _record.git_state() == nowhere
+    assert record.git_state()["dirty"] is True
+    monkeypatch.setattr(record, "ROOT", (tmp_path / "figures").resolve())
+    assert record.git_state() == nowhere

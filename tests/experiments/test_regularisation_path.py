@@ -5,7 +5,7 @@ import pytest
 
 import cvxjax as cj
 from experiments import regularisation_path as experiment
-from experiments._record import Verdict
+from experiments._frame.record import Verdict
 from tests import references
 
 CONFIG = experiment.Config.smoke()

@@ -7,7 +7,7 @@ import pytest
 
 import cvxjax as cj
 from experiments import sampling_ratio as experiment
-from experiments._record import Verdict
+from experiments._frame.record import Verdict
 from tests import references
 
 CONFIG = experiment.Config.smoke()

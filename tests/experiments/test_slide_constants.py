@@ -6,10 +6,10 @@ import cvxpy as cp
 import numpy as np
 import pytest
 
-from experiments import _talk_example
 from experiments import slide_constants as experiment
-from experiments._record import Verdict
-from experiments._single_matrix import optimum_without_second
+from experiments._frame.record import Verdict
+from experiments._parts import talk_example
+from experiments._parts.single_matrix import optimum_without_second
 from tests import references
 
 CONFIG = experiment.Config.smoke()
@@ -22,7 +22,7 @@ def arrays() -> dict[str, np.ndarray]:
 
 def test_the_talks_example_with_and_without_its_missing_rows(arrays):
     """Printed: D_i X u >= 0 alone; exact: all rows; both by CVXPY."""
-    X, y, beta = _talk_example.POINTS, _talk_example.LABELS, CONFIG.beta / 2
+    X, y, beta = talk_example.POINTS, talk_example.LABELS, CONFIG.beta / 2
     masks = np.array([[1, 1, 1], [1, 1, 0], [0, 0, 1]], float)
     values = []
     for every in (False, True):

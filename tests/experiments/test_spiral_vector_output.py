@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import spiral_vector_output as experiment
-from experiments._record import Verdict
+from experiments._frame.record import Verdict
 
 CONFIG = experiment.Config.smoke()
 

@@ -5,8 +5,8 @@ import pytest
 
 import cvxjax as cj
 from experiments import toy_cost_curves as experiment
-from experiments._record import Verdict
-from experiments._stationary import own_optimum
+from experiments._frame.record import Verdict
+from experiments._parts.stationary import own_optimum
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from typing import Literal
 
 import numpy as np
 
-from experiments import _launch, _style
-from experiments._record import Claim, Verdict, resumable
+from experiments._frame import launch, style
+from experiments._frame.record import Claim, Verdict, resumable
 
 MINUTES = 0.5
 calls = []
@@ -52,16 +52,16 @@ def run(config):
 
     lines = [
         parts.part(f"width={width}", lambda: compute(width))["line"]
-        for width in _launch.progress(config.widths, "widths")
+        for width in launch.progress(config.widths, "widths")
     ]
     return {"lines": np.stack(lines), "compile_seconds": np.array(0.25)}
 
 
 def plot(arrays):
-    figure, axes = _style.figure()
+    figure, axes = style.figure()
     axes.plot(arrays["lines"].T)
     axes.set_axis_off()
-    _style.caption(figure, "certified gap 1e-9, exhaustive")
+    style.caption(figure, "certified gap 1e-9, exhaustive")
     return figure
 
 

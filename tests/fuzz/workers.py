@@ -129,7 +129,7 @@ def set_up() -> None:
         "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false "
         "--xla_cpu_parallel_codegen_split_count=1",
     )
-    from cvxjax.runtime import configure_jax
+    from cvxjax.devices.runtime import configure_jax
 
     configure_jax()
 

@@ -7,7 +7,8 @@ import numpy as np
 import optax
 import pytest
 
-from cvxjax import losses, networks
+from cvxjax import networks
+from cvxjax.terms import losses
 
 FIVE_POINTS = (
     np.stack([np.arange(-2.0, 3.0), np.ones(5)], axis=1),

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cvxjax import losses, networks
+from cvxjax import networks
+from cvxjax.terms import losses
 
 
 def draw(*shape, seed=0):

@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 from scipy.optimize import linprog
 
 import cvxjax as cj
-from cvxjax import elimination
+from cvxjax.algebra import elimination
 from tests import vector_references as vectors
 
 X, Y = np.random.default_rng(8).standard_normal((2, 7, 2))

@@ -8,10 +8,10 @@ from numpy.testing import assert_allclose
 
 import cvxjax as cj
 from cvxjax import verdicts
-from cvxjax.feasible import feasible_point
 from cvxjax.solvers import loop
+from cvxjax.solvers.blocks.feasible import feasible_point
 from cvxjax.solvers.host_bounds import HostBounds
-from cvxjax.solvers.neurons import Ledger
+from cvxjax.solvers.neurons.record import Ledger
 from tests import instances
 
 

@@ -1,0 +1,1 @@
+"""Linear algebra, and decisions of rank and rounding, below every room."""

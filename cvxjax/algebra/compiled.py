@@ -1,0 +1,44 @@
+"""Compilation in less memory and time, for functions of products and factorisations."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+_LEAN = {"xla_cpu_use_fusion_emitters": False}
+
+
+def jit_leanly(function: Callable, **options: Any) -> Callable:
+    """`jax.jit` that on a CPU compiles in a fourth of the memory, and in less time.
+
+    It leaves out XLA's fusion emitters, which take about half a MiB for each loop.
+    Element-wise loops then run up to 1.5 times as long, so this is for functions that
+    run once, or whose time is in products and factorisations. It has no effect where
+    jaxlib does not know the option.
+
+    Args:
+      function: called from the host, not within another jit, vmap or grad.
+      options: of `jax.jit`.
+    """
+    usual = jax.jit(function, **options)
+    lean = jax.jit(function, compiler_options=_LEAN, **options)
+
+    @functools.wraps(function)
+    def call(*args: Any) -> Any:
+        return (lean if _lean_is_known() else usual)(*args)
+
+    return call
+
+
+@functools.cache
+def _lean_is_known() -> bool:
+    if jax.default_backend() != "cpu":
+        return False
+    try:
+        jax.jit(lambda: 0, compiler_options=_LEAN).lower().compile()
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True

@@ -1,0 +1,86 @@
+"""A dual vector whose bound over all networks is better than the solver's own.
+
+    maximise  -L*(-v)   subject to  bound(v) <= beta and bound(-v) <= beta
+
+over v with the signs of a given one, where `bound` is that of `bounds`, an upper bound
+of the price; of K rows of a sample each has its entry of v. A solver's vector meets the
+prices; scaling it until it meets their upper bounds costs more than turning it a
+little. The result is only a candidate: whoever uses it bounds its price again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cvxjax.bounds.relaxed import STEPS, Adam, Relaxation, significant, smoothing_at
+
+if TYPE_CHECKING:
+    from cvxjax.interfaces import Loss
+
+_FIXED = 0.3  # share of the steps before v moves
+_NEGLIGIBLE = 1e-9  # relative size of entries of v that are set to zero
+_RATE = 0.02  # of log |v|
+_PROX = 10.0  # step of the proximal-point iteration for the loss's minimiser
+
+
+def improve_dual(
+    X: np.ndarray,
+    y: np.ndarray,
+    v: np.ndarray,
+    *,
+    loss: Loss,
+    beta: float,
+    steps: int = STEPS,
+) -> np.ndarray:
+    """Moves v [n], without changing signs, where the scaled dual value rises.
+
+    Args:
+      X: [n K, d], K rows of each sample one after another.
+      y: [n].
+      v: [n], of the loss's dual domain, not zero.
+
+    Returns:
+      [n], not scaled to feasibility.
+    """
+    K = len(X) // len(v)
+    sizes = np.abs(v) * np.linalg.norm(X, axis=1).reshape(-1, K).sum(axis=1)
+    keep = sizes > _NEGLIGIBLE * np.max(sizes)
+    if not np.any(keep):
+        return v
+    v = np.where(keep, v, 0)
+    start, of_rows = v[keep], np.repeat(v[keep], K)
+    rows, weights, matter, _ = significant(X[np.repeat(keep, K)], of_rows)
+    sides = [Relaxation(rows, s * weights) for s in (1.0, -1.0)]
+    adam, shift, z = Adam(), np.zeros(len(start)), np.asarray(y, float).copy()
+    best, found = -np.inf, v
+    for k in range(steps):
+        left = 1 - k / steps
+        now = np.exp(shift) * start
+        values, slopes = zip(
+            *(
+                side.bound(sign * np.repeat(now, K)[matter], smoothing_at(left))
+                for side, sign in zip(sides, (1.0, -1.0), strict=True)
+            ),
+            strict=True,
+        )
+        price = max(values)
+        full = v.copy()
+        full[keep] = now
+        scaled = -loss.clip_dual(-beta / price * full, y)
+        value = -float(loss.conjugate(-scaled, y))
+        if value > best:
+            best, found = value, full
+        for name, side, slope in zip("+-", sides, slopes, strict=True):
+            side.improve(adam, name, slope, left)
+        z = loss.prox(z - _PROX * scaled, y, _PROX)  # towards the slope of -L*(-v)
+        if k >= _FIXED * steps:
+            width = price * (0.02 * left + 0.001)
+            share = 1 / (1 + np.exp(np.clip((values[1] - values[0]) / width, -50, 50)))
+            of_rows[matter] = share * slopes[0].v - (1 - share) * slopes[1].v
+            rise = np.where(matter, of_rows, 0).reshape(-1, K).sum(axis=1)
+            scale = beta / price
+            slope = scale * (z[keep] - (z[keep] @ now) / price * rise)
+            shift += adam.move("v", -slope * now, _RATE * (left + 0.01))
+    return found

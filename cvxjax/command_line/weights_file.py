@@ -1,0 +1,265 @@
+"""What `solve` saves and `certify` judges anew: a network, its program, its proof."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from cvxjax import recovery
+from cvxjax.arrangements import Patterns, enumerate_patterns
+from cvxjax.command_line.reading import (
+    Data,
+    InputError,
+    Reading,
+    read_data,
+    read_npz,
+    refusing,
+)
+from cvxjax.programs.two_layer import TwoLayerProgram, make_two_layer
+from cvxjax.saving.files import write_arrays
+from cvxjax.solution import Scope, Solution, Status
+from cvxjax.terms import losses
+
+LOSSES = (
+    "squared",
+    "logistic",
+    "hinge",
+    "squared_hinge",
+    "huber",
+    "pinball",
+    "interpolation",
+    "hard_margin",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A two-layer network in NumPy: (X first)_+ second, or with fixed gates."""
+
+    first: np.ndarray  # [d, m]
+    second: np.ndarray  # [m, 1]
+    gates: np.ndarray | None  # [m, d]; None: ReLU
+
+    @classmethod
+    def of(cls, variables: dict[str, Any]) -> Network:
+        """From Flax variables."""
+        params, gates = variables["params"], variables.get("gates")
+        return cls(
+            first=np.asarray(params["first"]["kernel"]),
+            second=np.asarray(params["second"]["kernel"]),
+            gates=None if gates is None else np.asarray(gates["gates"]),
+        )
+
+    @property
+    def num_neurons(self) -> int:
+        """Those with a weight other than zero on both sides."""
+        return int(np.sum(np.any(self.first != 0, axis=0) & (self.second[:, 0] != 0)))
+
+    def objective(self, program: TwoLayerProgram) -> float:
+        """L(f(X), y) + beta/2 (||first||^2 + ||second||^2) in float64."""
+        X, y = (np.asarray(part, np.float64) for part in (program.X, program.y))
+        first, second = self.first.astype(np.float64), self.second.astype(np.float64)
+        hidden = X @ first
+        active = hidden > 0 if self.gates is None else X @ self.gates.T >= 0
+        z = np.where(active, hidden, 0) @ second[:, 0]
+        decay = np.sum(first**2) + np.sum(second**2)
+        return float(program.loss.value(z, y)) + float(program.beta) / 2 * float(decay)
+
+    def num_outside(self, program: TwoLayerProgram) -> int:
+        """How many neurons lie in none of the program's closed cells."""
+        if self.gates is not None or program.scope is not Scope.SAMPLED:
+            return 0
+        X, masks = np.asarray(program.X, np.float64), np.asarray(program.masks)
+        u = self.first.astype(np.float64).T
+        values = u @ X.T
+        sizes = np.outer(np.linalg.norm(u, axis=1), np.linalg.norm(X, axis=1))
+        slack = 1e3 * float(jnp.finfo(program.X.dtype).eps) * sizes
+        wrong = (values > slack).astype(float) @ ~masks.T
+        wrong += (values < -slack).astype(float) @ masks.T
+        return int(np.sum(np.all(wrong > 0, axis=1) & (self.second[:, 0] != 0)))
+
+
+def networks_of(
+    program: TwoLayerProgram, solution: Solution
+) -> tuple[Network, Network]:
+    """The recovered network, and after merging and pruning if that loses nothing."""
+    variables = program.recover(solution.params)
+    recovered = Network.of(variables)
+    if program.cones is not None:
+        small = Network.of(recovery.minimal(variables, np.asarray(program.X)))
+        before, after = recovered.objective(program), small.objective(program)
+        eps = float(np.finfo(recovered.first.dtype).eps)
+        if after <= before + 1e4 * eps * abs(before):
+            return recovered, small
+    return recovered, recovered
+
+
+def save_weights(
+    path: Path,
+    program: TwoLayerProgram,
+    solution: Solution,
+    network: Network,
+    data: Data,
+    reading: Reading,
+) -> None:
+    """Writes one .npz file, whole or not at all."""
+    arrays = {
+        "first/kernel": network.first,
+        "second/kernel": network.second,
+        "params": solution.params,
+        "dual": solution.dual,
+        "masks": program.masks,
+        "gates": program.gates,
+        "beta": program.beta,
+        "loss": program.loss.name,
+        "gated": program.cones is None,
+        "bias": reading.bias,
+        "scope": program.scope.value,
+        "status": Status(int(solution.status)).name,
+        "columns": np.array(data.columns, str),
+        "mean": data.mean,
+        "scale": data.scale,
+        "reading": json.dumps(dataclasses.asdict(reading)),
+        "data": data.fingerprint(),
+    }
+    if isinstance(program.loss, losses.Pinball):
+        arrays["quantile"] = program.loss.quantile
+    if solution.multipliers is not None:
+        arrays["multipliers"] = solution.multipliers
+    write_arrays(path, arrays)
+
+
+def load_weights(
+    path: Path, data_path: Path
+) -> tuple[TwoLayerProgram, Solution, Network]:
+    """The program, rebuilt from the data, and the point and network that were saved.
+
+    The file claims nothing: its patterns count as sampled, unless it lists every
+    pattern of the data, which are enumerated anew.
+
+    Raises:
+      InputError: a file is missing or corrupt, or the weights are of other data.
+    """
+    with refusing(path):
+        saved = read_npz(path)
+    reading = _reading(path, saved)
+    data = read_data(data_path, reading)
+    if str(saved["data"]) != data.fingerprint():
+        raise InputError(f"{path}: these weights belong to other data than {data_path}")
+    try:
+        return _rebuild(saved, data)
+    except (ValueError, TypeError, IndexError, AttributeError) as error:
+        raise InputError(f"{path}: corrupt: {error}") from None
+
+
+def _reading(path: Path, saved: dict[str, np.ndarray]) -> Reading:
+    wanted = [
+        *("first/kernel", "second/kernel", "params", "dual", "masks", "gates", "beta"),
+        *("loss", "gated", "scope", "reading", "data"),
+    ]
+    if missing := [key for key in wanted if key not in saved]:
+        raise InputError(
+            f"{path}: want weights saved by solve --out; {', '.join(missing)} missing"
+        )
+    try:
+        return Reading(**json.loads(str(saved["reading"])))
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: corrupt: reading: {error}") from None
+
+
+def _rebuild(
+    saved: dict[str, np.ndarray], data: Data
+) -> tuple[TwoLayerProgram, Solution, Network]:
+    gated, (n, d) = bool(saved["gated"]), data.X.shape
+    masks, gates = saved["masks"].astype(bool), saved["gates"]
+    P, m = len(masks), saved["second/kernel"].size
+    shapes = {
+        "params": (2, P, d),
+        "dual": (n,),
+        "multipliers": (2, P, n),
+        "masks": (P, n),
+        "gates": (P, d),
+        "beta": (),
+        "first/kernel": (d, P if gated else m),
+        "second/kernel": (P if gated else m, 1),
+    }
+    for key, shape in shapes.items():
+        array = saved.get(key, np.zeros(shape))
+        if array.shape != shape or array.dtype.kind not in "bf":
+            raise ValueError(f"{key}: want numbers {shape}; got {array.shape}")
+        if not np.all(np.isfinite(array)):
+            raise ValueError(f"{key} has infinite or NaN entries")
+    if gated:  # make_two_layer asks the same where there are cones
+        values, sizes = gates @ data.X.T, np.abs(gates) @ np.abs(data.X).T
+        clear = np.abs(values) > 64 * np.finfo(data.X.dtype).eps * sizes
+        if np.any(clear & ((values >= 0) != masks)):
+            raise ValueError("masks and gates disagree")
+    quantile = saved.get("quantile")
+    scope = Scope.SAMPLED
+    claimed = Scope(str(saved["scope"]))
+    if claimed is Scope.EXHAUSTIVE and _lists_all(data.X, masks):
+        scope = Scope.EXHAUSTIVE
+    patterns = Patterns(masks=jnp.asarray(masks), gates=jnp.asarray(gates), scope=scope)
+    program = make_two_layer(
+        data.X,
+        data.y,
+        patterns,
+        beta=float(saved["beta"]),
+        loss=loss_of(str(saved["loss"]), None if quantile is None else float(quantile)),
+        gated=gated,
+    )
+    if program.shape != saved["params"].shape:
+        raise ValueError("a pattern without interior")
+    network = Network(
+        first=saved["first/kernel"],
+        second=saved["second/kernel"],
+        gates=gates if gated else None,
+    )
+    return program, _solution(program, saved), network
+
+
+def _lists_all(X: np.ndarray, masks: np.ndarray) -> bool:
+    """Whether the masks are every pattern of X, by enumerating them anew."""
+    try:
+        every = np.packbits(np.asarray(enumerate_patterns(X).masks), axis=1)
+    except ValueError:  # too many to list
+        return False
+    listed = {row.tobytes() for row in np.packbits(masks, axis=1)}
+    return {row.tobytes() for row in every} <= listed
+
+
+def _solution(program: TwoLayerProgram, saved: dict[str, np.ndarray]) -> Solution:
+    """The saved point; what a solver said of it is left out."""
+    unknown: Any = None
+    return Solution(
+        params=jnp.asarray(saved["params"]),
+        dual=jnp.asarray(saved["dual"]),
+        multipliers=saved.get("multipliers"),
+        status=Status.RUNNING,
+        objective=unknown,
+        dual_bound=unknown,
+        gap=unknown,
+        iterations=unknown,
+        history=unknown,
+        scope=program.scope,
+    )
+
+
+def loss_of(name: str, quantile: float | None = None) -> Any:
+    """A loss by name, with its default numbers but for the quantile of pinball.
+
+    Raises:
+      ValueError: no such loss, a quantile of another loss, or outside (0, 1).
+    """
+    if name not in LOSSES:
+        raise ValueError(f"want a loss among {', '.join(LOSSES)}; got {name!r}")
+    if quantile is None:
+        return getattr(losses, name)()
+    if name != "pinball":
+        raise ValueError(f"want a quantile for the pinball loss alone; got {name}")
+    return losses.pinball(quantile)

@@ -1,0 +1,1 @@
+"""Where programs run: threads, meshes of devices, several processes."""

@@ -1,0 +1,1 @@
+"""Forms of convex problems, which solvers and judges know; programs are of a form."""

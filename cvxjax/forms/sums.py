@@ -1,0 +1,97 @@
+"""The form of sums over patches: a neuron's predictions are summed over rows.
+
+    minimise  L(sum_i F_i (v_i - w_i), y) + beta sum_i (||v_i|| + ||w_i||)
+    subject to  (2 D_ik - I) X_k v_i >= 0 for every k, and so for w_i,
+
+with F_i = share sum_k D_ik X_k for patches X_k [n, h]. A neuron sees every patch, so
+its patterns are those of the n K stacked patches, and so are the prices and bounds of
+neurons that are not listed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cvxjax.arrangements.coverage import lists_every_pattern
+from cvxjax.arrangements.patterns import Patterns
+from cvxjax.forms.blocks import BlockProgram
+from cvxjax.judges.sums import PooledJudge
+from cvxjax.solution import Scope
+from cvxjax.terms.cones import make_sign_cones
+
+Array = jax.Array
+
+
+class SumProgram(BlockProgram):
+    """The program above; parameters are neurons, [2, P, h], v first."""
+
+    masks: Array  # [P, n K], bool, sample by sample
+    gates: Array  # [P, h]
+
+    @property
+    def share(self) -> float:
+        """What one patch's prediction counts in that of its sample."""
+        return 1.0
+
+    @property
+    def rows(self) -> Array:
+        """[n K, h]: a filter's prediction is the sum of (rows u)_+ of each sample."""
+        n, K, h = self.X.shape
+        return self.share * self.X.reshape(n * K, h)
+
+    def lists_every_pattern(self) -> bool:
+        """Whether no pattern of the patches is missing, nor a sign."""
+        patches = np.asarray(self.X).reshape(-1, self.X.shape[-1])
+        return len(self.signs) == 2 and lists_every_pattern(patches, self.masks)
+
+    @property
+    def patterns(self) -> Patterns:
+        return Patterns(masks=self.masks, gates=self.gates, scope=self.scope)
+
+    def with_patterns(self, masks: Any, gates: Any) -> SumProgram:
+        """The program of the same data over other patterns; scope SAMPLED.
+
+        Args:
+          masks: [P, n K], bool; those whose cones have no interior are left out.
+          gates: [P, h], points of the closed cells.
+
+        Raises:
+          ValueError: if no cone has an interior.
+        """
+        masks, gates = np.asarray(masks, bool), np.asarray(gates, self.X.dtype)
+        parts, kept = parts_of(np.asarray(self.rows), len(self.y), masks, gates)
+        if not kept.any():
+            raise ValueError(f"want a cone with an interior; got {len(kept)} without")
+        return self.replace(scope=Scope.SAMPLED, **parts)
+
+    def in_data_units(self, unit: float) -> BlockProgram:
+        """The program of patches that are `unit` times smaller."""
+        scaled = super().in_data_units(unit)
+        return scaled.replace(X=self.X / unit, scope=self.scope)
+
+    def judge(self) -> PooledJudge:
+        given = super().judge()
+        fields = {name: getattr(given, name) for name in given.__dataclass_fields__}
+        return PooledJudge(**fields, neurons=np.asarray(self.rows, np.float64))
+
+
+def parts_of(
+    rows: np.ndarray, n: int, masks: np.ndarray, gates: np.ndarray
+) -> tuple[dict[str, Any], np.ndarray]:
+    """What the patterns with an interior give a program, and `kept` [P], bool."""
+    cones, kept = make_sign_cones(rows, masks, gates)
+    masks, gates = masks[kept], gates[kept]
+    patches = rows.reshape(n, -1, rows.shape[1])
+    active = masks.reshape(len(masks), n, -1).astype(rows.dtype)
+    features = [np.einsum("nk,nkh->nh", part, patches) for part in active]
+    parts = {
+        "masks": jnp.asarray(masks),
+        "gates": jnp.asarray(gates),
+        "features": jnp.asarray(np.reshape(features, (-1, n, rows.shape[1]))),
+        "cones": cones,
+    }
+    return parts, kept

@@ -1,0 +1,1 @@
+"""Judges, one for each form: float64 NumPy apart from solvers and JAX."""

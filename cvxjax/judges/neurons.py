@@ -1,0 +1,154 @@
+"""Programs with several outputs as the certificate reads them: NumPy, no solver."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from cvxjax.algebra.rounding import SPECTRAL, gauge_rounding, lengths, pulled, terms_of
+from cvxjax.bounds.several_outputs import gated_maxima, vector_bound
+from cvxjax.judges.sign_cones import every_neuron_bound
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GatedVectorJudge:
+    """sum_i D_i X V_i and nuclear norms; params are V_i^T, [1, P, c, d]."""
+
+    X: np.ndarray  # [n, d], float64
+    masks: np.ndarray  # [P, n], bool
+    outputs: int
+
+    @property
+    def reach(self) -> np.ndarray:
+        """Lengths of the rows, [n]: what each prediction may be for R(w) <= 1."""
+        return lengths(self.X)
+
+    @property
+    def terms(self) -> int:
+        """Of `rounding`, for the price of a block."""
+        n, d = self.X.shape
+        return terms_of(n, 0, SPECTRAL * (d + self.outputs))
+
+    def predict(self, params: np.ndarray) -> np.ndarray:
+        """[n, c]."""
+        total = np.zeros((len(self.X), params.shape[2]))
+        for V, mask in zip(params[0], self.masks, strict=True):
+            total += np.where(mask[:, None], self.X @ V.T, 0)
+        return total
+
+    def penalty(self, params: np.ndarray) -> float:
+        """The sum of all singular values, without beta."""
+        return float(np.sum(np.linalg.svd(params[0], compute_uv=False)))
+
+    def violation(self, params: np.ndarray) -> float:
+        """0, since there are no cones; inf for NaN."""
+        return 0.0 if np.all(np.isfinite(params)) else float("inf")
+
+    def repair(self, params: np.ndarray, *, keep_predictions: bool) -> np.ndarray:
+        """The same parameters."""
+        return params
+
+    def match(self, params: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Does nothing: no loss of these programs is a constraint."""
+        return params
+
+    def polar_bound(self, v: np.ndarray, multipliers: np.ndarray | None) -> float:
+        """max_i ||v^T D_i X||_2 for v [n, c], with rounding upwards."""
+        rounding = self.hidden(v)
+        return float(np.max(gated_maxima(self.X, self.masks, v))) + rounding
+
+    def hidden(self, v: np.ndarray) -> float:
+        """What `polar_bound` may come to by rounding alone."""
+        return gauge_rounding(self.terms, pulled(v, self.reach))
+
+    def covers_every_neuron(self) -> bool:
+        """Raises ValueError: gated networks have no neurons but those listed."""
+        raise ValueError("want ReLU for a bound over all networks; got gated ReLU")
+
+    def network_bound(self, v: np.ndarray) -> float:
+        """As `covers_every_neuron`."""
+        return float(self.covers_every_neuron())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NeuronJudge:
+    """sum_j (X u_j)_+ v_j^T for neurons (u_j, v_j), params [1, m, d + c]."""
+
+    X: np.ndarray  # [n, d], float64
+    masks: np.ndarray  # [P, n], bool
+    outputs: int
+
+    @property
+    def reach(self) -> np.ndarray:
+        """Lengths of the rows, [n]: what each prediction may be for R(w) <= 1."""
+        return lengths(self.X)
+
+    @property
+    def terms(self) -> int:
+        """Of `rounding`, for the price of a cell."""
+        n, d = self.X.shape
+        return terms_of(n, n, SPECTRAL * (d + self.outputs))
+
+    def _split(self, params: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        d = self.X.shape[1]
+        return params[0, :, :d], params[0, :, d:]
+
+    def predict(self, params: np.ndarray) -> np.ndarray:
+        """[n, c]."""
+        u, v = self._split(params)
+        return np.maximum(self.X @ u.T, 0) @ v
+
+    def penalty(self, params: np.ndarray) -> float:
+        """sum_j ||u_j|| ||v_j||, without beta."""
+        u, v = self._split(params)
+        return float(lengths(u) @ lengths(v))
+
+    def violation(self, params: np.ndarray) -> float:
+        """How far outside its nearest listed cell a neuron lies, over max |X u|."""
+        if not np.all(np.isfinite(params)):
+            return float("inf")
+        u, v = self._split(params)
+        values = u[np.any(v != 0, axis=1)] @ self.X.T
+        size = np.max(np.abs(values), initial=0)
+        worst = 0.0
+        for row in values:
+            short = np.max(np.where(self.masks, -row, row), axis=1, initial=0)
+            worst = max(worst, float(np.min(short)))
+        return worst / float(size) if worst > 0 else 0.0
+
+    def repair(self, params: np.ndarray, *, keep_predictions: bool) -> np.ndarray:
+        """The same parameters: any neurons are a network."""
+        return params
+
+    def match(self, params: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Does nothing: no loss of these programs is a constraint."""
+        return params
+
+    def polar_bound(self, v: np.ndarray, multipliers: np.ndarray | None) -> float:
+        """A bound of max ||v^T (X u)_+|| over the listed cells, ||u|| <= 1, v [n, c].
+
+        Exact for rank X <= 3; otherwise that of the copositive relaxation with these
+        multipliers, [P, k, 3], or else the largest singular value of v^T D_i X.
+        """
+        rounding = self.hidden(v)
+        return vector_bound(self.X, self.masks, v, multipliers) + rounding
+
+    def hidden(self, v: np.ndarray) -> float:
+        """What `polar_bound` may come to by rounding alone."""
+        return gauge_rounding(self.terms, pulled(v, self.reach))
+
+    def covers_every_neuron(self) -> bool:
+        """False: `network_bound` is a relaxation where there are several outputs."""
+        return False
+
+    def network_bound(self, v: np.ndarray) -> float:
+        """An upper bound of max ||v^T (X u)_+|| over all ||u|| <= 1, v [n, c].
+
+        The root of the sum of squares of |v_k^T (X u)_+|'s own bounds, with outputs
+        turned so that v_k are orthogonal: exact, up to theirs, for v of rank one.
+        """
+        turned = v @ np.linalg.svd(v, full_matrices=False)[2].T
+        bounds = [every_neuron_bound(self.X, column) for column in turned.T]
+        rounding = self.hidden(v)
+        return float(np.linalg.norm(bounds)) + rounding

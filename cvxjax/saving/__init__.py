@@ -1,0 +1,1 @@
+"""Files, leaves and checkpoints: what outlives a process."""

@@ -1,0 +1,373 @@
+"""ADMM with an exact least-squares step: every loss, with or without cones.
+
+Splits v = w (the norm), s = A w (cones) and, unless the loss is quadratic, z = F w:
+
+    minimise  L(z, y) + beta R(v)   subject to  s >= 0,
+              w = v,  A w = s,  F w = z.
+
+Sign cones share one Gram matrix, so the w-step solves
+(c F^T F + I + gamma A^T A) w = b with one d x d inverse (other cones have one each)
+and, by Woodbury, one n x n eigendecomposition that serves every penalty rho = 1 / c;
+for many samples, with conjugate gradients instead.
+
+Source: Boyd et al., ADMM (2011), sections 3.4.1 and 3.4.3 for the penalty and the
+relaxation; Bai, Gautam & Sojoudi (2023) for the splitting.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from cvxjax.algebra import linalg
+from cvxjax.algebra.linalg import ShiftedEigh
+from cvxjax.record import Record, static
+from cvxjax.solvers import loop
+from cvxjax.solvers.blocks.anderson import Anderson, move_if
+from cvxjax.solvers.blocks.feasible import feasible_point
+from cvxjax.solvers.blocks.matrix_free import MatrixFree
+from cvxjax.solvers.starts import Start
+
+Array = jax.Array
+
+_HEAVIEST = 10.0  # gamma; above it the rows' own norm drowns what couples blocks
+_LEAST = 1000.0  # machine epsilons of the kernel: a penalty below is lost in the solve
+
+
+class AdmmState(Record):
+    """The iterate; `u_*` are scaled duals of the three splittings.
+
+    Of s and u_s one is zero wherever the other is not, so that their sum is kept.
+    """
+
+    w: Array  # [S, P, d], or [S, P, c, d] with c outputs
+    v: Array  # as w
+    u_v: Array  # as w
+    slack: Any  # [S, P, m], s + u_s; None without cones
+    z: Any  # as y; None if the loss is quadratic
+    u_z: Any  # as y; None if the loss is quadratic
+    rho: Array  # [], penalty of w = v; gamma rho is that of A w = s
+    rho_z: Array  # [], penalty of F w = z
+    inverse: Array  # [d, d] or [P, d, d], (I + gamma A^T A)^{-1}
+    kernel: ShiftedEigh | MatrixFree  # of F (I x inverse) F^T
+    repair: Any  # [S, P, m], multipliers of the projection into the cones
+    origin: Array  # [N], where the running cycle of steps started
+    clock: Array  # [], int32, steps since the start
+    anderson: Anderson
+    progress: loop.Progress
+
+    @property
+    def s(self) -> Any:
+        return None if self.slack is None else jnp.maximum(self.slack, 0)
+
+    @property
+    def u_s(self) -> Any:
+        return None if self.slack is None else jnp.minimum(self.slack, 0)
+
+
+class Admm(Record):
+    """Over-relaxed ADMM with balanced penalties; stops on the duality gap.
+
+    Args:
+      tol: relative duality gap; default 1e-8 in float64, 1e-4 in float32.
+      max_iters: static.
+      check_every: steps between gap evaluations, static. A feasible point, which
+        costs more, is only made where the gap may be met, at the end, and now and then.
+      rho: first penalty, in units of beta over a typical block norm. For a good point
+        soon, without a bound: 10, with relaxation 1.85 and few iterations.
+      cone_weight: gamma in units of d / m: what A w = s weighs against w = v; gamma is
+        10 at most, which few rows would exceed.
+      relaxation: in [1, 2).
+      memory: of Anderson acceleration, static; 0: none.
+      cycle: steps between two accelerations, static.
+      projection_steps: of a feasible point; ten times as many at the end, static.
+      dense_samples: up to which there may be matrices [n, n], static.
+      lean: compiled as by `compiled.jit_leanly`, for few steps; static.
+    """
+
+    tol: Any = None
+    max_iters: int = static(default=20_000)
+    check_every: int = static(default=50)
+    rho: Any = 1.0
+    cone_weight: Any = 150.0
+    relaxation: Any = 1.6
+    memory: int = static(default=8)
+    cycle: int = static(default=10)
+    projection_steps: int = static(default=30)
+    dense_samples: int = static(default=5_000)
+    lean: bool = static(default=False)
+
+    def refuse(self, program: Any) -> str | None:
+        missing = [k for k in ("response", "cones") if not hasattr(program, k)]
+        if missing:
+            return f"the program has no {' and no '.join(missing)}"
+        n = len(program.y)
+        if program.loss.constraint == "equality" and n > self.dense_samples:
+            return (
+                f"to fit {n} labels exactly takes a matrix [n, n] (dense_samples is "
+                f"{self.dense_samples})"
+            )
+        return None
+
+    def init(self, program: Any, w: Array) -> AdmmState:
+        cones, loss = program.cones, program.loss
+        eye = jnp.eye(w.shape[-1], dtype=w.dtype)
+        inverse, zero_s = eye, None
+        if cones is not None:
+            gram = self._gamma(program, w.dtype) * cones.gram()
+            inverse = jnp.linalg.inv(jnp.broadcast_to(eye, gram.shape) + gram)
+            zero_s = jnp.zeros(w.shape[:2] + (cones.num_rows,), w.dtype)
+        if len(program.y) > self.dense_samples:
+            kernel = MatrixFree.factor(program, inverse)
+        else:
+            ones = jnp.ones(w.shape[:2], w.dtype)
+            kernel = ShiftedEigh.factor(program.response(ones, inverse))
+        z = None if loss.quadratic else program.forward(w)
+        rho = jnp.asarray(self.rho, w.dtype) * self._unit(program, kernel)
+        rho = jnp.maximum(rho, _least(kernel))
+        state = AdmmState(
+            w=w,
+            v=w,
+            u_v=jnp.zeros_like(w),
+            slack=None if cones is None else jnp.maximum(cones.apply(w), 0),
+            z=z,
+            u_z=None if z is None else jnp.zeros_like(z),
+            rho=rho,
+            rho_z=jnp.asarray(1.0, w.dtype),
+            inverse=inverse,
+            kernel=kernel,
+            repair=zero_s,
+            origin=w,
+            clock=jnp.asarray(0, jnp.int32),
+            anderson=Anderson.start(w.ravel(), self.memory),
+            progress=loop.Progress.start(self, program, w),
+        )
+        return self._restart(program, state)
+
+    def adopt(self, program: Any, state: AdmmState, start: Start) -> AdmmState:
+        """Takes the dual of a solution near by, scaled to be feasible at this beta."""
+        if start.dual is None:
+            return state
+        loss, cones = program.loss, program.cones
+        v, mu = start.dual, None
+        if cones is not None:
+            mu = jnp.zeros_like(state.slack)
+            if start.multipliers is not None:
+                mu = cones.scaled(start.multipliers)
+        gauge = loop.polar_gauge(program, v, mu)
+        scale = jnp.where(gauge > 0, program.beta / jnp.where(gauge > 0, gauge, 1), 1)
+        v = -loss.clip_dual(-scale * v, program.y)
+        pull = program.adjoint(v)
+        if cones is not None and mu is not None:
+            mu = scale * mu
+            pull = pull + cones.adjoint(mu)
+            gamma = self._gamma(program, state.w.dtype)
+            state = state.replace(slack=state.s - mu / (gamma * state.rho))
+        state = state.replace(u_v=pull / state.rho)
+        if state.z is not None:
+            state = state.replace(u_z=-v / state.rho_z)
+        return self._restart(program, state)
+
+    def _gamma(self, program: Any, dtype: Any) -> Array:
+        unit = program.shape[-1] / program.cones.num_rows
+        return jnp.minimum(jnp.asarray(self.cone_weight, dtype) * unit, _HEAVIEST)
+
+    def _unit(self, program: Any, kernel: ShiftedEigh | MatrixFree) -> Array:
+        """beta over the block norms that a ridge fit of y would need."""
+        size = jnp.sqrt(jnp.sum(program.y**2))
+        gain = jnp.sqrt(jnp.max(kernel.values))
+        unit = program.beta * gain / jnp.where(size > 0, size, 1)
+        return jnp.where(unit > 0, unit, 1)
+
+    def step(self, program: Any, state: AdmmState) -> AdmmState:
+        """One step of ADMM, and after every `cycle` of them an Anderson move."""
+        state = self._plain_step(program, state)
+        if self.memory == 0:
+            return state
+        state = state.replace(clock=state.clock + 1)
+        due = state.clock % self.cycle == 0
+        return move_if(due, lambda s: self._accelerate(program, s), state)
+
+    def _accelerate(self, program: Any, state: AdmmState) -> AdmmState:
+        point, anderson = state.anderson.move(state.origin, self._pack(program, state))
+        return self._unpack(program, state.replace(origin=point, anderson=anderson))
+
+    def _restart(self, program: Any, state: AdmmState) -> AdmmState:
+        """Starts a cycle here, with nothing remembered."""
+        point = self._pack(program, state)
+        return state.replace(
+            origin=point,
+            clock=jnp.zeros_like(state.clock),
+            anderson=Anderson.start(point, self.memory),
+        )
+
+    def _scales(self, program: Any, state: AdmmState) -> tuple[Array, Array]:
+        cone = jnp.ones_like(state.rho)
+        if state.slack is not None:
+            cone = jnp.sqrt(self._gamma(program, state.w.dtype))
+        return cone, jnp.sqrt(state.rho_z / state.rho)
+
+    def _pack(self, program: Any, state: AdmmState) -> Array:
+        """v + u_v, s + u_s and z + u_z, which determine the state, in ADMM's metric."""
+        cone, fit = self._scales(program, state)
+        parts = [(state.v + state.u_v).ravel()]
+        if state.slack is not None:
+            parts.append(cone * state.slack.ravel())
+        if state.z is not None:
+            parts.append(fit * (state.z + state.u_z).ravel())
+        return jnp.concatenate(parts)
+
+    def _unpack(self, program: Any, state: AdmmState) -> AdmmState:
+        """Sets v, s, z and their duals from `origin`."""
+        cone, fit = self._scales(program, state)
+        x, start = state.origin, state.w.size
+        shifted = x[:start].reshape(state.w.shape)
+        v = program.regulariser.prox(shifted, program.beta / state.rho)
+        state = state.replace(v=v, u_v=shifted - v)
+        if state.slack is not None:
+            stop = start + state.slack.size
+            slack = x[start:stop].reshape(state.slack.shape) / cone
+            state, start = state.replace(slack=slack), stop
+        if state.z is not None:
+            shifted = x[start:].reshape(state.z.shape) / fit
+            z = program.loss.prox(shifted, program.y, 1 / state.rho_z)
+            state = state.replace(z=z, u_z=shifted - z)
+        return state
+
+    def _plain_step(self, program: Any, state: AdmmState) -> AdmmState:
+        cones, a = program.cones, self.relaxation
+        quadratic = program.loss.quadratic
+        ratio = (1 if quadratic else state.rho_z) / state.rho
+        target = program.y if quadratic else state.z - state.u_z
+        b = ratio * program.adjoint(target) + state.v - state.u_v
+        if cones is not None:
+            gamma = self._gamma(program, b.dtype)
+            b = b + gamma * cones.adjoint(jnp.abs(state.slack))  # s - u_s
+        b = linalg.dot_blocks(b, state.inverse)
+        kernel = state.kernel
+        if isinstance(kernel, MatrixFree):
+            w, kernel = kernel.step(program, state.inverse, 1 / ratio, b)
+        else:
+            fit = kernel.solve(1 / ratio, program.forward(b))
+            w = b - linalg.dot_blocks(program.adjoint(fit), state.inverse)
+
+        shifted = a * w + (1 - a) * state.v + state.u_v
+        v = program.regulariser.prox(shifted, program.beta / state.rho)
+        state = state.replace(w=w, v=v, u_v=shifted - v, kernel=kernel)
+        if cones is not None:
+            slack = a * cones.apply(w) + (1 - a) * state.s + state.u_s
+            state = state.replace(slack=slack)
+        if not quadratic:
+            shifted = a * program.forward(w) + (1 - a) * state.z + state.u_z
+            z = program.loss.prox(shifted, program.y, 1 / state.rho_z)
+            state = state.replace(z=z, u_z=shifted - z)
+        return state
+
+    def check(self, program: Any, state: AdmmState) -> AdmmState:
+        loss = program.loss
+        fit = program.forward(state.w)
+        multipliers = self._multipliers(program, state, state.u_s)
+        candidates = []
+        if loss.smoothness is not None:
+            candidates.append(-loss.gradient(fit, program.y))
+        if not loss.quadratic:
+            candidates.append(-state.rho_z * state.u_z)
+        progress, done = state.progress, state.progress.iteration >= self.max_iters
+        for v in candidates:
+            progress = progress.offer(program, v, multipliers)
+        due = loop.balancing_is_due(progress.iteration // self.check_every)
+        shown = due | done | progress.closing
+        steps = jnp.where(done, 10, 1) * self.projection_steps
+        make = lambda: feasible_point(program, state.v, state.repair, steps=steps)  # noqa: E731
+        if loss.constraint is None:
+            hope = progress.gap_of(program.objective(state.v))
+            point, repair = jax.lax.cond(
+                shown | (hope <= progress.tol),
+                make,
+                lambda: (progress.params, state.repair),
+            )
+        else:  # only feasible points have an objective
+            point, repair = make()
+        progress = progress.update(
+            self,
+            program,
+            point,
+            [],
+            multipliers,
+            finite_of=state.w,
+            rays=[] if loss.constraint is None else self._rays(program, state),
+        )
+        state = state.replace(progress=progress, repair=repair)
+        return jax.lax.cond(
+            due,
+            lambda s: self._restart(program, self._balance(program, s)),
+            lambda s: s,
+            state,
+        )
+
+    def _multipliers(self, program: Any, state: AdmmState, u_s: Any) -> Any:
+        """Of the cones, [S, P, m], from their scaled duals; None without cones."""
+        if u_s is None:
+            return None
+        gamma = self._gamma(program, u_s.dtype)
+        return jnp.maximum(-state.rho * gamma * u_s, 0)
+
+    def _rays(self, program: Any, state: AdmmState) -> list[tuple[Array, Any]]:
+        """The duals and how one step moves them: for ever, where nothing is feasible.
+
+        Source: Banjac, Goulart, Stellato & Boyd (2019) on infeasibility in ADMM.
+        """
+        after = self._plain_step(program, state)
+        moved = None if state.u_s is None else after.u_s - state.u_s
+        return [
+            (-state.rho_z * u_z, self._multipliers(program, state, u_s))
+            for u_z, u_s in ((state.u_z, state.u_s), (after.u_z - state.u_z, moved))
+        ]
+
+    def _balance(self, program: Any, state: AdmmState) -> AdmmState:
+        """Multiplies each penalty by the root of its relative residuals' ratio."""
+        gamma = 0 if program.cones is None else self._gamma(program, state.w.dtype)
+        after = self._plain_step(program, state)
+
+        def norm(block: Array, cone: Any) -> Array:
+            extra = 0 if cone is None else gamma * jnp.sum(cone**2)
+            return jnp.sqrt(jnp.sum(block**2) + extra)
+
+        cone_w = None if program.cones is None else program.cones.apply(after.w)
+        minus = lambda a, b: None if a is None else a - b  # noqa: E731
+        primal = norm(after.w - after.v, minus(cone_w, after.s)) / _positive(
+            jnp.maximum(norm(after.w, cone_w), norm(after.v, after.s))
+        )
+        dual = norm(after.v - state.v, minus(after.s, state.s)) / _positive(
+            norm(after.u_v, after.u_s)
+        )
+        least = (1 if state.z is None else state.rho_z) * _least(state.kernel)
+        factor = loop.balance_factor(primal, dual)
+        factor = jnp.maximum(factor, jnp.minimum(least / state.rho, 1))
+        state = state.replace(
+            rho=state.rho * factor,
+            u_v=state.u_v / factor,
+            slack=None if state.slack is None else state.s + state.u_s / factor,
+        )
+        if state.z is None:
+            return state
+        fit = program.forward(after.w)
+        size = lambda x: jnp.sqrt(jnp.sum(x**2))  # noqa: E731
+        primal = size(fit - after.z) / _positive(jnp.maximum(size(fit), size(after.z)))
+        dual = size(after.z - state.z) / _positive(size(after.u_z))
+        most = state.rho / _positive(_least(state.kernel))
+        factor = loop.balance_factor(primal, dual)
+        factor = jnp.minimum(factor, jnp.maximum(most / state.rho_z, 1))
+        return state.replace(rho_z=state.rho_z * factor, u_z=state.u_z / factor)
+
+
+def _least(kernel: ShiftedEigh | MatrixFree) -> Array:
+    """Of rho over rho_z: below it (rho / rho_z + K)^{-1} has no digit of it left."""
+    values = kernel.values
+    return _LEAST * jnp.finfo(values.dtype).eps * jnp.max(values, initial=0)
+
+
+def _positive(x: Array) -> Array:
+    return jnp.where(x > 0, x, 1)

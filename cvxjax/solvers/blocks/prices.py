@@ -1,0 +1,119 @@
+"""The prices of a two-layer program's blocks, on the host: who joins, and what bounds.
+
+The price of block b at a dual vector v is max {v^T F_b u : ||u|| <= 1, A_b u >= 0};
+||F_b^T v + A_b^T mu|| bounds it for any mu >= 0. If no price is above beta, v bounds
+the optimum from below; blocks whose price is above must join the working set.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cvxjax.solvers.blocks.faces import Blocks
+from cvxjax.solvers.blocks.working_set import padded
+from cvxjax.solvers.host_bounds import HostBounds
+from cvxjax.terms.regularisers import group_norms
+
+Array = jax.Array
+
+_EXACT = 24  # blocks, up to which each is projected exactly
+_GLANCE = 40  # steps of a rough projection of many
+_LEAST = 32  # blocks that may join at once; more if more are in
+_MARGIN = 0.1  # of the tolerance: by which a price may lie above beta
+
+
+class Prices:
+    """Multipliers of every block, the working set, and the best lower bound so far.
+
+    Args:
+      program: two-layer, in float64.
+      blocks: of the program.
+      tol: relative duality gap that is aimed at.
+    """
+
+    def __init__(self, program: Any, blocks: Blocks, tol: float) -> None:
+        self.program, self.blocks, self.loss = program, blocks, program.loss
+        self.y, self.beta = np.asarray(program.y), float(program.beta)
+        self.judged = HostBounds(program)
+        self.most = self.beta * (1 + _MARGIN * tol)
+        self.multipliers = np.zeros((len(blocks.signs), len(blocks.rows)))
+        self.working = np.zeros(len(blocks.signs), bool)
+        self.best = 0 * self.y, self.multipliers
+        self.bound = self.judged.value(0 * self.y)
+
+    def near(self, v: np.ndarray) -> float:
+        """The lower bound that v would give if only the working set mattered."""
+        return self._value(v, self._bounds(v)[self.working])[0]
+
+    def offer(self, v: np.ndarray) -> None:
+        """Prices every block at v; the worst of those left out join the working set."""
+        bounds = self._bounds(v)
+        (doubtful,) = np.nonzero((bounds > self.most) & ~self.working)
+        if self.program.cones is not None:
+            if len(doubtful) > _EXACT:
+                norms = self._approach(v, doubtful)
+                bounds[doubtful] = np.minimum(bounds[doubtful], norms)
+                doubtful = doubtful[bounds[doubtful] > self.most]
+            if len(doubtful) <= _EXACT:
+                self._project(v, doubtful, bounds)
+        value, scale = self._value(v, bounds)
+        if value > self.bound:
+            self.bound, self.best = value, (scale * v, scale * self.multipliers)
+        (outside,) = np.nonzero((bounds > self.most) & ~self.working)
+        room = max(_LEAST, int(self.working.sum()))
+        self.working[outside[np.argsort(-bounds[outside])[:room]]] = True
+
+    def highest(self, v: np.ndarray) -> float:
+        """An upper bound of all prices, by the known multipliers."""
+        return float(self._bounds(v).max(initial=0))
+
+    def _bounds(self, v: np.ndarray) -> np.ndarray:
+        """Upper bounds of all prices [2 P], by the known multipliers."""
+        blocks = self.blocks.adjoint(v)
+        bounds = np.linalg.norm(blocks, axis=1) + self.judged.rounding(v)
+        (far,) = np.nonzero(bounds > self.beta)
+        multipliers = self.multipliers[far]
+        bent = blocks[far] + self.blocks.bend(far, multipliers)
+        rounding = self.judged.rounding(v, multipliers.sum(axis=1))
+        bounds[far] = np.minimum(bounds[far], np.linalg.norm(bent, axis=1) + rounding)
+        return bounds
+
+    def _value(self, v: np.ndarray, bounds: np.ndarray) -> tuple[float, float]:
+        """The lower bound of v, scaled for these bounds, and the factor."""
+        return self.judged.scaled(v, float(bounds.max(initial=0)))
+
+    def _project(self, v: np.ndarray, chosen: np.ndarray, bounds: np.ndarray) -> None:
+        """The prices of a few blocks, in place, by their projections."""
+        blocks = self.blocks.adjoint(v)
+        for block in chosen:
+            _, mu = self.blocks.project(int(block), blocks[block])
+            bent = self.blocks.bend(np.asarray([block]), mu[None])[0]
+            bound = np.linalg.norm(blocks[block] + bent)
+            bound += self.judged.rounding(v, mu.sum())
+            if bound < bounds[block]:
+                bounds[block], self.multipliers[block] = bound, mu
+
+    def _approach(self, v: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """Bounds of many blocks' prices, by steps towards their projections."""
+        count, size = len(chosen), padded(len(chosen))
+        place = np.zeros(size, int)
+        place[:count] = chosen
+        start = np.zeros((size, self.program.cones.num_rows))
+        start[:count, self.blocks.live] = self.multipliers[chosen]
+        norms, mu = _approached(
+            self.program, jnp.asarray(place), jnp.asarray(v), jnp.asarray(start)
+        )
+        found = np.asarray(mu)[:count, self.blocks.live]
+        self.multipliers[chosen] = found
+        return np.asarray(norms)[:count] + self.judged.rounding(v, found.sum(axis=1))
+
+
+@jax.jit
+def _approached(program: Any, blocks: Array, v: Array, mu: Array) -> Any:
+    part = program.select(blocks, jnp.ones(blocks.shape, bool))
+    moved, mu = part.cones.project(part.adjoint(v), mu[None], _GLANCE)
+    return group_norms(moved)[0], mu[0]

@@ -1,0 +1,362 @@
+"""Semismooth Newton in the predictions, over a working set of blocks and their faces.
+
+    minimise  L(F w, y) + p(w),   p(w) = beta sum_b ||w_b|| where A_b w_b >= 0,
+
+for smooth L. Each round is a step of the proximal point method, from w to
+
+    argmin_u  L(F u, y) + p(u) + ||u - w||^2 / (2 sigma),
+
+whose predictions z = F u solve n equations,
+
+    z = F prox(w - sigma F^T L'(z)),   prox_b(x) = shrink(project_b(x), sigma beta).
+
+Only blocks that stay non-zero count, and each is projected onto a face of its cone, on
+which prox is smooth. A Newton step thus solves a system no larger than these faces
+together. Rounds are a few steps each once blocks and faces are right, and find them if
+they are not: prices, multipliers and ratio tests are all in the projections.
+
+Source: Li, Sun & Toh, A Highly Efficient Semismooth Newton Augmented Lagrangian Method
+for Lasso (2018); here in the predictions z, since the dual vector -L'(z) then stays in
+the domain of L*. Massias, Gramfort & Salmon, Celer (2018), for working sets that grow.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy
+
+from cvxjax.interfaces import HostSolver
+from cvxjax.record import Record, static
+from cvxjax.solution import History, Solution, Status
+from cvxjax.solvers import loop
+from cvxjax.solvers.blocks.faces import make_blocks
+from cvxjax.solvers.blocks.prices import Prices
+from cvxjax.solvers.starts import Start, as_start
+from cvxjax.watch import Watch
+
+Array = jax.Array
+
+_FIRST = 0.1  # sigma, in units of the largest block over beta
+_NEAR = 30.0  # the same from a solution of a program near by
+_LARGEST = 1e6  # sigma, in the same units: beyond it rounding eats what prox leaves
+_GROWTH = 5.0  # of sigma after an easy round; it shrinks as much after a full one
+_EASY = 10  # Newton steps
+_NEWTON_STEPS = 40  # of a round, at most
+_SHARE = 0.5  # of a round's move: what its equations may miss
+_ENOUGH = 0.7  # of the tolerance: the working set's gap at which all are priced
+_RIPE = 0.2  # of the gap at the last pricing: likewise
+_PATIENCE = 20  # rounds without progress
+_ROUNDING = 1e-13  # of the merit, a sum of terms that cancel
+_SHORTEST = 1e-8  # of a Newton step, before the search gives up
+
+
+class SemismoothNewton(Record):
+    """Proximal point rounds of semismooth Newton steps, on the host, in float64.
+
+    Work grows with the blocks that matter, so it is fastest where few are active.
+    Where the optimum is unique and no multiplier of a tight row is zero, the gap falls
+    by orders of magnitude in each of the last rounds, which makes it the polish of
+    rough solutions: `SemismoothNewton(inner=Admm(tol=1e-4))`. From zero, at a beta
+    below about a hundredth of the one from which on zero is optimal, it takes long,
+    and may stall where the loss has no curvature (Huber, squared hinge).
+
+    Args:
+      tol: relative duality gap; default 1e-8.
+      max_iters: rounds, static.
+      inner: solver that finds where to start, unless a start is given; default zero.
+    """
+
+    tol: Any = None
+    max_iters: int = static(default=200)
+    inner: Any = None
+
+    def refuse(self, program: Any) -> str | None:
+        name = type(self).__name__
+        missing = [k for k in ("masks", "signs", "cones") if not hasattr(program, k)]
+        if missing:
+            return f"the program has no {' and no '.join(missing)}"
+        loss = program.loss
+        if loss.smoothness is None or loss.constraint is not None:
+            return f"the loss is {loss.name} ({name} takes smooth ones)"
+        if program.X.dtype != jnp.float64:
+            return f"the data are {program.X.dtype} ({name} takes float64)"
+        if getattr(self.inner, "leaves_patterns", False):
+            return "its inner solver leaves the program's patterns"
+        return None if self.inner is None else self.inner.refuse(program)
+
+    def run(self, program: Any, start: Any, watch: Watch) -> Solution:
+        """Rounds, on the host."""
+        tol = float(loop.default_tol(program.X.dtype) if self.tol is None else self.tol)
+        rounds, start = _Rounds(program, tol, watch), as_start(start)
+        if start is None and self.inner is not None:
+            rough = _solved(self.inner, program, watch)
+            if watch.over:
+                return rough.replace(status=jnp.asarray(watch.outcome, jnp.int32))
+            rounds.adopt(rough)
+        else:
+            rounds.begin(start or Start(params=np.zeros(program.shape)))
+        unit = rounds.unit()
+        near = start is not None and start.dual is not None
+        sigma = (_NEAR if near else _FIRST) * unit
+        status, best, since = Status.RUNNING, np.inf, 0
+        while status is Status.RUNNING:
+            gap = rounds.gap
+            watch.tell(*rounds.lines[-1])
+            best, since = (gap, 0) if gap < 0.99 * best else (best, since + 1)
+            verdict = rounds.verdict(tol)
+            if verdict is not Status.RUNNING:
+                status = verdict
+            elif not rounds.finite:
+                status = Status.NONFINITE
+            elif watch.over:
+                status = watch.outcome
+            elif len(rounds.lines) > self.max_iters:
+                status = Status.MAX_ITERATIONS
+            elif since >= _PATIENCE:
+                status = Status.STALLED
+            else:
+                steps = loop.attempt(rounds.advance, sigma)
+                if steps is None:
+                    status = Status.STALLED
+                elif steps <= _EASY:
+                    sigma = min(_GROWTH * sigma, _LARGEST * unit)
+                elif steps == _NEWTON_STEPS:
+                    sigma = sigma / _GROWTH
+        return rounds.finish(status)
+
+
+def _solved(inner: Any, program: Any, watch: Watch) -> Solution:
+    if isinstance(inner, HostSolver):
+        return inner.run(program, None, watch)
+    return loop.run_on_host(inner, program, None, watch)
+
+
+class _Move(NamedTuple):
+    """u = prox(w + sigma F^T v) where it is not zero, and what comes of it."""
+
+    blocks: np.ndarray  # [k]
+    points: np.ndarray  # [k, d], projected, before they shrink
+    u: np.ndarray  # [k, d]
+    fit: np.ndarray  # [n], F u
+    shift: float  # ||u - w||
+    merit: float  # minus the round's dual function at v, which the steps minimise
+
+
+class _Rounds:
+    """The centre w, the predictions z, the prices, and the best point so far."""
+
+    def __init__(self, program: Any, tol: float, watch: Watch) -> None:
+        self.program, self.loss, self.tol = program, program.loss, tol
+        self.watch = watch
+        self.y, self.beta = np.asarray(program.y), float(program.beta)
+        self.blocks = blocks = make_blocks(program)
+        self.prices = Prices(program, blocks, tol)
+        self.w = np.zeros((len(blocks.signs), program.shape[-1]))
+        self.z = np.zeros_like(self.y)
+        self.params, self.objective = self.w, float(self.loss.value(self.z, self.y))
+        self.steps, self.lines = 0, []
+
+    def adopt(self, solution: Solution) -> None:
+        """Starts from a solution, no worse than which the result will be."""
+        self.w = np.array(solution.params).reshape(self.w.shape)
+        self._know(solution.multipliers)
+        self.steps = int(solution.iterations)
+        self._keep()
+        self._begin(np.asarray(solution.dual))
+
+    def _know(self, multipliers: Any) -> None:
+        """Takes multipliers of the cones, in a solution's units, if there are any."""
+        if multipliers is not None:
+            given = np.asarray(multipliers).reshape(len(self.w), -1)
+            scaled = given * np.asarray(self.program.cones.lengths)
+            self.prices.multipliers = scaled[:, self.blocks.live]
+
+    def begin(self, start: Start) -> None:
+        """Starts from any parameters, projected into the cones."""
+        self.w = np.array(start.params).reshape(self.w.shape)
+        self._know(start.multipliers)
+        for block in np.flatnonzero(np.any(self.w != 0, axis=1)):
+            self.w[block], _ = self.blocks.project(int(block), self.w[block])
+        self._keep()
+        # Prices that are not scaled, so that blocks about to be active are at work.
+        self._begin(-self.loss.gradient(self.z, self.y))
+        if start.dual is not None:
+            self._scale(np.asarray(start.dual))
+
+    def _scale(self, v: np.ndarray) -> None:
+        """Moves predictions as the dual of a solution is scaled for this beta."""
+        largest = self.prices.highest(v)
+        scale = self.beta / largest if largest > 0 else 1.0
+        u = [self.loss.clip_dual(-t * v, self.y) for t in (1.0, scale)]
+        old, new = (np.asarray(self.loss.dual_slope(x, self.y)) for x in u)
+        with np.errstate(invalid="ignore"):
+            move = new - old
+        self.z = self.z + np.where(np.isfinite(move), move, 0)
+        self.prices.multipliers = scale * self.prices.multipliers
+
+    def _begin(self, v: np.ndarray) -> None:
+        self.prices.working |= np.any(self.w != 0, axis=1)
+        self.prices.offer(v)
+        self._note()
+
+    @property
+    def gap(self) -> float:
+        return self.prices.judged.gap(self.objective, self.prices.bound)
+
+    def verdict(self, tol: float) -> Status:
+        """CONVERGED, INCONSISTENT or RUNNING."""
+        prices = self.prices
+        return prices.judged.verdict(self.objective, prices.bound, prices.best[0], tol)
+
+    @property
+    def finite(self) -> bool:
+        return bool(np.all(np.isfinite(self.z)) and np.all(np.isfinite(self.w)))
+
+    def unit(self) -> float:
+        """The largest block over beta; from zero, of a least-squares fit's size."""
+        largest = np.linalg.norm(self.w, axis=1).max()
+        if largest == 0:
+            largest = np.linalg.norm(self.y) / np.linalg.norm(self.blocks.X)
+        return float(largest) / self.beta
+
+    def advance(self, sigma: float) -> int:
+        """One round; returns its Newton steps."""
+        at, taken = self._move(self.z, sigma), 0
+        while taken < _NEWTON_STEPS and not self.watch.over:
+            self.watch.repeat()
+            miss = np.linalg.norm(self.z - at.fit)
+            if not miss > _SHARE * at.shift / np.sqrt(sigma):
+                break
+            direction, slope = self._direction(at, sigma)
+            length, new = 1.0, self._move(self.z + direction, sigma)
+            while not self._falls(at, new, length * slope) and length > _SHORTEST:
+                length = length / 2
+                new = self._move(self.z + length * direction, sigma)
+            self.z, at = self.z + length * direction, new
+            taken += 1
+            if -slope <= _ROUNDING * abs(at.merit):
+                break
+        self.steps += max(taken, 1)
+        self.w = np.zeros_like(self.w)
+        self.w[at.blocks] = at.u
+        self._keep()
+        v = -self.loss.gradient(self.z, self.y)
+        ripe = max(_ENOUGH * self.tol, _RIPE * self.gap)
+        if self.prices.judged.gap(self.objective, self.prices.near(v)) <= ripe:
+            self.prices.offer(v)
+        self._note()
+        return taken
+
+    def _move(self, z: np.ndarray, sigma: float) -> _Move:
+        blocks, threshold = self.blocks, sigma * self.beta
+        v = -self.loss.gradient(z, self.y)
+        x = self.w + sigma * blocks.adjoint(v)
+        long = np.linalg.norm(x, axis=1) > threshold
+        (far,) = np.nonzero(self.prices.working & long)
+        multipliers = self.prices.multipliers
+        bent = x[far] + sigma * blocks.bend(far, multipliers[far])
+        points = np.zeros_like(x)
+        for block in far[np.linalg.norm(bent, axis=1) > threshold]:
+            points[block], mu = blocks.project(int(block), x[block])
+            multipliers[block] = mu / sigma
+        sizes = np.linalg.norm(points, axis=1)
+        (active,) = np.nonzero(sizes > threshold)
+        u = np.zeros_like(x)
+        u[active] = points[active] * (1 - threshold / sizes[active])[:, None]
+        fit = blocks.predict(active, u[active])
+        shift = np.linalg.norm(u - self.w)
+        penalty = self.beta * np.sum(sizes[active] - threshold)
+        dual = penalty - v @ fit + shift**2 / (2 * sigma)
+        merit = -v @ z - float(self.loss.value(z, self.y)) - dual
+        return _Move(active, points[active], u[active], fit, float(shift), merit)
+
+    def _falls(self, at: _Move, new: _Move, slope: float) -> bool:
+        return new.merit <= at.merit + 1e-4 * slope + _ROUNDING * abs(at.merit)
+
+    def _direction(self, at: _Move, sigma: float) -> tuple[np.ndarray, float]:
+        """Newton's step in z, and the merit's slope along it.
+
+        With M = F N S N^T F^T over the active blocks and H = L'', the step solves
+        (I + sigma M H) dz = F u - z, by Woodbury where the faces are small.
+        """
+        curvature = np.asarray(_curvature(self.loss, self.z, self.y))
+        miss, root = self.z - at.fit, np.sqrt(curvature)
+        step = -miss
+        if len(at.blocks):
+            sizes = np.linalg.norm(at.points, axis=1)
+            shrink = np.sqrt(1 - sigma * self.beta / sizes)
+            bases = []
+            for block, point, size, s in zip(
+                at.blocks, at.points, sizes, shrink, strict=True
+            ):
+                basis = self.blocks.faces[block].basis
+                along = point / size
+                bases.append(s * basis + (1 - s) * np.outer(along, along @ basis))
+            features = self.blocks.features(at.blocks, bases)
+            scaled = np.sqrt(sigma) * root[:, None] * features
+            part = _ridge(scaled, root * miss)
+            step = step + np.sqrt(sigma) * (features @ part)
+        return step, float(np.sum(curvature * miss * step))
+
+    def _keep(self) -> None:
+        """Takes the centre if it is the best point so far; its predictions are z."""
+        (active,) = np.nonzero(np.any(self.w != 0, axis=1))
+        z = self.blocks.predict(active, self.w[active])
+        penalty = np.sum(np.linalg.norm(self.w[active], axis=1))
+        value = float(self.loss.value(z, self.y)) + self.beta * float(penalty)
+        if value < self.objective:
+            self.params, self.objective = self.w, value
+        if not self.lines:
+            self.z = z
+
+    def _note(self) -> None:
+        self.lines.append((self.steps, self.objective, self.prices.bound, self.gap))
+
+    def finish(self, status: Status) -> Solution:
+        program, dtype = self.program, self.program.X.dtype
+        dual, given = self.prices.best
+        multipliers = None
+        if program.cones is not None:
+            full = np.zeros((len(self.w), program.cones.num_rows))
+            full[:, self.blocks.live] = given
+            full = full / np.asarray(program.cones.lengths)
+            multipliers = jnp.asarray(full.reshape(*program.shape[:2], -1))
+        return Solution(
+            params=jnp.asarray(self.params.reshape(program.shape)),
+            dual=jnp.asarray(dual),
+            multipliers=multipliers,
+            status=jnp.asarray(status, jnp.int32),
+            objective=jnp.asarray(self.objective, dtype),
+            dual_bound=jnp.asarray(self.prices.bound, dtype),
+            gap=jnp.asarray(self.gap, dtype),
+            iterations=jnp.asarray(self.steps, jnp.int32),
+            history=History.of_lines(self.lines, dtype),
+            scope=program.scope,
+        )
+
+
+def _ridge(A: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(I + A^T A)^{-1} A^T b, by the smaller system, or singular values if it fails."""
+    try:
+        if A.shape[1] <= A.shape[0]:
+            return scipy.linalg.cho_solve(
+                scipy.linalg.cho_factor(np.eye(A.shape[1]) + A.T @ A), A.T @ b
+            )
+        return A.T @ scipy.linalg.cho_solve(
+            scipy.linalg.cho_factor(np.eye(A.shape[0]) + A @ A.T), b
+        )
+    except (
+        scipy.linalg.LinAlgError
+    ):  # where A is so large that rounding eats the identity
+        left, values, right = np.linalg.svd(A, full_matrices=False)
+        return right.T @ ((left.T @ b) * values / (1 + values**2))
+
+
+@jax.jit
+def _curvature(loss: Any, z: Array, y: Array) -> Array:
+    """The diagonal of L'' in z, [n]."""
+    return jax.jvp(lambda z: loss.gradient(z, y), (z,), (jnp.ones_like(z),))[1]

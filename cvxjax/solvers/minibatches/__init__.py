@@ -1,0 +1,1 @@
+"""Solvers that see a minibatch at each step."""

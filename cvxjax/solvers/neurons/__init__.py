@@ -1,0 +1,1 @@
+"""Solvers of programs whose parameters are neurons."""

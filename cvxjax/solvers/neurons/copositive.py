@@ -1,0 +1,210 @@
+"""The copositive relaxation of networks with several outputs.
+
+    minimise  1/2 tr Y^T (I + 2 sum_i D_i X U_i X^T D_i)^{-1} Y + beta^2 sum_i tr U_i
+
+over U_i in conv {u u^T : K_i u >= 0}, K_i = (2 D_i - I) X, has the network's optimum:
+U_i is the sum of u_j u_j^T / (2 beta) over the neurons in cell i, and the output layer
+is eliminated. Here U_i is PSD with K_i U_i K_i^T >= 0 instead, which is the same for X
+of rank two, and in any cell of as many facets as dimensions, up to four. Only facets of
+the cells matter, since other rows are non-negative combinations of them.
+
+The dual is a residual R and N_i >= 0 between facets, with
+
+    X^T D_i R R^T D_i X + K_i^T N_i K_i <= beta^2 I   for every i, in the PSD order.
+
+Scaled down, any R is there, so that every step has a rigorous bound. The network is
+taken from U_i, for K_i U_i a >= 0 says that U_i a is in the cell for every facet a. Two
+neurons are all of U_i where it has rank two, as always in two dimensions. The gap is
+between that network and the bound, and so covers what the relaxation lost.
+
+Source: Sahiner, Ergen, Pauly & Pilanci, Vector-output ReLU Neural Network Problems are
+Copositive Programs (ICLR 2021).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from cvxjax.algebra.row_space import rank_of
+from cvxjax.bounds.several_outputs import relaxed_maxima
+from cvxjax.record import Record, static
+from cvxjax.solution import Solution, Status
+from cvxjax.solvers.neurons.doubly_nonnegative import (
+    Iterate,
+    Relaxation,
+    make_relaxation,
+    newton_step,
+)
+from cvxjax.solvers.neurons.frank_wolfe import FrankWolfe, Rounds
+from cvxjax.solvers.neurons.record import Ledger
+from cvxjax.watch import Watch
+
+_TOLERANCE = 1e-7
+_MAX_RANK = 6  # beyond which cells have too many facets
+_MAX_ELEMENTS = 1 << 27  # of products of rows, or of the Newton system
+_SETTLED = 0.1  # of the tolerance: the relaxation is solved
+_INSIDE = 1e-9  # of the largest a^T u: neurons outside by less are inside
+_DEAD = 1e-4  # of the largest neuron: left out at the end
+_SWEEPS = 100  # of block coordinate descent
+_ROUNDS = 30  # of Frank-Wolfe at the end
+
+
+class CopositiveRelaxation(Record):
+    """Interior-point steps for the relaxation, and a network from each, in float64.
+
+    For X of rank one to six; exact for rank two, else the gap says how far. It starts
+    in the interior of the cells, whatever parameters it is given.
+
+    Args:
+      tol: relative duality gap of the network; default 1e-7.
+      max_iters: Newton steps, static.
+    """
+
+    tol: Any = None
+    max_iters: int = static(default=100)
+
+    def refuse(self, program: Any) -> str | None:
+        if not hasattr(program, "neurons"):
+            return (
+                "its parameters are not neurons (CopositiveRelaxation takes vector "
+                "outputs with cones)"
+            )
+        if not program.loss.quadratic:
+            return f"the loss is {program.loss.name} (it takes squared)"
+        if program.X.dtype != jnp.float64:
+            return f"the data are {program.X.dtype} (it takes float64)"
+        (n, _), (P, _) = program.X.shape, program.masks.shape
+        r, c = rank_of(np.asarray(program.X)), program.y.shape[1]
+        if r > _MAX_RANK:
+            return f"X has rank {r}, more than {_MAX_RANK}: facets are too many"
+        products = P * r * (r + 1) // 2 * (n * (n - 1) // 2 if r > 2 else 1)
+        if max(products, P * r * (r + 1) // 2 * n * c, (n * c) ** 2) > _MAX_ELEMENTS:
+            return f"n = {n}, c = {c} and {P} patterns of rank {r} are too many"
+        return None
+
+    def run(self, program: Any, start: Any, watch: Watch) -> Solution:
+        """Steps, on the host."""
+        tol = float(_TOLERANCE if self.tol is None else self.tol)
+        relaxation, point = make_relaxation(program)
+        ledger = Ledger(program)
+        status, stuck = Status.RUNNING, False
+        while status is Status.RUNNING:
+            value, R = relaxation.evaluate(point.U)
+            finite = bool(jnp.isfinite(value))
+            found = None
+            if finite:
+                found = _judge(program, relaxation, point, np.asarray(R), ledger)
+            size = max(abs(ledger.objective), ledger.judged.floor)
+            rest = (float(value) - ledger.bound) / (size if size > 0 else 1)
+            settled = rest <= _SETTLED * tol
+            last = len(ledger.lines) >= self.max_iters
+            if found is not None and (ledger.gap <= tol or settled or stuck or last):
+                _finish(program, found, ledger, tol, watch)
+            ledger.end_line()
+            watch.tell(*ledger.lines[-1])
+            if not finite:
+                status = Status.NONFINITE
+            elif (verdict := ledger.verdict(tol)) is not Status.RUNNING:
+                status = verdict
+            elif watch.over:
+                status = watch.outcome
+            elif settled or stuck:
+                status = Status.STALLED
+            elif last:
+                status = Status.MAX_ITERATIONS
+            else:
+                ahead = newton_step(relaxation, point)
+                sizes = [jnp.max(jnp.abs(x)) for x in (ahead.U, ahead.Z)]
+                stuck = not bool(jnp.isfinite(sum(sizes)))
+                point = point if stuck else ahead
+        return ledger.finish(program, status)
+
+
+def _judge(
+    program: Any, relaxation: Relaxation, point: Iterate, R: np.ndarray, ledger: Ledger
+) -> tuple[np.ndarray, np.ndarray]:
+    """Offers the network and the bound of one point; returns the network's u and v."""
+    X, Y, beta, masks = ledger.X, ledger.Y, ledger.beta, np.asarray(program.masks)
+    u = _split(relaxation, np.asarray(point.U))
+    features = np.maximum(X @ u.T, 0)
+    ridge = features @ features.T + beta * np.eye(len(X))
+    v = features.T @ np.linalg.solve(ridge, Y)
+    ledger.offer_point(u, v)
+    weights = beta * np.asarray(point.N / relaxation.scales)[..., None]
+    multipliers = np.concatenate([np.asarray(relaxation.ends), weights], axis=2)
+    highest = float(np.max(relaxed_maxima(X, masks, R, multipliers)))
+    ledger.offer_residual(R, highest, multipliers)
+    return u, v
+
+
+def _split(relaxation: Relaxation, U: np.ndarray) -> np.ndarray:
+    """Two neurons a cell with sum u u^T near U_i, u [m, d].
+
+    The first is U a / sqrt(a^T U a) for a facet a, the second the first principal part
+    of what is left, if it is in the cell. Of all facets the one whose second neuron is
+    deepest inside is taken: where U_i has rank two, as always in two dimensions, it is
+    on the cell's boundary, and both are all of U_i.
+    """
+    facets, turns = np.asarray(relaxation.facets), np.asarray(relaxation.turns)
+    every = np.arange(len(U))
+    image = facets @ U  # [P, f, r], U a
+    pivots = np.sum(image * facets, axis=2)
+    first = image / np.sqrt(np.where(pivots > 0, pivots, 1))[..., None]
+    left = U[:, None] - first[..., None] * first[..., None, :]
+    values, vectors = np.linalg.eigh(left)
+    second = vectors[..., -1] * np.sqrt(np.maximum(values[..., -1:], 0))
+    reach = np.einsum("pfa,pga->pgf", facets, second)
+    turned = np.where(np.sum(reach, axis=2) < 0, -1, 1)[..., None]
+    second, reach = turned * second, turned * reach
+    depth = np.min(reach, axis=2) / np.maximum(np.max(reach, axis=2), 1e-300)
+    depth = np.where(pivots > 0, depth, -np.inf)
+    best = np.argmax(depth, axis=1)
+    inside = depth[every, best] >= -_INSIDE
+    x = np.concatenate([first[every, best], second[every, best][inside]])
+    cells = np.concatenate([every, every[inside]])
+    return np.einsum("mda,ma->md", turns[cells], x)
+
+
+def _finish(
+    program: Any,
+    found: tuple[np.ndarray, np.ndarray],
+    ledger: Ledger,
+    tol: float,
+    watch: Watch,
+) -> None:
+    """Offers better networks from the last one's larger neurons.
+
+    First the best output weights; if that is not enough, rounds of Frank-Wolfe, which
+    move all neurons in their cells and add others.
+    """
+    u, v = found
+    sizes = np.linalg.norm(u, axis=1) * np.linalg.norm(v, axis=1)
+    live = sizes > _DEAD * np.max(sizes, initial=0)
+    u = u[live] / np.linalg.norm(u[live], axis=1, keepdims=True)
+    v = _reweighed(np.maximum(ledger.X @ u.T, 0), ledger.Y, ledger.beta)
+    ledger.offer_point(u, v)
+    if ledger.gap <= tol:
+        return
+    rounds = Rounds(program, FrankWolfe(), np.hstack([u, v])[None], watch)
+    for _ in range(_ROUNDS):
+        if watch.over:
+            return
+        rounds.price()
+        ledger.offer_point(rounds.neurons.u, rounds.neurons.v)
+        if ledger.gap <= tol or not rounds.finite or not rounds.advance():
+            return
+
+
+def _reweighed(features: np.ndarray, Y: np.ndarray, beta: float) -> np.ndarray:
+    """argmin_v 1/2 ||features v - Y||^2 + beta sum_j ||v_j||, by block descent."""
+    gram, pull = features.T @ features, features.T @ Y
+    v = np.zeros((len(gram), Y.shape[1]))
+    for _ in range(_SWEEPS):
+        for j in np.flatnonzero(np.diagonal(gram) > 0):
+            rest = pull[j] - gram[j] @ v + gram[j, j] * v[j]
+            size = np.linalg.norm(rest)
+            v[j] = max(1 - beta / size, 0) * rest / gram[j, j] if size > 0 else 0
+    return v

@@ -1,0 +1,272 @@
+"""Fully corrective Frank-Wolfe over neurons, for networks with several outputs.
+
+    minimise  L(sum_j phi_j v_j^T, Y) + beta sum_j ||v_j||,
+              phi_j = (X u_j)_+,  ||u_j|| = 1,  u_j in listed cells,
+
+over neurons of any number, L smooth. Each round finds every cell's best new neuron,
+
+    maximise  ||R^T D_i X u||  over  ||u|| <= 1, (2 D_i - I) X u >= 0,  R = -L'(F),
+
+exactly where X has rank three or less (`bounds.several_outputs`), else by projected
+power iterations from several starts. Then all u_j and v_j are corrected at once, inside
+their cells (`correction`), by an interior point whose barrier falls with the gap;
+neurons that nearly agree are joined first. beta over the best maximum scales R to a
+dual point, so each round has a bound; without exact maxima it is that of the gated
+network, and the gap says how far.
+
+It is not one of the house's general solvers because the gauge of this program has no
+proximal map in closed form: only its linear maximisation is tractable.
+
+Source: Jaggi, Revisiting Frank-Wolfe (2013); Sahiner et al. (ICLR 2021) for the
+maximisation over cones.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cvxjax.algebra import linalg
+from cvxjax.bounds.exact import is_exact
+from cvxjax.bounds.several_outputs import cell_maxima, vector_bound
+from cvxjax.record import Record, static
+from cvxjax.solution import Solution, Status
+from cvxjax.solvers import loop
+from cvxjax.solvers.neurons.correction import Neurons, correct, join_alike, walls
+from cvxjax.solvers.neurons.record import Ledger
+from cvxjax.solvers.starts import as_start
+from cvxjax.watch import Watch
+
+Array = jax.Array
+
+_TOLERANCE = 1e-7  # the least that is asked for by default
+_BATCH = 16  # neurons that a round adds at most
+_BETTER = 1e-10  # relative gain over beta that a new neuron needs
+_SAME = 1e-9  # 1 - cosine of new neurons of which one is enough
+_OFF = np.geomspace(0.1, 1e-10, 10)[:, None]  # steps from a maximiser to the centre
+_NEAR = 1e-6  # the same, of neurons to start from
+_SHARE = 0.1  # of the gap, that the barrier may cost
+_EXPLAINED = 5.0  # gaps below this many costs of the barrier are due to it
+_FALL = 0.5  # of the barrier, in every round
+_LEAST = 1e-14  # barrier, of the objective
+_STEPS = 100  # of Newton in a round
+_PATIENCE = 30  # rounds without a gain of 1 %
+_PROJECTION_STEPS = 30
+
+
+class FrankWolfe(Record):
+    """Rounds of new neurons and full corrections, on the host.
+
+    Args:
+      tol: relative duality gap; default 1e-7 in float64, 1e-4 in float32.
+      max_iters: rounds, static.
+      starts: of the power iterations in every cell where maxima are not exact, static.
+      power_steps: of each, static.
+    """
+
+    tol: Any = None
+    max_iters: int = static(default=500)
+    starts: int = static(default=4)
+    power_steps: int = static(default=30)
+
+    def refuse(self, program: Any) -> str | None:
+        if not hasattr(program, "neurons"):
+            return "its parameters are not neurons (FrankWolfe takes vector outputs)"
+        if program.loss.smoothness is None:
+            return f"the {program.loss.name} loss is not smooth"
+        return None
+
+    def run(self, program: Any, start: Any, watch: Watch) -> Solution:
+        """Rounds, on the host."""
+        dtype = program.X.dtype
+        usual = max(loop.default_tol(dtype), _TOLERANCE)
+        tol = float(usual if self.tol is None else self.tol)
+        rounds = Rounds(program, self, start, watch)
+        status, mark, since = Status.RUNNING, np.inf, 0
+        while status is Status.RUNNING:
+            rounds.price()
+            gap = rounds.ledger.gap
+            watch.tell(*rounds.ledger.lines[-1])
+            mark, since = (gap, 0) if gap < 0.99 * mark else (mark, since + 1)
+            if not rounds.finite:
+                status = Status.NONFINITE
+            elif (verdict := rounds.ledger.verdict(tol)) is not Status.RUNNING:
+                status = verdict
+            elif watch.over:
+                status = watch.outcome
+            elif len(rounds.ledger.lines) > self.max_iters:
+                status = Status.MAX_ITERATIONS
+            elif since >= _PATIENCE or not loop.attempt(rounds.advance):
+                status = Status.STALLED
+        return rounds.ledger.finish(program, status)
+
+
+class Rounds:
+    """The neurons so far, their prices, and the barrier."""
+
+    def __init__(
+        self, program: Any, solver: FrankWolfe, start: Any, watch: Watch
+    ) -> None:
+        self.program, self.solver, self.watch = program, solver, watch
+        self.ledger = ledger = Ledger(program)
+        self.X, self.Y, self.beta = ledger.X, ledger.Y, ledger.beta
+        self.loss, self.smoothness = program.loss, float(program.loss.smoothness)
+        self.masks = np.asarray(program.masks)
+        self.interior = np.asarray(program.cones.interior, np.float64)
+        self.exact = is_exact(self.X)
+        self.rows = int(np.sum(np.any(self.X != 0, axis=1)))
+        self.slack, self.mu = np.inf, np.inf
+        self.finite = True
+        self.neurons = self._enter(start)
+
+    def _enter(self, start: Any) -> Neurons:
+        """The neurons of parameters, moved into their nearest cells where outside."""
+        d, c = self.X.shape[1], self.Y.shape[1]
+        start = as_start(start)
+        given = np.zeros((0, d + c))
+        if start is not None:
+            given = np.asarray(start.params[0], float)
+        live = np.any(given[:, :d] != 0, axis=1) & np.any(given[:, d:] != 0, axis=1)
+        u, v = given[live, :d], given[live, d:]
+        sides = np.where(self.masks, 1.0, -1.0)
+        cells = np.asarray([np.argmax(np.min(sides * s, axis=1)) for s in u @ self.X.T])
+        cells = cells.astype(int)
+        A, centres = walls(self.X, self.masks[cells]), self.interior[cells]
+        values, margins = (np.einsum("mkd,md->mk", A, x) for x in (u, centres))
+        least = _NEAR * np.linalg.norm(u, axis=1, keepdims=True)
+        wide = margins > 0
+        short = np.where(wide, least - values / np.where(wide, margins, 1), 0)
+        u = u + np.max(short, axis=1, initial=0)[:, None] * centres
+        inside = np.all(np.einsum("mkd,md->mk", A, u) > 0, axis=1)
+        return Neurons(u=u, v=v, z=np.zeros(values.shape), cells=cells).take(inside)
+
+    def price(self) -> None:
+        """Judges the point, and finds the best new neuron of every cell."""
+        u, v = self.neurons.u, self.neurons.v
+        R = self.ledger.residual(u, v)
+        self.finite = bool(np.all(np.isfinite(R)))
+        if self.finite:
+            value = self.ledger.offer_point(u, v)
+            if self.exact:
+                self.values, self.directions = cell_maxima(self.X, self.masks, R)
+                highest = float(np.max(self.values))
+            else:
+                self.values, self.directions = self._search(R)
+                highest = vector_bound(self.X, self.masks, R)
+            self.ledger.offer_residual(R, highest)
+            near, _ = self.ledger.bound_of(R, float(np.max(self.values)))
+            self.slack = value - near
+            self.residual = R
+        self.ledger.end_line()
+
+    def _search(self, R: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        key = jax.random.fold_in(jax.random.key(0), len(self.ledger.lines))
+        dtype = self.program.X.dtype
+        found = _power(
+            self.program,
+            jnp.asarray(R, dtype),
+            key,
+            starts=self.solver.starts,
+            steps=self.solver.power_steps,
+        )
+        values, directions = (np.asarray(x, np.float64) for x in found)
+        return values, directions
+
+    def advance(self) -> bool:
+        """Joined neurons, new ones, a lower barrier; False if nothing is left to do.
+
+        A barrier of mu costs k mu for each neuron. Where that explains the gap, no
+        neuron is added: new ones would only disturb the path to mu = 0.
+        """
+        k, count = self.rows, len(self.neurons.cells)
+        explained = count > 0 and self.slack <= _EXPLAINED * k * count * self.mu
+        mu = min(_SHARE * self.slack / (k * count + 1), _FALL * self.mu)
+        if explained:
+            mu = min(mu, _SHARE * self.mu)
+        size = max(self.ledger.objective, self.ledger.judged.floor)
+        mu = max(mu, _LEAST * size)
+        neurons = join_alike(
+            self.X, self.Y, self.neurons, loss=self.loss, beta=self.beta, most=k * mu
+        )
+        entrants = self._entrants(0 if explained else _BATCH)
+        if len(entrants.cells) == 0 and (mu == self.mu or count == 0):
+            return False
+        self.mu, self.neurons = mu, neurons.and_also(entrants)
+        self.neurons = correct(
+            self.X,
+            self.masks,
+            self.Y,
+            self.neurons,
+            loss=self.loss,
+            beta=self.beta,
+            mu=mu,
+            max_steps=_STEPS,
+            watch=self.watch,
+        )
+        return True
+
+    def _entrants(self, most: int) -> Neurons:
+        """The best neurons found, if better than beta: off their walls, and small."""
+        cells = np.argsort(-self.values)[:most]
+        cells = cells[self.values[cells] > self.beta * (1 + _BETTER)]
+        tops = self.directions[cells]
+        cells = cells[~np.any(np.tril(tops @ tops.T, -1) > 1 - _SAME, axis=1)]
+        u = self.directions[cells][:, None] + _OFF * self.interior[cells][:, None]
+        u /= np.linalg.norm(u, axis=2, keepdims=True)
+        fits = np.maximum(u @ self.X.T, 0)  # [m, offsets, n]
+        v = fits @ self.residual
+        prices = np.linalg.norm(v, axis=2)
+        reach = np.einsum("mkd,mod->mok", walls(self.X, self.masks[cells]), u)
+        good = prices > (self.values[cells] + self.beta)[:, None] / 2
+        good &= np.all(reach > 0, axis=2)
+        chosen = np.flatnonzero(np.any(good, axis=1))
+        at = (chosen, np.argmax(good[chosen], axis=1))
+        gains = prices[at] - self.beta
+        squares = self.smoothness * np.sum(fits[at] ** 2, axis=1)
+        root = np.sqrt(gains / squares / max(len(chosen), 1))[:, None]
+        u, v, cells = root * u[at], root * v[at] / prices[at][:, None], cells[chosen]
+        return Neurons(u=u, v=v, z=np.zeros((len(u), self.rows)), cells=cells)
+
+
+@partial(jax.jit, static_argnames=("starts", "steps"))
+def _power(
+    program: Any, R: Array, key: Array, *, starts: int, steps: int
+) -> tuple[Array, Array]:
+    """Near maxima [P] and unit maximisers [P, d] of ||R^T D_i X u|| over the cells.
+
+    u <- the projection of M_i u onto the cell, to unit length, which never falls.
+    """
+    X, cones = program.X, program.cones
+    P, d = program.masks.shape[0], X.shape[1]
+
+    def unit(u: Array) -> Array:
+        size = jnp.sqrt(jnp.sum(u**2, axis=-1, keepdims=True))
+        return u / jnp.where(size > 0, size, 1)
+
+    def image(u: Array) -> Array:
+        z = jnp.where(program.masks[None], linalg.dot(u, X.T), 0)
+        return linalg.dot(z, R)
+
+    def inside(u: Array) -> Array:
+        zero = jnp.zeros((*u.shape[:2], cones.num_rows), u.dtype)
+        near, _ = cones.project(u, zero, _PROJECTION_STEPS)
+        near = near + cones.lift(near)[..., None] * cones.interior[None]
+        return unit(near)
+
+    def ascend(_: int, u: Array) -> Array:
+        back = jnp.where(program.masks[None], linalg.dot(image(u), R.T), 0)
+        slope = linalg.dot(back, X)
+        return inside(unit(slope))
+
+    noise = jax.random.normal(key, (starts, P, d), X.dtype)
+    start = inside(noise.at[0].set(cones.interior))
+    u = jax.lax.fori_loop(0, steps, ascend, start)
+    every = jnp.concatenate([start, u])
+    values = jnp.sqrt(jnp.sum(image(every) ** 2, axis=-1))  # [2 starts, P]
+    best = jnp.argmax(values, axis=0)
+    at = jnp.arange(P)
+    return values[best, at], every[best, at]

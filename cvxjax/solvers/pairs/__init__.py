@@ -1,0 +1,1 @@
+"""Solvers of programs over pairs of positive semidefinite matrices."""

@@ -1,0 +1,244 @@
+"""Factors of pairs of PSD matrices by L-BFGS, certified by the price of neurons.
+
+    minimise  L(f) + beta R(Z+, Z-),  Z_s = P_s P_s^T,
+
+over factors that meet the equations by their form: columns (c, ||c||) for unit neurons,
+free columns for traces, rows of [P+ P-] of one norm for a constant diagonal. This is
+training in disguise, and not convex; but the slope -v = L'(f) at any point gives a
+rigorous bound, scaled until no neuron has a price above beta. Where a neuron has, it
+joins as a column and the objective falls: the rounds end at a global optimum.
+
+Nothing of size q^2 by samples, nor q^4, is made, so that it goes where the other
+solvers' linear systems do not fit: hundreds of pixels. A round costs as much as a
+training run of few neurons and one eigendecomposition of order q.
+
+Source: Burer & Monteiro (2003) for the factors; Bartan & Pilanci (2021) for the dual;
+Liu & Nocedal (1989), L-BFGS.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cvxjax import verdicts
+from cvxjax.algebra import linalg
+from cvxjax.record import Record, static
+from cvxjax.recovery.from_pairs import decompose
+from cvxjax.solution import History, Solution, Status
+from cvxjax.solvers import loop
+from cvxjax.solvers.lbfgs import descend
+from cvxjax.solvers.starts import as_start
+from cvxjax.watch import Watch
+
+Array = jax.Array
+
+_TOLERANCE = 1e-5
+_MEMORY = 30  # pairs of L-BFGS
+_FIRST = 4  # columns of every matrix at the start
+_DEAD = 1e-10  # of the largest column: it makes room for a new one
+_NEW = 1e-3  # of the largest column: the size of a new one
+_PATIENCE = 5  # rounds without a smaller gap
+
+
+class LowRankSemidefinite(Record):
+    """Rounds of L-BFGS on the factors, each with new columns, on the host.
+
+    For smooth losses, one float type, any order. Gaps below 1e-7 are beyond it where
+    the data are ill-conditioned.
+
+    Args:
+      tol: relative duality gap; default 1e-5.
+      max_iters: of L-BFGS in one round, static.
+      rounds: at most, static.
+      seed: of the first factors, static.
+    """
+
+    tol: Any = None
+    max_iters: int = static(default=2000)
+    rounds: int = static(default=50)
+    seed: int = static(default=0)
+
+    def refuse(self, program: Any) -> str | None:
+        if not hasattr(program, "hadamard"):
+            return (
+                "its parameters are not pairs of PSD matrices (LowRankSemidefinite "
+                "takes polynomial and quantized networks)"
+            )
+        if program.loss.smoothness is None:
+            return f"the {program.loss.name} loss is not smooth"
+        return None
+
+    def run(self, program: Any, start: Any, watch: Watch) -> Solution:
+        """Rounds, on the host."""
+        dtype = program.X.dtype
+        tol = float(_TOLERANCE if self.tol is None else self.tol)
+        rng = np.random.default_rng(self.seed)
+        start = as_start(start)
+        factors = _first(program, None if start is None else start.params, rng)
+        limits = _Limits(max_iters=self.rounds, check_every=1, tol=tol)
+        progress = _start(limits, program)
+        lines: list[tuple[int, float, float, float]] = []
+        steps, best, stuck = 0, np.inf, 0
+        status = Status.RUNNING
+        while status is Status.RUNNING:
+            factors, taken = descend(
+                partial(_objective, program),
+                factors,
+                watch,
+                dtype=dtype,
+                max_iters=self.max_iters,
+                memory=_MEMORY,
+                ftol=1e-16,
+                gtol=1e-12,
+            )
+            steps += max(taken, 1)
+            given = jnp.asarray(factors, dtype)
+            progress, pull = _judge(limits, program, progress, given)
+            objective, bound = float(progress.objective), float(progress.dual_bound)
+            gap = verdicts.relative_gap(objective, bound, float(progress.floor))
+            lines.append((steps, objective, bound, gap))
+            watch.tell(*lines[-1])
+            stuck = 0 if gap < best else stuck + 1
+            best = min(best, gap)
+            if not np.all(np.isfinite(factors)):
+                status = Status.NONFINITE
+            elif int(progress.status) == Status.INCONSISTENT:
+                status = Status.INCONSISTENT
+            elif gap <= tol:
+                status = Status.CONVERGED
+            elif watch.over:
+                status = watch.outcome
+            elif len(lines) >= self.rounds:
+                status = Status.MAX_ITERATIONS
+            elif stuck >= _PATIENCE:
+                status = Status.STALLED
+            else:
+                factors = _widen(program, factors, np.asarray(pull), rng)
+        return loop.solution_of(program, progress).replace(
+            status=jnp.asarray(status, jnp.int32),
+            iterations=jnp.asarray(steps, jnp.int32),
+            history=History.of_lines(lines, dtype),
+        )
+
+
+class _Limits(Record):
+    """What `Progress` asks of a solver."""
+
+    tol: Any
+    max_iters: int = static()
+    check_every: int = static()
+
+
+def _first(program: Any, start: Any, rng: np.random.Generator) -> np.ndarray:
+    """Columns [2, B, k, r] of the start's matrices, or small random ones."""
+    B, q = program.shape[1:3]
+    k = q - 1 if program.lifted else q
+    if start is None or not np.any(np.asarray(start)):
+        size = np.sqrt(np.sum(np.asarray(program.y, np.float64) ** 2))
+        slope = _slope(program)
+        steep = np.sqrt(np.sum(np.asarray(slope, np.float64) ** 2))
+        scale = size / np.sqrt(steep) if steep > 0 else 1.0
+        return scale * rng.standard_normal((2, B, k, _FIRST)) / np.sqrt(k)
+    if program.lifted:
+        u, alpha = decompose(start)
+        return np.swapaxes(np.asarray(u * jnp.sqrt(alpha)[..., None]), 2, 3)
+    values, vectors = np.linalg.eigh(np.asarray(start, np.float64))
+    return vectors * np.sqrt(np.maximum(values, 0))[..., None, :]
+
+
+def _expand(program: Any, V: Array) -> Array:
+    """P_s [2, B, q, r], which meet the program's equations, of free V [2, B, k, r]."""
+    if program.lifted:
+        squares = jnp.sum(V * V, axis=2, keepdims=True)
+        live = squares > 0  # the root of 0 has no derivative
+        norms = jnp.where(live, jnp.sqrt(jnp.where(live, squares, 1)), 0)
+        return jnp.concatenate([V, norms], axis=2)
+    if not len(program.regulariser.ties(program.order)[0]):
+        return V
+    squares = jnp.sum(V * V, axis=(0, 3), keepdims=True)
+    mean = jnp.mean(squares, axis=2, keepdims=True)
+    return V * jnp.sqrt(mean / jnp.where(squares > 0, squares, 1))
+
+
+@jax.jit
+@partial(jax.value_and_grad, argnums=1)
+def _objective(program: Any, V: Array) -> Array:
+    P = _expand(program, V)
+    f = program.fit_factors(P)
+    weights = np.diagonal(program.regulariser.cost(program.order))
+    squares = jnp.sum(P * P, axis=(0, 1, 3))
+    penalty = jnp.sum(squares * jnp.asarray(weights, P.dtype))
+    return program.loss.value(f, program.y) + program.beta * penalty
+
+
+@jax.jit
+def _slope(program: Any) -> Array:
+    """`pull` of minus the loss's gradient at zero."""
+    return program.pull(-program.loss.gradient(0 * program.y, program.y))
+
+
+@jax.jit
+def _start(limits: _Limits, program: Any) -> loop.Progress:
+    zero = jnp.zeros(program.shape, program.X.dtype)
+    return loop.Progress.start(limits, program, zero)
+
+
+@jax.jit
+def _judge(
+    limits: _Limits, program: Any, progress: loop.Progress, V: Array
+) -> tuple[loop.Progress, Array]:
+    """Progress with the feasible point and the dual vector v, and A* v, [B, q, q]."""
+    P = _expand(program, V)
+    point = program.regulariser.inside(linalg.dot(P, jnp.swapaxes(P, 2, 3)))
+    v = -program.loss.gradient(program.fit_factors(P), program.y)
+    progress = progress.update(limits, program, point, [v], None, finite_of=point)
+    return progress, program.adjoint(v)[0]
+
+
+def _widen(
+    program: Any, V: np.ndarray, pull: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """V with small columns along the best-priced neurons, in place of dead ones.
+
+    Where a price has no neuron, as for the constant diagonal, they are random.
+    """
+    sizes = np.linalg.norm(V, axis=2)  # [2, B, r]
+    largest = max(float(np.max(sizes)), 1e-150)
+    dead = np.all(sizes <= _DEAD * largest, axis=(0, 1))
+    if not dead.any():
+        V = np.pad(V, [(0, 0), (0, 0), (0, 0), (0, _FIRST)])
+        dead = np.append(dead, np.ones(_FIRST, bool))
+    (free,) = np.nonzero(dead)
+    free = free[:_FIRST]
+    V[..., free] = 0
+    priced = program.lifted or not len(program.regulariser.ties(program.order)[0])
+    for s, sign in enumerate((1, -1)):
+        for b, S in enumerate(pull):
+            if priced:
+                columns = _best(sign * S, program.lifted, len(free))
+            else:
+                columns = rng.standard_normal((V.shape[2], len(free)))
+                columns /= np.linalg.norm(columns, axis=0)
+            V[s, b, :, free[: columns.shape[1]]] = _NEW * largest * columns.T
+    return V
+
+
+def _best(S: np.ndarray, lifted: bool, count: int) -> np.ndarray:
+    """Unit columns with the largest prices, [k, at most count]."""
+    if not lifted:
+        return np.linalg.eigh(S)[1][:, ::-1][:, :count]
+    values, vectors = np.linalg.eigh(S[:-1, :-1])
+    g = vectors.T @ S[:-1, -1]
+    low, high = values[-1] + abs(g[-1]), values[-1] + np.linalg.norm(g)
+    for _ in range(60):
+        nu = (low + high) / 2
+        steep = np.linalg.norm(g / np.maximum(nu - values, 1e-300)) > 1
+        low, high = (nu, high) if steep else (low, nu)
+    u = vectors @ (g / np.maximum(high - values, 1e-300))
+    u += np.sqrt(max(1 - u @ u, 0)) * vectors[:, -1]
+    return (u / np.linalg.norm(u))[:, None]

@@ -1,0 +1,188 @@
+"""Regularisers R(w), a sum over blocks: norms, proximal maps, dual norms.
+
+Parameters are [S, P, ...], one block for each sign and pattern. Records meet
+`interfaces.Regulariser`.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from cvxjax.algebra import linalg
+from cvxjax.algebra.rounding import lengths
+from cvxjax.record import Record, static
+
+Array = jax.Array
+
+
+class GroupNorm(Record):
+    """sum_b ||w_b||_2 for blocks [..., d]."""
+
+    def norms(self, w: Array) -> Array:
+        """||w_b||_2, [...]."""
+        return group_norms(w)
+
+    def prox(self, w: Array, threshold: ArrayLike) -> Array:
+        """argmin_u 1/2 ||u - w||^2 + threshold R(u)."""
+        return prox_group(w, threshold)
+
+    def dual_norms(self, q: Array) -> Array:
+        """max {q_b^T u : ||u||_2 <= 1}, [...]."""
+        return group_norms(q)
+
+    def tails(self, w: Array) -> Array:
+        """Vectors with the norms of w as their Euclidean norms: w itself."""
+        return w
+
+    def adjoint_tails(self, p: Array) -> Array:
+        """The transpose of `tails`."""
+        return p
+
+    def dual_tails(self, q: Array) -> Array:
+        """Vectors with the dual norms of q as their Euclidean norms: q itself."""
+        return q
+
+    def inverse_products(self, size: int) -> Array:
+        """Inverses of inner products whose norms are near this one, [k, d, d]."""
+        return jnp.eye(size)[None]
+
+    def tails_of_rows(self, rows: Array) -> Array:
+        """Rows [..., k, d] of a map on tails, as rows of the map on blocks."""
+        return rows
+
+    def lengths(self, rows: Array) -> Array:
+        """The dual norms of rows [..., d], whose squares may underflow or overflow."""
+        return lengths(rows, jnp)
+
+
+class EllipsoidNorm(Record):
+    """sum_b ||T w_b||_2 for blocks [..., d]: the group norm of other coordinates.
+
+    The maps on tails are those of `GroupNorm`.
+    """
+
+    root: Array  # T [d, d], invertible
+    inverse: Array  # [d, d], of T
+
+    def norms(self, w: Array) -> Array:
+        """||T w_b||_2, [...]."""
+        return group_norms(self.tails(w))
+
+    def dual_norms(self, q: Array) -> Array:
+        """max {q_b^T u : ||T u||_2 <= 1} = ||T^{-T} q_b||_2, [...]."""
+        return group_norms(self.dual_tails(q))
+
+    def tails(self, w: Array) -> Array:
+        """T w_b."""
+        return linalg.dot(w, self.root.T)
+
+    def adjoint_tails(self, p: Array) -> Array:
+        """T^T p_b."""
+        return linalg.dot(p, self.root)
+
+    def dual_tails(self, q: Array) -> Array:
+        """T^{-T} q_b."""
+        return linalg.dot(q, self.inverse)
+
+    def inverse_products(self, size: int) -> Array:
+        """I, and (I + T^T T / t_k^2)^{-1} for every singular value t_k, [k, d, d].
+
+        Of inner products from that of the coordinates to that of the norm.
+        """
+        _, t, turn = jnp.linalg.svd(self.root, full_matrices=False)
+        shares = 1 / (1 + (t[None] / t[:, None]) ** 2)
+        between = linalg.dot(turn.T[None] * shares[:, None], turn[None])
+        return jnp.concatenate([jnp.eye(size, dtype=t.dtype)[None], between])
+
+    def tails_of_rows(self, rows: Array) -> Array:
+        """Rows times T."""
+        return linalg.dot(rows, self.root)
+
+    def lengths(self, rows: Array) -> Array:
+        """The dual norms of rows [..., d]."""
+        return lengths(self.dual_tails(rows), jnp)
+
+
+class PairNorms(Record):
+    """sum_b sum_k ||(w_b,2k, w_b,2k+1)||_2 for blocks [..., 2 G]: complex l1 norms."""
+
+    def norms(self, w: Array) -> Array:
+        """sum_k ||(w_b,2k, w_b,2k+1)||_2, [...]."""
+        return jnp.sum(group_norms(_pairs(w)), axis=-1)
+
+    def prox(self, w: Array, threshold: ArrayLike) -> Array:
+        """argmin_u 1/2 ||u - w||^2 + threshold R(u)."""
+        return prox_group(_pairs(w), threshold).reshape(w.shape)
+
+    def dual_norms(self, q: Array) -> Array:
+        """max_k ||(q_b,2k, q_b,2k+1)||_2, [...]."""
+        return jnp.max(group_norms(_pairs(q)), axis=-1)
+
+
+class NuclearNorm(Record):
+    """sum_b ||W_b||_*, the sum of singular values of each block.
+
+    Args:
+      shape: (rows, columns) of the matrix that a last axis stands for; None: blocks
+        are matrices [..., rows, columns] already.
+    """
+
+    shape: tuple[int, int] | None = static(default=None)
+
+    def norms(self, w: Array) -> Array:
+        """||W_b||_*, [...]."""
+        return jnp.sum(self._values(w), axis=-1)
+
+    def prox(self, w: Array, threshold: ArrayLike) -> Array:
+        """argmin_U 1/2 ||U - W||^2 + threshold R(U): singular values are shrunk."""
+        left, values, right = jnp.linalg.svd(self._matrices(w), full_matrices=False)
+        values = jnp.maximum(values - threshold, 0)
+        product = jnp.matmul(
+            left * values[..., None, :], right, precision=jax.lax.Precision.HIGHEST
+        )
+        return product.reshape(w.shape)
+
+    def dual_norms(self, q: Array) -> Array:
+        """The largest singular value of Q_b, [...]."""
+        return jnp.max(self._values(q), axis=-1)
+
+    def _matrices(self, w: Array) -> Array:
+        return w if self.shape is None else w.reshape(*w.shape[:-1], *self.shape)
+
+    def _values(self, w: Array) -> Array:
+        return jnp.linalg.svd(self._matrices(w), compute_uv=False)
+
+
+def group_norms(w: Array) -> Array:
+    """||w_b||_2 of every block b; the block is the last axis.
+
+    The derivative at a block of zeros is 0, the subgradient of least norm.
+    """
+    squares = jnp.sum(w * w, axis=-1)
+    live = squares > 0
+    return jnp.where(live, jnp.sqrt(jnp.where(live, squares, 1)), squares)
+
+
+def prox_group(w: Array, threshold: ArrayLike) -> Array:
+    """Shrinks each block of `w` by its Euclidean norm.
+
+    Returns argmin_u 1/2 ||u - w||^2 + threshold sum_b ||u_b||_2.
+
+    Args:
+      w: [..., d], one group per last axis.
+      threshold: [], step size times beta, >= 0.
+
+    Returns:
+      [..., d], dtype of `w`; small blocks become exactly 0.
+
+    Source: Parikh & Boyd, Proximal Algorithms (2014), section 6.5.
+    """
+    norms = group_norms(w)[..., None]
+    safe = jnp.where(norms > 0, norms, 1)
+    return w * jnp.maximum(1 - threshold / safe, 0)
+
+
+def _pairs(w: Array) -> Array:
+    return w.reshape(*w.shape[:-1], -1, 2)

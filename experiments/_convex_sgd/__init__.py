@@ -1,0 +1,1 @@
+"""Convex programs trained by minibatches, beside networks: what figures share."""

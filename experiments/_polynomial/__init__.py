@@ -1,0 +1,1 @@
+"""Parts of the polynomial CNN's figure."""

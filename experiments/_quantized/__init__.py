@@ -1,0 +1,1 @@
+"""Parts of the quantized network's figure."""
