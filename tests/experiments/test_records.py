@@ -172,9 +172,9 @@ def test_parts_belong_to_one_config_and_need_a_launcher(module, tmp_path):
 
 def test_the_gallery_shows_every_record(module, tmp_path):
     launch.execute(module, module.Config(), tmp_path)
-    record = json.loads((tmp_path / "data" / "fake_line.json").read_text())
-    record |= {"name": "another", "title": "Another title.", "commit": "0123456789abc"}
-    (tmp_path / "data" / "another.json").write_text(json.dumps(record))
+    saved = json.loads((tmp_path / "data" / "fake_line.json").read_text())
+    saved |= {"name": "another", "title": "Another title.", "commit": "0123456789abc"}
+    (tmp_path / "data" / "another.json").write_text(json.dumps(saved))
     text = record.write_gallery(tmp_path).read_text()
     assert text.index("## Another title.") < text.index("## A line falls.")
     assert "| it [falls] \\| far | to -8 | reproduced with correction |" in text
