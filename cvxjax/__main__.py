@@ -52,7 +52,7 @@ from cvxjax.command_line.weights_file import (
 from cvxjax.devices.runtime import configure_jax
 from cvxjax.programs.two_layer import TwoLayerProgram
 from cvxjax.saving.files import check_writable, write_arrays
-from cvxjax.solve import default_solver
+from cvxjax.solvers.choice import default_solver
 from cvxjax.solvers.loop import default_tol
 from cvxjax.watch import Watch
 

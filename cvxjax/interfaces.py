@@ -11,7 +11,7 @@ itself, for `certify`.
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -124,6 +124,8 @@ class Regulariser(Protocol):
 class Judge(Protocol):
     """A program in float64 NumPy, written apart from its JAX form."""
 
+    free_width: ClassVar[bool]  # neurons of any number, certified where they are
+
     @property
     def reach(self) -> np.ndarray:
         """The most that prediction i can be for R(w) <= 1, from above, [n]."""
@@ -154,6 +156,17 @@ class Judge(Protocol):
 
     def hidden(self, v: np.ndarray) -> float:
         """What `polar_bound` may come to by rounding alone."""
+        ...
+
+    def bounds(self, asked: Any) -> Any:
+        """Primal value, lower bound, its dual vector and violation.
+
+        Args:
+          asked: `judges.judge.Question`.
+
+        Returns:
+          `judges.judge.Bounds`.
+        """
         ...
 
     def covers_every_neuron(self) -> bool:
@@ -227,7 +240,29 @@ class Program(Protocol):
         """(program, `Coordinates`) of orthonormal columns, float64; None: has none."""
         ...
 
-    def replace(self, **changes: Any) -> Any: ...
+    @property
+    def free_width(self) -> bool:
+        """Whether parameters are neurons of any number, which stay where they are."""
+        ...
+
+    @property
+    def splits(self) -> bool:
+        """Whether blocks are patterns' and rows of X samples, for a mesh to share."""
+        ...
+
+    @property
+    def multipliers_shape(self) -> tuple[int, ...] | None:
+        """Of the cones' multipliers; None: there are none, or of many shapes."""
+        ...
+
+    def holds(self, shape: tuple[int, ...]) -> bool:
+        """Whether parameters of this shape are the program's."""
+        ...
+
+    def replace(self, **changes: Any) -> Any:
+        """The same program with some fields changed."""
+        ...
+
     def verified_scope(self) -> Scope:
         """`scope` as far as the program's own data bear it out, on the host."""
         ...
@@ -280,36 +315,29 @@ class NeuronProgram(LinearProgram, Protocol):
 
 @runtime_checkable
 class Solver(Protocol):
-    """A frozen record with three pure functions; `solvers.loop` owns the loop."""
+    """A frozen record that solves programs of a form; `solvers.base` has defaults."""
 
-    tol: Any
+    tol: Any  # relative gap; None: `solvers.loop.default_tol` of the data's dtype
     max_iters: int
-    check_every: int
+    takes: ClassVar[Any]  # what it is made for: `solvers.refusals.Takes`
+    leaves_patterns: ClassVar[bool]  # for others, which its solution then carries
+    wants_coordinates: ClassVar[bool]  # where data are badly conditioned
 
-    def refuse(self, program: Any) -> str | None:
-        """Why this solver cannot take this program, or None if it can."""
-        ...
-
-    def init(self, program: Any, w: Any) -> Any: ...
-    def step(self, program: Any, state: Any) -> Any: ...
-    def check(self, program: Any, state: Any) -> Any: ...
-
-
-@runtime_checkable
-class HostSolver(Protocol):
-    """A solver with a loop of its own on the host, where shapes change as it goes."""
-
-    tol: Any
-    max_iters: int
-
-    def refuse(self, program: Any) -> str | None:
-        """As `Solver.refuse`."""
+    def limits(self, program: Any) -> str | None:
+        """Why sizes or its options refuse a program of its form; None: they do not."""
         ...
 
     def run(self, program: Any, start: Any, watch: Watch) -> Any:
-        """The Solution; `start` is None, parameters, or of `starts.as_start`.
+        """The Solution, on the host.
 
-        The loop tells `watch` where it stands and asks it whether to go on; so do the
-        solvers inside it, which get `watch` or `watch.of_part()`.
+        Args:
+          program: that `takes` and `limits` let pass.
+          start: None, parameters, or of `starts.as_start`.
+          watch: is told where the loop stands and asked whether to go on; solvers
+            inside it get `watch` or `watch.of_part()`.
         """
+        ...
+
+    def solved(self, program: Any, start: Any, watch: Watch) -> tuple[Any, Any]:
+        """`run`, and the last dual vector where rounding may hide its bound."""
         ...

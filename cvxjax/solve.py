@@ -10,29 +10,18 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from cvxjax.bounds.exact import is_exact
 from cvxjax.devices.runtime import forget_old_programs, share_cores
 from cvxjax.devices.sharding import gather
-from cvxjax.interfaces import HostSolver, LinearProgram, Program, Solver
+from cvxjax.interfaces import Program, Solver
 from cvxjax.returned import inside, proved, resolved, returned
 from cvxjax.solution import History, Solution, Status
-from cvxjax.solvers import (
-    Admm,
-    CopositiveRelaxation,
-    FrankWolfe,
-    InteriorPoint,
-    LowRankSemidefinite,
-    Semidefinite,
-    SemidefiniteInteriorPoint,
-    SemismoothNewton,
-    WorkingSet,
-    loop,
-)
+from cvxjax.solvers import InteriorPoint, loop
 from cvxjax.solvers.blocks.least_multipliers import with_least_multipliers
+from cvxjax.solvers.choice import Facts, chosen, is_small
 from cvxjax.solvers.options import check_options
+from cvxjax.solvers.refusals import refusal
 from cvxjax.solvers.standard_form import (
     StandardForm,
-    is_distorted,
     precise_form,
     standard_form,
 )
@@ -40,15 +29,10 @@ from cvxjax.solvers.starts import check_start
 from cvxjax.verdicts import gap_floor, relative_gap
 from cvxjax.watch import Report, Watch
 
-_SMALL = 1_000_000  # multipliers, up to which InteriorPoint is a matter of seconds
-_MANY = 1_000  # blocks, beyond which few are active
-_ROUGH = 1e-3  # gap from which Newton's method takes over
-_SPARSE = 0.02  # of the beta from which on zero is optimal: few blocks are active above
-
 
 def solve(
     program: Program,
-    solver: Solver | HostSolver | None = None,
+    solver: Solver | None = None,
     *,
     start: Any = None,
     tol: float | None = None,
@@ -67,8 +51,8 @@ def solve(
 
     Args:
       program: from `cvxjax.programs`.
-      solver: from `cvxjax.solvers`; omitted, `default_solver`'s choice, at its
-        default tolerance.
+      solver: from `cvxjax.solvers`; omitted, that of `solvers.choice.default_solver`,
+        at its default tolerance.
       start: where to start: parameters, or the solution of a program near by, whose
         dual helps as well. Default zero.
       tol: relative duality gap, in place of the solver's.
@@ -109,8 +93,6 @@ def _solve(
     if zero is not None:
         check_start(start, program, solver)
         return form.outward(zero)
-    last: list[Any] = []  # the solver's last state
-    v = None
     form, solver = _suited(form, solver, watch)
     start = check_start(start, program, solver)
     solver = solver if tol is None else solver.replace(tol=tol)
@@ -118,26 +100,23 @@ def _solve(
         solver = solver.replace(tol=loop.default_tol(program.X.dtype))
     with form.precision():
         start = None if start is None else form.inward(start)
-        if isinstance(solver, HostSolver):
-            solution = loop.attempt(solver.run, form.program, start, watch)
-            solution = _broken_down(form.program) if solution is None else solution
-        else:
-            solution = loop.run_on_host(solver, form.program, start, watch, last.append)
+        found = loop.attempt(solver.solved, form.program, start, watch)
+        solution, v = (_broken_down(form.program), None) if found is None else found
         if form.undistorted is not None:
             solution = form.plain(solution)
             point = inside(form.undistorted, solution.params)
             if point is not None:
                 solution = solution.replace(params=jnp.asarray(point))
             solution = loop.judged(solver, form.undistorted, solution)
-        if isinstance(solver, InteriorPoint) and not watch.shared:
-            v = np.asarray(last[0].point.r)
+        if v is not None and not watch.shared:
+            v = np.asarray(v)
             solution = _bounded_anew(form, solver, solution, v, watch)
     forget_old_programs()
     solution = form.outward(solution)
     if watch.shared:
         return solution
     own = loop.default_tol(program.X.dtype) if solver.tol is None else solver.tol
-    if hasattr(program, "cones") and not hasattr(program, "neurons"):
+    if not program.free_width:
         solution = returned(program, solution, float(own))
     v = None if v is None else form.duals * v
     solution = proved(program, solution, float(own), v)
@@ -158,31 +137,27 @@ def _bounded_anew(
 def _suited(form: StandardForm, solver: Any, watch: Watch) -> tuple[StandardForm, Any]:
     """The form that a solver takes, and the solver: the default one if it is None.
 
-    InteriorPoint gets float64 and coordinates.
+    Solvers that want coordinates get these, and float64.
     """
     program = form.program
-    narrow = solver is None and program.X.dtype != jnp.float64 and _is_small(program)
+    narrow = solver is None and program.X.dtype != jnp.float64 and is_small(program)
     if narrow and not watch.shared:
-        better = precise_form(form)
-        if InteriorPoint().refuse(better.program) is None:
-            return better, InteriorPoint()
+        better, precise = precise_form(form), InteriorPoint()
+        if refusal(precise, better.program) is None:
+            return better, precise
     distorted = None
     if solver is None:
-        solver, distorted = _choice(program)
-    if watch.shared or not isinstance(solver, InteriorPoint):
+        facts = Facts(program)
+        solver, distorted = chosen(facts), facts.known_distortion
+    if watch.shared or not solver.wants_coordinates:
         return form, solver
     return precise_form(form, distorted), solver
-
-
-def _is_small(program: Any) -> bool:
-    """Whether InteriorPoint is a matter of seconds."""
-    return np.prod(program.shape[:2]) * len(program.y) <= _SMALL
 
 
 def solve_path(
     program: Program,
     betas: Sequence[float] | np.ndarray,
-    solver: Solver | HostSolver | None = None,
+    solver: Solver | None = None,
     *,
     tol: float | None = None,
     time_limit: float | None = None,
@@ -230,66 +205,16 @@ def solve_path(
     return solutions
 
 
-def default_solver(program: Program) -> Any:
-    """What is fast on a program of this size, loss and beta.
-
-    Of small programs in float64 with norms of groups, InteriorPoint for all losses but
-    the squared one, and for badly conditioned data; `solve` takes it for float32 too.
-    Otherwise, over sign cones in float64, for the squared loss, SemismoothNewton at a
-    beta so large that few blocks are active, else InteriorPoint, with WorkingSet around
-    it if there are many blocks; for other smooth losses, Admm polished by
-    SemismoothNewton. Else, and where there is no room for a matrix [n, n], Admm. For
-    several
-    outputs with cones FrankWolfe, whose certificate is exact for rank three or less;
-    for rank four to six CopositiveRelaxation. Over pairs of PSD matrices
-    SemidefiniteInteriorPoint for smooth losses in float64 where they are small, else
-    Semidefinite, and LowRankSemidefinite where they are large.
-    """
-    return _choice(program)[0]
-
-
-def _choice(program: Any) -> tuple[Any, bool | None]:
-    """The default solver, and whether the data are distorted, where that was asked."""
-    for solver in (SemidefiniteInteriorPoint(), Semidefinite(), LowRankSemidefinite()):
-        if solver.refuse(program) is None:
-            return solver, None
-    if FrankWolfe().refuse(program) is None:
-        relaxed = CopositiveRelaxation()
-        exact = is_exact(np.asarray(program.X))
-        fits = not exact and relaxed.refuse(program) is None
-        return (relaxed if fits else FrankWolfe()), None
-    admm, precise, newton = Admm(), InteriorPoint(), SemismoothNewton()
-    large, distorted = len(program.y) > admm.dense_samples, None
-    if not large and _is_small(program) and precise.refuse(program) is None:
-        if not program.loss.quadratic:
-            return precise, None
-        distorted = is_distorted(program)
-        if distorted:
-            return precise, True
-    if large or getattr(program, "cones", None) is None:
-        return admm, distorted
-    if newton.refuse(program) is None:
-        if not program.loss.quadratic:
-            return newton.replace(inner=Admm(tol=_ROUGH)), distorted
-        highest, _ = loop.price_range(program)
-        if float(program.beta) >= _SPARSE * float(highest):
-            return newton, distorted
-    if precise.refuse(program) is not None:
-        return admm, distorted
-    blocks = program.shape[0] * program.shape[1]
-    return (precise if blocks <= _MANY else WorkingSet()), distorted
-
-
 def _zero_if_optimal(program: Any) -> Solution | None:
     """The solution for beta >= beta_max, zero, found without iterations."""
     loss, y = program.loss, program.y
     if loss.constraint is not None:
         return None
     beta = float(program.beta)
-    if isinstance(program, LinearProgram):
-        highest, least = (float(x) for x in loop.price_range(program))
-    else:
+    if program.free_width:
         highest = least = program.price_at_zero()
+    else:
+        highest, least = (float(x) for x in loop.price_range(program))
     if not (beta >= least and np.isfinite(highest)):
         return None
     if beta < highest and beta < gather(program).price_at_zero():
@@ -369,7 +294,7 @@ def _check_kind(solver: Any) -> None:
         raise ValueError(
             f"want a solver of cvxjax.solvers; got the class {name} (want {name}())"
         )
-    if not isinstance(solver, Solver | HostSolver):
+    if not isinstance(solver, Solver):
         arrived = repr(solver) if isinstance(solver, str) else type(solver).__name__
         raise ValueError(f"want a solver of cvxjax.solvers; got {arrived}")
 
@@ -382,6 +307,6 @@ def _check_solver(solver: Any, program: Any) -> None:
     if inner is not None:
         _check_kind(inner)
         check_options(inner)
-    reason = solver.refuse(program)
+    reason = refusal(solver, program)
     if reason is not None:
         raise ValueError(f"{name} cannot take this program: {reason}")

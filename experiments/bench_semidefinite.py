@@ -29,7 +29,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 import cvxjax as cj
-from cvxjax.solve import default_solver
+from cvxjax.solvers.choice import default_solver
 from experiments._frame import launch, style
 from experiments._frame.record import Claim, Verdict, resumable
 from experiments._peers.spectral import solve_by_cvxpy

@@ -1,7 +1,5 @@
 """Choosing and refusing solvers, warm starts, paths, and bad options."""
 
-import sys
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,17 +7,15 @@ import pytest
 from numpy.testing import assert_allclose
 
 import cvxjax as cj
-from cvxjax.solve import default_solver
-from cvxjax.solvers import (
-    Admm,
-    WorkingSet,
-)
+from cvxjax.solvers import Admm, choice
+from cvxjax.solvers.choice import default_solver
+from cvxjax.solvers.pairs import semidefinite
 from tests import instances
 
 RELU, GATED = "two_layer/squared", "two_layer/gated/squared"
 
 
-def test_default_solvers(monkeypatch):
+def test_default_solvers():
     for name in instances.PROGRAMS:
         program = instances.program_of(name)
         cones, largest = program.cones is not None, program.beta_max()
@@ -38,14 +34,65 @@ def test_default_solvers(monkeypatch):
             takes = [s for s in order if instances.SOLVERS[s].takes(name)]
             wanted = getattr(cj.solvers, [*takes, "Admm"][0])
             assert isinstance(solver, wanted), (name, fraction)
-    module = sys.modules["cvxjax.solve"]
-    monkeypatch.setattr(module, "_SPARSE", np.inf)
-    monkeypatch.setattr(module, "_MANY", 31)
-    assert isinstance(default_solver(instances.program_of(RELU)), WorkingSet)
-    monkeypatch.setattr(module, "Admm", lambda: Admm(dense_samples=7))
-    monkeypatch.setattr(module, "_SMALL", 0)
+
+
+ROWS = {  # why: an instance, and what of the table's limits is changed for it
+    "small pairs of a curved loss": ("polynomial/squared", {}),
+    "pairs": ("polynomial/hinge", {}),
+    "large pairs": ("polynomial/huber", {"pairs": 1}),
+    "neurons of rank four to six": ("rank four", {}),
+    "neurons": ("vector_output/relu", {}),
+    "small, another loss than squared": ("two_layer/hinge", {}),
+    "small, badly conditioned data": ("year", {}),
+    "large cones, a smooth loss": ("two_layer/logistic", {"_SMALL": 0}),
+    "cones, squared loss, few active blocks": (RELU, {}),
+    "cones, at most a thousand blocks": (RELU, {"_SPARSE": np.inf}),
+    "cones of many blocks": (RELU, {"_SPARSE": np.inf, "_MANY": 31}),
+    "blocks": (GATED, {}),
+}
+
+
+def instance(name):
+    rng = np.random.default_rng(0)
+    if name == "year":
+        X = np.column_stack([2000.0 + np.arange(8), np.ones(8)])
+        return instances.two_layer(X)
+    if name == "rank four":
+        X, Y = rng.standard_normal((9, 4)), rng.standard_normal((9, 2))
+        patterns = cj.arrangements.from_gates(X, X[:1])
+        return cj.programs.make_vector_output(X, Y, patterns, beta=0.1)
+    return instances.program_of(name)
+
+
+def test_every_row_of_the_table_is_here():
+    assert [row.why for row in choice.TABLE] == list(ROWS)
+
+
+@pytest.mark.parametrize("why", ROWS)
+def test_each_row_is_somebodys_choice(why, monkeypatch):
+    name, limits = ROWS[why]
+    for limit, value in limits.items():
+        if limit == "pairs":
+            monkeypatch.setattr(semidefinite, "_MAX_NUMBERS", value)
+        else:
+            monkeypatch.setattr(choice, limit, value)
+    row = next(row for row in choice.TABLE if row.why == why)
+    assert repr(default_solver(instance(name))) == repr(row.solver())
+
+
+def test_no_dense_matrix_beyond_its_samples(monkeypatch):
+    monkeypatch.setattr(choice, "Admm", lambda: Admm(dense_samples=7))
     for name in (RELU, GATED, "two_layer/logistic"):  # of 8 samples
+        assert choice.Facts(instances.program_of(name)).fits_dense is False
         assert isinstance(default_solver(instances.program_of(name)), Admm)
+
+
+def test_what_no_row_takes():
+    class Bare:
+        pass
+
+    with pytest.raises(ValueError, match="of a form that a solver takes; got Bare"):
+        default_solver(Bare())
 
 
 def test_zero_from_beta_max_on_without_iterations():
@@ -90,7 +137,9 @@ def test_admm_refuses_a_program_without_structure():
     class Bare:
         pass
 
-    with pytest.raises(ValueError, match="Admm cannot take .* no response and no cone"):
+    with pytest.raises(
+        ValueError, match="Admm cannot take .* not blocks .*response and cones"
+    ):
         cj.solve(Bare(), cj.solvers.Admm())
 
 

@@ -25,8 +25,6 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from cvxjax.terms.cones import SignCones
-
 Array = jax.Array
 
 SAMPLES, PATTERNS = "samples", "patterns"
@@ -170,9 +168,7 @@ def gather(tree: Any) -> Any:
 
 def _check_program(program: Any) -> None:
     """Raises ValueError unless blocks are patterns' and the rows of X samples."""
-    of_patterns = hasattr(program, "masks") and hasattr(program, "adjoint")
-    fits = of_patterns and program.masks.shape == (program.shape[1], len(program.X))
-    if not fits or not (program.cones is None or isinstance(program.cones, SignCones)):
+    if not program.splits:
         raise ValueError(
             "want a two-layer program, or a gated one with several outputs; "
             f"got {type(program).__name__}"

@@ -15,15 +15,13 @@ from cvxjax.interfaces import Judge, Loss
 from cvxjax.judges.blocks import BlockJudge
 from cvxjax.record import Record, static
 from cvxjax.solution import Scope
-from cvxjax.terms.cones import Cones, SignCones
-from cvxjax.terms.regularisers import GroupNorm, NuclearNorm, PairNorms
+from cvxjax.terms.cones import Cones
 
 Array = jax.Array
 
 _UNSEEN = 4  # times what rounding hides of a price: it may be zero
 
 _COVERING = {"X", "masks", "active", "features", "cones", "signs"}
-_NORMS = {GroupNorm: "group", PairNorms: "pairs", NuclearNorm: "nuclear"}
 
 
 class RegularisedProgram(Record):
@@ -34,6 +32,7 @@ class RegularisedProgram(Record):
     beta: Array  # [], > 0
     loss: Loss
     regulariser: Any  # of `cvxjax.regularisers`
+    cones: Any  # of `cvxjax.cones`; None: no constraints
     scope: Scope = static()
 
     def replace(self, **changes: Any) -> Self:
@@ -68,6 +67,27 @@ class RegularisedProgram(Record):
     def shape(self) -> tuple[int, ...]: ...
     def forward(self, w: Array) -> Array: ...
     def judge(self) -> Judge: ...
+
+    @property
+    def free_width(self) -> bool:
+        """Whether parameters are neurons of any number, which stay where they are."""
+        return False
+
+    @property
+    def splits(self) -> bool:
+        """Whether blocks are patterns' and rows of X samples, for a mesh to share."""
+        return False
+
+    @property
+    def multipliers_shape(self) -> tuple[int, ...] | None:
+        """Of the cones' multipliers; None: there are none, or of many shapes."""
+        if self.cones is None:
+            return None
+        return (*self.shape[:2], self.cones.num_rows)
+
+    def holds(self, shape: tuple[int, ...]) -> bool:
+        """Whether parameters of this shape are the program's."""
+        return tuple(shape) == tuple(self.shape)
 
     @property
     def inputs(self) -> Array:
@@ -112,8 +132,7 @@ class RegularisedProgram(Record):
     @property
     def terms(self) -> int:
         """Of `rounding.terms_of`: how many roundings a block's price may hold."""
-        cones = getattr(self, "cones", None)
-        walls = 0 if cones is None else cones.num_rows
+        walls = 0 if self.cones is None else self.cones.num_rows
         return terms_of(self.row_count, walls, self.block_size)
 
     @property
@@ -189,7 +208,6 @@ class BlockProgram(RegularisedProgram):
     """
 
     features: Array  # [P, n, d], F_p
-    cones: Any  # of `cvxjax.cones`; None: no constraints
     signs: Array  # [S, 1]; of selected blocks [1, P], 0 for padding
 
     @property
@@ -206,7 +224,7 @@ class BlockProgram(RegularisedProgram):
 
     @property
     def block_size(self) -> int:
-        matrix = getattr(self.regulariser, "shape", None)
+        matrix = self.regulariser.shape
         return self.shape[-1] if matrix is None else SPECTRAL * sum(matrix)
 
     def forward(self, w: Array) -> Array:
@@ -277,13 +295,12 @@ class BlockProgram(RegularisedProgram):
         if cones is not None:
             lengths = np.asarray(cones.lengths, np.float64)[..., None]
             rows = np.asarray(cones.rows, np.float64) * lengths
-        if isinstance(cones, SignCones):
-            masks = np.asarray(cones.masks)
+            masks = None if cones.masks is None else np.asarray(cones.masks)
         return BlockJudge(
             features=np.asarray(self.features, np.float64),
             signs=np.asarray(self.signs, np.float64)[:, 0],
-            norm=_NORMS[type(self.regulariser)],
-            shape=getattr(self.regulariser, "shape", None),
+            norm=self.regulariser.norm,
+            shape=self.regulariser.shape,
             rows=rows,
             masks=masks,
             interior=interior_of(cones),

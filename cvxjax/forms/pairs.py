@@ -185,7 +185,7 @@ class SpectralProgram(RegularisedProgram):
             pool=self.pool,
             lifted=self.lifted,
             outputs=None if self.y.ndim == 1 else self.outputs,
-            penalised=type(self.regulariser).__name__,
+            norm=self.regulariser.norm,
         )
 
     def checked(self, w: Any) -> np.ndarray:

@@ -74,9 +74,9 @@ class SumProgram(BlockProgram):
         return scaled.replace(X=self.X / unit, scope=self.scope)
 
     def judge(self) -> PooledJudge:
-        given = super().judge()
-        fields = {name: getattr(given, name) for name in given.__dataclass_fields__}
-        return PooledJudge(**fields, neurons=np.asarray(self.rows, np.float64))
+        return PooledJudge(
+            **vars(super().judge()), neurons=np.asarray(self.rows, np.float64)
+        )
 
 
 def parts_of(

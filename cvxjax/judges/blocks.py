@@ -16,11 +16,12 @@ from cvxjax.algebra.rounding import (
     pulled,
     terms_of,
 )
-from cvxjax.judges.sign_cones import LIFTS, NEGLIGIBLE, nearest
+from cvxjax.judges.judge import GaugeJudge, lower_worst
+from cvxjax.judges.sign_cones import LIFTS, NEGLIGIBLE, nearest, unit_rows
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BlockJudge:
+class BlockJudge(GaugeJudge):
     """sum_b s_b F_p w_b, norms of the blocks, and cones A_p w_b >= 0."""
 
     features: np.ndarray  # [P, n, d], float64
@@ -58,12 +59,13 @@ class BlockJudge:
         return float(np.sum(lengths(params.reshape(-1, size))))
 
     def violation(self, params: np.ndarray) -> float:
-        """max(-A w, 0) / max|A w| over all blocks; 0 without cones, inf for NaN."""
+        """max(-A w, 0) / max|A w| over all blocks, A of unit rows; inf for NaN."""
         if not np.all(np.isfinite(params)):
             return float("inf")
         if self.rows is None:
             return 0.0
-        values = [self._values(i, params[:, i]) for i in range(len(self.features))]
+        each = range(len(self.features))
+        values = [params[:, i] @ unit_rows(self._rows_of(i)).T for i in each]
         worst = max(float(-np.min(v, initial=0)) for v in values)
         size = max(float(np.max(np.abs(v), initial=0)) for v in values)
         return worst / size if worst > 0 else 0.0
@@ -92,10 +94,6 @@ class BlockJudge:
                 fixed[:, i] += (2.0**doublings * lift)[:, None] * inner
         return fixed
 
-    def match(self, params: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Does nothing: no loss of these programs is a constraint."""
-        return params
-
     def polar_bound(self, v: np.ndarray, multipliers: np.ndarray | None) -> float:
         """A rigorous upper bound of max_b max {v^T F w_b : R(w_b) <= 1, A w_b >= 0}.
 
@@ -122,20 +120,20 @@ class BlockJudge:
             tried = gauge_rounding(terms, weights)
             moved = self._dual_norms(np.stack(moved, axis=1))
             norms = np.minimum(norms, moved + tried)
-        solved = np.zeros(norms.shape, bool)
-        while True:
-            s, i = (int(k) for k in np.unravel_index(np.argmax(norms), norms.shape))
-            if solved[s, i]:
-                return float(norms[s, i])
-            solved[s, i], given = True, []
+
+        def lowered(s: int, i: int) -> float:
+            """By the best multipliers of the block, and summed exactly if need be."""
+            known, given = float(norms[s, i]), []
             if self.rows is not None:
                 given = [] if multipliers is None else [multipliers[s, i]]
-                mu, least = self._least(blocks[s, i], i, float(norms[s, i]))
-                norms[s, i] = min(norms[s, i], least + rounding)
+                mu, least = self._least(blocks[s, i], i, known)
+                known = min(known, least + rounding)
                 given.append(mu)
-            if rounding > NEGLIGIBLE * norms[s, i]:
-                price = self._exact_price(s, i, v, given)
-                norms[s, i] = min(norms[s, i], price)
+            if rounding > NEGLIGIBLE * known:
+                known = min(known, self._exact_price(s, i, v, given))
+            return known
+
+        return lower_worst(norms, lowered)
 
     def _least(self, q: np.ndarray, i: int, known: float) -> tuple[np.ndarray, float]:
         """Multipliers [m] of block i near the best ones, and an upper bound of theirs.
@@ -174,17 +172,6 @@ class BlockJudge:
         return gauge_rounding(
             terms_of(0, 0, self.features.shape[2]), pulled(v, self.reach)
         )
-
-    def covers_every_neuron(self) -> bool:
-        """Raises ValueError: there is no bound over neurons of other patterns yet."""
-        raise ValueError(
-            "want scope SAMPLED or EXHAUSTIVE: there is no bound over the networks of "
-            "other patterns for this program"
-        )
-
-    def network_bound(self, v: np.ndarray) -> float:
-        """As `covers_every_neuron`."""
-        return float(self.covers_every_neuron())
 
     def _matrix(self) -> tuple[int, int]:
         if self.shape is None:

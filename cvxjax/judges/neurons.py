@@ -1,83 +1,26 @@
-"""Programs with several outputs as the certificate reads them: NumPy, no solver."""
+"""ReLU neurons of several outputs as the certificate reads them: NumPy, no solver."""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any, ClassVar
 
 import numpy as np
 
-from cvxjax.algebra.rounding import SPECTRAL, gauge_rounding, lengths, pulled, terms_of
-from cvxjax.bounds.several_outputs import gated_maxima, vector_bound
+from cvxjax.algebra.rounding import SPECTRAL, lengths, terms_of
+from cvxjax.bounds.several_outputs import vector_bound
+from cvxjax.judges.judge import GaugeJudge
 from cvxjax.judges.sign_cones import every_neuron_bound
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GatedVectorJudge:
-    """sum_i D_i X V_i and nuclear norms; params are V_i^T, [1, P, c, d]."""
-
-    X: np.ndarray  # [n, d], float64
-    masks: np.ndarray  # [P, n], bool
-    outputs: int
-
-    @property
-    def reach(self) -> np.ndarray:
-        """Lengths of the rows, [n]: what each prediction may be for R(w) <= 1."""
-        return lengths(self.X)
-
-    @property
-    def terms(self) -> int:
-        """Of `rounding`, for the price of a block."""
-        n, d = self.X.shape
-        return terms_of(n, 0, SPECTRAL * (d + self.outputs))
-
-    def predict(self, params: np.ndarray) -> np.ndarray:
-        """[n, c]."""
-        total = np.zeros((len(self.X), params.shape[2]))
-        for V, mask in zip(params[0], self.masks, strict=True):
-            total += np.where(mask[:, None], self.X @ V.T, 0)
-        return total
-
-    def penalty(self, params: np.ndarray) -> float:
-        """The sum of all singular values, without beta."""
-        return float(np.sum(np.linalg.svd(params[0], compute_uv=False)))
-
-    def violation(self, params: np.ndarray) -> float:
-        """0, since there are no cones; inf for NaN."""
-        return 0.0 if np.all(np.isfinite(params)) else float("inf")
-
-    def repair(self, params: np.ndarray, *, keep_predictions: bool) -> np.ndarray:
-        """The same parameters."""
-        return params
-
-    def match(self, params: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Does nothing: no loss of these programs is a constraint."""
-        return params
-
-    def polar_bound(self, v: np.ndarray, multipliers: np.ndarray | None) -> float:
-        """max_i ||v^T D_i X||_2 for v [n, c], with rounding upwards."""
-        rounding = self.hidden(v)
-        return float(np.max(gated_maxima(self.X, self.masks, v))) + rounding
-
-    def hidden(self, v: np.ndarray) -> float:
-        """What `polar_bound` may come to by rounding alone."""
-        return gauge_rounding(self.terms, pulled(v, self.reach))
-
-    def covers_every_neuron(self) -> bool:
-        """Raises ValueError: gated networks have no neurons but those listed."""
-        raise ValueError("want ReLU for a bound over all networks; got gated ReLU")
-
-    def network_bound(self, v: np.ndarray) -> float:
-        """As `covers_every_neuron`."""
-        return float(self.covers_every_neuron())
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class NeuronJudge:
+class NeuronJudge(GaugeJudge):
     """sum_j (X u_j)_+ v_j^T for neurons (u_j, v_j), params [1, m, d + c]."""
 
     X: np.ndarray  # [n, d], float64
     masks: np.ndarray  # [P, n], bool
     outputs: int
+    free_width: ClassVar[bool] = True
 
     @property
     def reach(self) -> np.ndarray:
@@ -117,14 +60,6 @@ class NeuronJudge:
             worst = max(worst, float(np.min(short)))
         return worst / float(size) if worst > 0 else 0.0
 
-    def repair(self, params: np.ndarray, *, keep_predictions: bool) -> np.ndarray:
-        """The same parameters: any neurons are a network."""
-        return params
-
-    def match(self, params: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Does nothing: no loss of these programs is a constraint."""
-        return params
-
     def polar_bound(self, v: np.ndarray, multipliers: np.ndarray | None) -> float:
         """A bound of max ||v^T (X u)_+|| over the listed cells, ||u|| <= 1, v [n, c].
 
@@ -134,9 +69,11 @@ class NeuronJudge:
         rounding = self.hidden(v)
         return vector_bound(self.X, self.masks, v, multipliers) + rounding
 
-    def hidden(self, v: np.ndarray) -> float:
-        """What `polar_bound` may come to by rounding alone."""
-        return gauge_rounding(self.terms, pulled(v, self.reach))
+    def rescaled_multipliers(self, multipliers: Any, factor: float) -> Any:
+        """Weights of products of rows [P, k, 3], which grow with the square."""
+        if multipliers is None or multipliers.shape[-1] != 3:
+            return None
+        return multipliers * [1, 1, factor**2]
 
     def covers_every_neuron(self) -> bool:
         """False: `network_bound` is a relaxation where there are several outputs."""

@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 import scipy
 
-from cvxjax.algebra.rounding import SPECTRAL, gauge_rounding, lengths, pulled, terms_of
+from cvxjax.algebra.rounding import SPECTRAL, lengths, terms_of
+from cvxjax.judges.judge import GaugeJudge
 
 _STEPS = 60  # of an interior-point method
 _CHUNK = 1 << 24  # numbers of the rows' products at a time
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SpectralJudge:
+class SpectralJudge(GaugeJudge):
     """sum_k <F_ik, Z+_tk - Z-_tk> with PSD Z+_b, Z-_b, params [2, B, q, q]."""
 
     X: np.ndarray  # [n, d] or patches [n, K, h], float64
@@ -27,7 +28,7 @@ class SpectralJudge:
     pool: int
     lifted: bool
     outputs: int | None  # None: predictions [n]
-    penalised: str  # name of the record in `cvxjax.spectra`
+    norm: str  # "unit neurons", "trace" or "constant diagonal", of `cvxjax.spectra`
 
     @property
     def reach(self) -> np.ndarray:
@@ -39,8 +40,8 @@ class SpectralJudge:
         patches = lengths(self.X) ** 2 + self.lifted
         largest = patches if self.X.ndim == 2 else np.max(patches, axis=1)
         size = np.max(np.abs(self.hadamard)) * largest + abs(self.shift)
-        traces = {"UnitNeurons": 2, "ConstantDiagonal": len(self.hadamard)}
-        return traces.get(self.penalised, 1) * size
+        traces = {"unit neurons": 2, "constant diagonal": len(self.hadamard)}
+        return traces.get(self.norm, 1) * size
 
     @property
     def terms(self) -> int:
@@ -67,12 +68,10 @@ class SpectralJudge:
 
     def penalty(self, params: np.ndarray) -> float:
         """R, without beta; the equations are the business of `violation`."""
-        if self.penalised == "UnitNeurons":
+        if self.norm == "unit neurons":
             return float(np.sum(params[..., -1, -1]))
         trace = float(np.sum(np.trace(params, axis1=2, axis2=3)))
-        return (
-            trace / params.shape[-1] if self.penalised == "ConstantDiagonal" else trace
-        )
+        return trace / params.shape[-1] if self.norm == "constant diagonal" else trace
 
     def violation(self, params: np.ndarray) -> float:
         """What is negative, unsymmetric or unmet, over the largest entry.
@@ -88,10 +87,10 @@ class SpectralJudge:
         least = float(np.min(np.linalg.eigvalsh((params + turned) / 2)))
         worst = max(-least, float(np.max(np.abs(params - turned))))
         diagonals = np.diagonal(params, axis1=2, axis2=3)
-        if self.penalised == "UnitNeurons":
+        if self.norm == "unit neurons":
             miss = np.sum(diagonals[..., :-1], axis=-1) - diagonals[..., -1]
             worst = max(worst, float(np.max(np.abs(miss))))
-        elif self.penalised == "ConstantDiagonal":
+        elif self.norm == "constant diagonal":
             total = np.sum(diagonals, axis=0)
             worst = max(worst, float(np.max(total) - np.min(total)))
         floor = 8 * params.shape[-1] * np.finfo(np.float64).eps
@@ -108,18 +107,14 @@ class SpectralJudge:
         d = fixed.shape[-1] - 1
         diagonals = np.diagonal(fixed, axis1=2, axis2=3)
         add = np.zeros(diagonals.shape)
-        if self.penalised == "UnitNeurons":
+        if self.norm == "unit neurons":
             over = np.sum(diagonals[..., :-1], axis=-1) - diagonals[..., -1]
             add[..., :-1] = (np.maximum(-over, 0) / max(d, 1))[..., None]
             add[..., -1] = np.maximum(over, 0)
-        elif self.penalised == "ConstantDiagonal":
+        elif self.norm == "constant diagonal":
             total = np.sum(diagonals, axis=0)
             add += (np.max(total) - total) / 2
         return fixed + add[..., None] * np.eye(d + 1)
-
-    def match(self, params: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Does nothing: no loss of these programs is a constraint."""
-        return params
 
     def polar_bound(self, v: np.ndarray, multipliers: np.ndarray | None) -> float:
         """An upper bound of max {v^T f : R <= 1}, exact to rounding.
@@ -136,10 +131,6 @@ class SpectralJudge:
                 best = max(best, self._gauge(S))
         return best + self.hidden(v)
 
-    def hidden(self, v: np.ndarray) -> float:
-        """What `polar_bound` may come to by rounding alone."""
-        return gauge_rounding(self.terms, pulled(v, self.reach))
-
     def covers_every_neuron(self) -> bool:
         """True: there are no patterns, every network is a point of the program."""
         return True
@@ -149,9 +140,9 @@ class SpectralJudge:
         return self.polar_bound(v, None)
 
     def _gauge(self, S: np.ndarray) -> float:
-        if self.penalised == "UnitNeurons":
+        if self.norm == "unit neurons":
             return max(sphere_maximum(S), sphere_maximum(-S))
-        if self.penalised == "TracePair":
+        if self.norm == "trace":
             return float(np.max(np.abs(np.linalg.eigvalsh(S))))
         return dominating_trace(S)
 

@@ -14,6 +14,7 @@ from cvxjax.algebra.exact_products import combination
 from cvxjax.algebra.rounding import gamma, gauge_rounding, lengths, pulled, terms_of
 from cvxjax.bounds.exact import best_neuron, is_exact, passed_over
 from cvxjax.bounds.relaxed import neuron_bound
+from cvxjax.judges.judge import GaugeJudge, lower_worst, no_other_neurons
 
 _CHUNK_ELEMENTS = 1 << 24
 _PART = 1e-6  # of the largest block: what others may take to reach the labels
@@ -22,7 +23,7 @@ LIFTS = 54  # into a cone, each of twice what is lacking: by all digits of a num
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SignConeJudge:
+class SignConeJudge(GaugeJudge):
     """sum_i D_i X (w_0i - w_1i), group norms, and the cones (2 D_i - I) X w >= 0."""
 
     X: np.ndarray  # [n, d], float64
@@ -53,14 +54,17 @@ class SignConeJudge:
         return float(np.sum(lengths(params)))
 
     def violation(self, params: np.ndarray) -> float:
-        """max(-A w, 0) / max|A w| over all blocks; 0 without cones, inf for NaN."""
+        """max(-A w, 0) / max|A w| over all blocks, A of unit rows; inf for NaN.
+
+        Among rows of their own lengths, a long one would hide what short ones miss.
+        """
         if not np.all(np.isfinite(params)):
             return float("inf")
         if self.interior is None:
             return 0.0
-        worst, size = 0.0, 0.0
+        worst, size, rows = 0.0, 0.0, unit_rows(self.X)
         for part in self._chunks():
-            values = self._signed(params[:, part] @ self.X.T, part)
+            values = self._signed(params[:, part] @ rows.T, part)
             worst = max(worst, float(-values.min()))
             size = max(size, float(np.abs(values).max()))
         return worst / size if worst > 0 else 0.0
@@ -152,8 +156,29 @@ class SignConeJudge:
                 moved = blocks[:, part] + self._signed(mu, part) @ self.X
                 tried = gauge_rounding(terms, weight + mu @ self.reach)
                 norms[:, part] = np.minimum(norms[:, part], lengths(moved) + tried)
-        self._solve_worst(norms, blocks, rounding, v, multipliers)
-        return float(norms.max())
+        sizes = np.where(self.reach > 0, self.reach, 1)
+        rows, twice = self.X / sizes[:, None], np.concatenate([self.X, self.X])
+
+        def lowered(s: int, i: int) -> float:
+            """By the best multipliers of the block, and summed exactly if need be."""
+            signs, tried = np.where(self.masks[i], 1.0, -1.0), [np.zeros_like(v)]
+            known = float(norms[s, i])
+            if self.interior is not None:
+                mu, least = nearest(blocks[s, i], signs[:, None] * rows)
+                known = min(known, least + rounding)
+                tried = [mu / sizes]
+                if multipliers is not None:
+                    tried.append(np.maximum(multipliers[s, i], 0))
+            if rounding <= NEGLIGIBLE * known:
+                return known
+            own = np.where(self.masks[i], v if s == 0 else -v, 0)
+            for mu in tried:
+                weights = np.concatenate([own, signs * mu])
+                price = lengths(combination(weights, twice)) * (1 + gamma(self.terms))
+                known = np.fmin(known, price)
+            return known
+
+        return lower_worst(norms, lowered)
 
     def hidden(self, v: np.ndarray) -> float:
         """What `polar_bound` may come to by rounding alone, that of the multipliers."""
@@ -166,7 +191,7 @@ class SignConeJudge:
           ValueError: for gated networks, which have no neurons but those listed.
         """
         if self.interior is None:
-            raise ValueError("want ReLU for a bound over all networks; got gated ReLU")
+            no_other_neurons()
         return every_neuron_is_covered(self.X)
 
     def network_bound(self, v: np.ndarray) -> float:
@@ -182,42 +207,6 @@ class SignConeJudge:
         """
         self.covers_every_neuron()
         return every_neuron_bound(self.X, v)
-
-    def _solve_worst(
-        self,
-        norms: np.ndarray,
-        blocks: np.ndarray,
-        rounding: float,
-        v: np.ndarray,
-        multipliers: np.ndarray | None,
-    ) -> None:
-        """Replaces the largest bounds by lower ones, in place.
-
-        Args:
-          rounding: of the blocks.
-        """
-        sizes = np.where(self.reach > 0, self.reach, 1)
-        rows, twice = self.X / sizes[:, None], np.concatenate([self.X, self.X])
-        solved = np.zeros(norms.shape, bool)
-        while True:
-            s, i = np.unravel_index(np.argmax(norms), norms.shape)
-            if solved[s, i]:
-                return
-            solved[s, i] = True
-            signs, tried = np.where(self.masks[i], 1.0, -1.0), [np.zeros_like(v)]
-            if self.interior is not None:
-                mu, least = nearest(blocks[s, i], signs[:, None] * rows)
-                norms[s, i] = min(norms[s, i], least + rounding)
-                tried = [mu / sizes]
-                if multipliers is not None:
-                    tried.append(np.maximum(multipliers[s, i], 0))
-            if rounding <= NEGLIGIBLE * norms[s, i]:
-                continue
-            own = np.where(self.masks[i], v if s == 0 else -v, 0)
-            for mu in tried:
-                weights = np.concatenate([own, signs * mu])
-                price = lengths(combination(weights, twice)) * (1 + gamma(self.terms))
-                norms[s, i] = np.fmin(norms[s, i], price)
 
     def _signed(self, values: np.ndarray, part: slice) -> np.ndarray:
         return np.where(self.masks[part], values, -values)
@@ -244,6 +233,12 @@ def every_neuron_bound(X: np.ndarray, v: np.ndarray) -> float:
         return max(neuron_bound(X, s * v) for s in (1, -1)) + rounding
     highest = max(best_neuron(X, s * v)[0] for s in (1, -1))
     return highest + passed_over(X, v) + rounding
+
+
+def unit_rows(rows: np.ndarray) -> np.ndarray:
+    """Rows [..., d] over their lengths; zero rows stay."""
+    sizes = lengths(rows)[..., None]
+    return rows / np.where(sizes > 0, sizes, 1)
 
 
 def nearest(q: np.ndarray, signed: np.ndarray) -> tuple[np.ndarray, float]:

@@ -255,7 +255,7 @@ def make_batch_norm(
     several = np.ndim(y) == 2
     make: Any = make_vector_output if several else make_two_layer
     plain = make(columns, y, patterns, beta=beta)
-    fields = {name: getattr(plain, name) for name in plain.__dataclass_fields__}
+    fields = dict(vars(plain))
     if not whole:
         fields["scope"] = Scope.SAMPLED
     return (NormBeforeVectorProgram if several else NormBeforeProgram)(

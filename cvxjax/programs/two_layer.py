@@ -13,7 +13,7 @@ for gated ReLU, Mishkin, Sahiner & Pilanci (ICML 2022).
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -56,6 +56,11 @@ class TwoLayerProgram(RegularisedProgram):
     cones: SignCones | None  # None: gated ReLU
     signs: Array  # [2, 1], 1 and -1; of selected blocks [1, P], 0 for padding
     regulariser: GroupNorm | EllipsoidNorm = GroupNorm()
+    features: ClassVar[None] = None  # made of X and masks
+
+    @property
+    def splits(self) -> bool:
+        return True
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -125,7 +130,7 @@ class TwoLayerProgram(RegularisedProgram):
 
     @property
     def walls(self) -> Any:
-        if self.cones is None or isinstance(self.regulariser, GroupNorm):
+        if self.cones is None or self.regulariser.norm == "group":
             return 1.0
         return self.regulariser.lengths(self.cones.rows)[None, None]
 

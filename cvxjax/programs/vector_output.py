@@ -45,7 +45,8 @@ from cvxjax.arrangements.exact import few_patterns
 from cvxjax.arrangements.patterns import Patterns, check_data
 from cvxjax.forms.blocks import RegularisedProgram
 from cvxjax.interfaces import Loss
-from cvxjax.judges.neurons import GatedVectorJudge, NeuronJudge
+from cvxjax.judges.matrices import GatedVectorJudge
+from cvxjax.judges.neurons import NeuronJudge
 from cvxjax.networks.vector_output import GatedVectorOutput, VectorOutput
 from cvxjax.solution import Scope
 from cvxjax.terms.cones import SignCones, make_sign_cones
@@ -65,6 +66,10 @@ class GatedVectorProgram(RegularisedProgram):
     def lists_every_pattern(self) -> bool:
         """Whether no pattern of X is missing."""
         return lists_every_pattern(self.X, self.masks)
+
+    @property
+    def splits(self) -> bool:
+        return True
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -158,6 +163,18 @@ class VectorOutputProgram(RegularisedProgram):
         return (1, n * c, d + c)
 
     @property
+    def free_width(self) -> bool:
+        return True
+
+    @property
+    def multipliers_shape(self) -> None:
+        return None
+
+    def holds(self, shape: tuple[int, ...]) -> bool:
+        """Neurons may be of any number."""
+        return len(shape) == 3 and tuple(shape[::2]) == self.shape[::2]
+
+    @property
     def patterns(self) -> Patterns:
         interior = self.cones.interior
         return Patterns(masks=self.masks, gates=interior, scope=self.scope)
@@ -235,7 +252,7 @@ class VectorOutputProgram(RegularisedProgram):
           w: [1, m, d + c], of any width.
         """
         blocks = np.asarray(w)
-        if blocks.ndim != 3 or blocks.shape[::2] != self.shape[::2]:
+        if not self.holds(blocks.shape):
             raise ValueError(
                 f"want params {list(self.shape)}; got {list(blocks.shape)}"
             )

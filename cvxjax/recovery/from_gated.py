@@ -80,7 +80,7 @@ def to_relu(program: Program, params: Any) -> Decomposition:
         hyperplane, and v - w cannot reach every u.
     """
     gated: Any = program
-    if getattr(gated, "cones", 0) is not None:
+    if gated.cones is not None:
         raise ValueError(
             "want a gated program, make_two_layer(..., gated=True); got one with cones"
         )

@@ -347,8 +347,7 @@ def first_state(solver: Any, program: Any, start: Any = None) -> Any:
     if start is None:
         return solver.init(program, jnp.zeros(program.shape, program.X.dtype))
     state = solver.init(program, start.params)
-    adopt = getattr(solver, "adopt", None)
-    return state if adopt is None else adopt(program, state, start)
+    return solver.adopt(program, state, start)
 
 
 def run(solver: Any, program: Any, start: Any = None) -> Solution:
@@ -429,7 +428,7 @@ def run_on_host(
     start, dtype = as_start(start), program.X.dtype
     tol = default_tol(dtype) if solver.tol is None else solver.tol
     solver = solver.replace(tol=jnp.asarray(tol, dtype))
-    go_on = _advance_leanly if getattr(solver, "lean", False) else _advance
+    go_on = _advance_leanly if solver.lean else _advance
     state = _init(solver, program, start)
     pace, done, status, closing = Pace(solver, program), 0, Status.RUNNING, False
     while status is Status.RUNNING:

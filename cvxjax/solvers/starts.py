@@ -45,11 +45,11 @@ def check_start(given: Any, program: Any, solver: Any) -> Start | None:
         return None
     dtype, shape = program.X.dtype, tuple(program.shape)
     params = _array(start.params, "start", dtype)
-    if hasattr(program, "neurons"):  # of any number, in any cells
-        width = params.shape[1] if params.ndim == 3 else shape[1]
-        shape, start = (shape[0], width, shape[2]), start.replace(patterns=None)
+    if program.free_width:  # neurons lie in any cells
+        start = start.replace(patterns=None)
+        shape = params.shape if program.holds(params.shape) else shape
     elif start.patterns is not None:
-        if not getattr(solver, "leaves_patterns", False):
+        if solver is None or not solver.leaves_patterns:
             raise ValueError(
                 f"want a start on the program's own patterns for "
                 f"{type(solver).__name__}; got a solution with patterns of its own, "
@@ -59,7 +59,7 @@ def check_start(given: Any, program: Any, solver: Any) -> Start | None:
     if params.shape != shape:
         raise ValueError(f"want start {list(shape)}; got {list(params.shape)}")
     start = start.replace(params=params)
-    like = None if program.cones is None else (*shape[:2], program.cones.num_rows)
+    like = program.multipliers_shape
     for name, wanted in (("dual", program.y.shape), ("multipliers", like)):
         value = getattr(start, name)
         if value is None:

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -195,6 +195,7 @@ class RowCones(Cones):
     """Every A_i has rows of its own, scaled to unit length; some may be zero."""
 
     rows: Array  # [P, m, d]
+    masks: ClassVar[None] = None  # rows have no signs by patterns
 
     @property
     def num_rows(self) -> int:

@@ -6,6 +6,8 @@ Parameters are [S, P, ...], one block for each sign and pattern. Records meet
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -19,6 +21,9 @@ Array = jax.Array
 
 class GroupNorm(Record):
     """sum_b ||w_b||_2 for blocks [..., d]."""
+
+    norm: ClassVar[str] = "group"
+    shape: ClassVar[None] = None
 
     def norms(self, w: Array) -> Array:
         """||w_b||_2, [...]."""
@@ -63,6 +68,7 @@ class EllipsoidNorm(Record):
     The maps on tails are those of `GroupNorm`.
     """
 
+    norm: ClassVar[str] = "ellipsoid"
     root: Array  # T [d, d], invertible
     inverse: Array  # [d, d], of T
 
@@ -108,6 +114,9 @@ class EllipsoidNorm(Record):
 class PairNorms(Record):
     """sum_b sum_k ||(w_b,2k, w_b,2k+1)||_2 for blocks [..., 2 G]: complex l1 norms."""
 
+    norm: ClassVar[str] = "pairs"
+    shape: ClassVar[None] = None
+
     def norms(self, w: Array) -> Array:
         """sum_k ||(w_b,2k, w_b,2k+1)||_2, [...]."""
         return jnp.sum(group_norms(_pairs(w)), axis=-1)
@@ -129,6 +138,7 @@ class NuclearNorm(Record):
         are matrices [..., rows, columns] already.
     """
 
+    norm: ClassVar[str] = "nuclear"
     shape: tuple[int, int] | None = static(default=None)
 
     def norms(self, w: Array) -> Array:

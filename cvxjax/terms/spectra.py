@@ -21,7 +21,7 @@ Programming (ICML 2021).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -42,6 +42,8 @@ _NEAR = 0.5  # scale factors down to it are applied, smaller ones replaced by a 
 
 class UnitNeurons(Record):
     """sum_j |alpha_j| over neurons [u_j; 1] with ||u_j|| = 1, of both signs."""
+
+    norm: ClassVar[str] = "unit neurons"
 
     def cost(self, q: int) -> np.ndarray:
         """C with R = sum <C, Z>, [q, q]."""
@@ -129,6 +131,8 @@ class UnitNeurons(Record):
 class TracePair(Record):
     """tr Z+ + tr Z-, at its least the nuclear norm of Z+ - Z-."""
 
+    norm: ClassVar[str] = "trace"
+
     def cost(self, q: int) -> np.ndarray:
         """C with R = sum <C, Z>, [q, q]."""
         return np.eye(q)
@@ -166,6 +170,8 @@ class ConstantDiagonal(Record):
     V = W, since exchanging both halves changes nothing; in the coordinates of the sum
     and the difference of the halves it is V + Z = 2 Z+ and V - Z = 2 Z-.
     """
+
+    norm: ClassVar[str] = "constant diagonal"
 
     def cost(self, q: int) -> np.ndarray:
         """C with R = sum <C, Z>, [q, q]."""

@@ -15,7 +15,7 @@ import cvxjax as cj
 from cvxjax.arrangements.patterns import Patterns
 from cvxjax.devices.runtime import configure_jax
 from cvxjax.programs.two_layer import TwoLayerProgram
-from cvxjax.solve import default_solver
+from cvxjax.solvers.choice import default_solver
 from experiments._peers.problem import Problem
 
 configure_jax()

@@ -41,7 +41,7 @@ def test_a_bound_above_the_objective_raises(solved):
             object.__setattr__(judge, "polar_bound", lambda v, mu: 1e-3)
             return judge
 
-    wrong = Wrong(**{k: getattr(program, k) for k in program.__dataclass_fields__})
+    wrong = Wrong(**vars(program))
     with pytest.raises(cj.CertificateError, match="lies above the objective"):
         cj.certify(wrong, solution)
 

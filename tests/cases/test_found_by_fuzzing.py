@@ -288,3 +288,17 @@ def test_normalised_networks_of_columns_of_very_different_size(order):
     network = program.network().apply(program.recover(solution.params), X)
     want = program.forward(solution.params)
     np.testing.assert_allclose(network, want, rtol=0, atol=1e-8 * np.max(np.abs(y)))
+
+
+def test_a_long_row_does_not_hide_what_short_ones_miss():
+    """One reading of 1e8 beside others of order one: a point 1e-7 outside its cell.
+
+    Beside the long row's values that is rounding, and its objective was below the
+    bound.
+    """
+    X = np.array([[1e8, 1.0], [1e-7, -1.0], [1.0, 2.0]])
+    program = make_two_layer(X, X[:, 1], from_gates(X, [[1.0, 0.0]]), beta=1.0)
+    judge, params = program.judge(), np.zeros(program.shape)
+    params[0, 0] = 1.0, 2e-7  # the second row gives -1e-7
+    assert 5e-8 < judge.violation(params) < 2e-7
+    assert judge.violation(judge.repair(params, keep_predictions=False)) == 0

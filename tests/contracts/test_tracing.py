@@ -85,7 +85,7 @@ def test_step_is_traced_once(case):
             seen.append(1)
             return super().step(program, state)
 
-    fields = {k: getattr(solver, k) for k in solver.__dataclass_fields__}
+    fields = vars(solver)
     counting = Counting(**fields)
     jax.make_jaxpr(lambda s, p: loop.run(s, p).objective)(counting, program)
     assert len(seen) <= 2

@@ -117,7 +117,7 @@ _OF_BLOCKS = {
 
 def _padded(program: Any, blocks: int) -> Any:
     """Repeats patterns, so that programs of few shapes share what is compiled."""
-    axis = next((x for x in ("features", "masks") if hasattr(program, x)), None)
+    axis = next((x for x in ("features", "masks") if x in vars(program)), None)
     if axis is None:
         return program
     count = len(getattr(program, axis))
@@ -127,7 +127,7 @@ def _padded(program: Any, blocks: int) -> Any:
     repeated = {
         name: jnp.asarray(np.asarray(getattr(program, name))[index])
         for name in _OF_BLOCKS[axis]
-        if name in program.__dataclass_fields__
+        if name in vars(program)
     }
     if program.cones is not None:
         repeated["cones"] = program.cones.select(jnp.asarray(index))

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from cvxjax.arrangements.patterns import count_bound
-from cvxjax.solve import default_solver
+from cvxjax.solvers.choice import default_solver
+from cvxjax.solvers.refusals import refusal
 from tests import instances
 from tests.fuzz import nasty
 from tests.fuzz.cases import Case, build
@@ -89,7 +90,7 @@ def with_solvers(case: Case, program: Any) -> Case:
     usual = type(default_solver(program)).__name__
     for name in order:
         solver = type(instances.SOLVERS[name].solver)()
-        if name != usual and solver.refuse(program) is None:
+        if name != usual and refusal(solver, program) is None:
             return dataclasses.replace(case, solvers=(None, str(name)))
     return case
 

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import cvxjax as cj
-from cvxjax.solve import default_solver
+from cvxjax.solvers.choice import default_solver
 from tests import instances
 from tests.vector_references import angular_optimum, gated_optimum
 

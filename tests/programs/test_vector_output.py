@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 
 import cvxjax as cj
 from cvxjax.bounds.several_outputs import cell_maxima, vector_bound
-from cvxjax.solve import default_solver
+from cvxjax.solvers.choice import default_solver
 from tests.vector_references import copositive_optimum, search
 
 

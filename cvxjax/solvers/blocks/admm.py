@@ -16,18 +16,21 @@ relaxation; Bai, Gautam & Sojoudi (2023) for the splitting.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
 from cvxjax.algebra import linalg
 from cvxjax.algebra.linalg import ShiftedEigh
+from cvxjax.forms.contracts import Blocks
 from cvxjax.record import Record, static
 from cvxjax.solvers import loop
+from cvxjax.solvers.base import SteppedSolver
 from cvxjax.solvers.blocks.anderson import Anderson, move_if
 from cvxjax.solvers.blocks.feasible import feasible_point
 from cvxjax.solvers.blocks.matrix_free import MatrixFree
+from cvxjax.solvers.refusals import Takes
 from cvxjax.solvers.starts import Start
 
 Array = jax.Array
@@ -67,7 +70,7 @@ class AdmmState(Record):
         return None if self.slack is None else jnp.minimum(self.slack, 0)
 
 
-class Admm(Record):
+class Admm(SteppedSolver):
     """Over-relaxed ADMM with balanced penalties; stops on the duality gap.
 
     Args:
@@ -98,11 +101,13 @@ class Admm(Record):
     projection_steps: int = static(default=30)
     dense_samples: int = static(default=5_000)
     lean: bool = static(default=False)
+    takes: ClassVar[Takes] = Takes(form=Blocks)
 
-    def refuse(self, program: Any) -> str | None:
-        missing = [k for k in ("response", "cones") if not hasattr(program, k)]
-        if missing:
-            return f"the program has no {' and no '.join(missing)}"
+    def another(self) -> Admm:
+        """With a smaller penalty to begin with."""
+        return self.replace(rho=0.2 * self.rho)
+
+    def limits(self, program: Any) -> str | None:
         n = len(program.y)
         if program.loss.constraint == "equality" and n > self.dense_samples:
             return (

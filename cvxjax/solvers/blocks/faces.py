@@ -31,7 +31,7 @@ class Face(NamedTuple):
 
 def make_blocks(program: Any) -> Blocks:
     """The blocks of a program that has them by X and masks, or by matrices."""
-    return GivenBlocks(program) if hasattr(program, "features") else Blocks(program)
+    return Blocks(program) if program.features is None else GivenBlocks(program)
 
 
 class Blocks:

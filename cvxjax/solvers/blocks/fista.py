@@ -7,14 +7,17 @@ Source: Beck & Teboulle (2009); adaptive restart of O'Donoghue & Candes (2015).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
 from cvxjax.algebra import linalg
+from cvxjax.forms.contracts import Blocks
 from cvxjax.record import Record, static
 from cvxjax.solvers import loop
+from cvxjax.solvers.base import SteppedSolver
+from cvxjax.solvers.refusals import Takes
 
 Array = jax.Array
 
@@ -29,7 +32,7 @@ class FistaState(Record):
     progress: loop.Progress
 
 
-class Fista(Record):
+class Fista(SteppedSolver):
     """FISTA with restarts; the step is 1 / (smoothness ||F||^2), or 5 % shorter.
 
     Args:
@@ -41,15 +44,7 @@ class Fista(Record):
     tol: Any = None
     max_iters: int = static(default=20_000)
     check_every: int = static(default=50)
-
-    def refuse(self, program: Any) -> str | None:
-        if getattr(program, "cones", None) is not None:
-            return "the program has cone constraints (Fista takes gated programs)"
-        if not hasattr(program, "response"):
-            return "the program has no response"
-        if program.loss.smoothness is None:
-            return f"the {program.loss.name} loss is not smooth"
-        return None
+    takes: ClassVar[Takes] = Takes(form=Blocks, cones=False, smooth=True)
 
     def init(self, program: Any, w: Array) -> FistaState:
         square = lambda r: program.forward(program.adjoint(r))  # noqa: E731

@@ -19,8 +19,11 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
+from cvxjax.forms.contracts import Vectors
 from cvxjax.record import Record, static
+from cvxjax.solution import Solution
 from cvxjax.solvers import loop
+from cvxjax.solvers.base import SteppedSolver
 from cvxjax.solvers.blocks import nesterov_todd as soc
 from cvxjax.solvers.blocks import newton_system
 from cvxjax.solvers.blocks.central_path import (
@@ -40,9 +43,10 @@ from cvxjax.solvers.blocks.central_path import (
 from cvxjax.solvers.blocks.feasible import feasible_point
 from cvxjax.solvers.blocks.nearby_point import nearby_point
 from cvxjax.solvers.blocks.nesterov_todd import Scaling, norm
+from cvxjax.solvers.refusals import Takes
 from cvxjax.solvers.starts import Start
 from cvxjax.terms.cones import Cones, SignCones
-from cvxjax.terms.regularisers import EllipsoidNorm, GroupNorm
+from cvxjax.watch import Watch
 
 Array = jax.Array
 Aim = tuple[soc.Pair, Orthants]  # of W^{-1} dx + W dz, scaled, and of s dmu + mu ds
@@ -63,7 +67,7 @@ class InteriorPointState(Record):
     progress: loop.Progress
 
 
-class InteriorPoint(Record):
+class InteriorPoint(SteppedSolver):
     """Mehrotra's method with centrality corrections, in float64.
 
     Args:
@@ -83,16 +87,10 @@ class InteriorPoint(Record):
     refinements: int = static(default=1)
     start: Any = 1.0
     lean: ClassVar[bool] = True  # as `compiled.jit_leanly`: products take its time
-
-    def refuse(self, program: Any) -> str | None:
-        missing = [k for k in ("spread", "cones") if not hasattr(program, k)]
-        if missing:
-            return f"the program has no {' and no '.join(missing)}"
-        if not isinstance(program.regulariser, GroupNorm | EllipsoidNorm):
-            return "its regulariser is no group norm"
-        if program.X.dtype != jnp.float64:
-            return f"the data are {program.X.dtype} (InteriorPoint takes float64)"
-        return None
+    wants_coordinates: ClassVar[bool] = True
+    takes: ClassVar[Takes] = Takes(
+        form=Vectors, norms=("group", "ellipsoid"), float64=True
+    )
 
     def init(self, program: Any, w: Array) -> InteriorPointState:
         """Starts near the central path of a small residual, whatever w is."""
@@ -135,6 +133,14 @@ class InteriorPoint(Record):
         point = jax.tree.map(lambda a, b: jnp.where(fit, a, b), near, cold)
         return state.replace(point=point)
 
+    def solved(
+        self, program: Any, start: Any, watch: Watch
+    ) -> tuple[Solution, Array | None]:
+        """With the last dual vector, for large multipliers hide its bound."""
+        last: list[InteriorPointState] = []
+        solution = loop.run_on_host(self, program, start, watch, last.append)
+        return solution, last[0].point.r
+
     def step(self, program: Any, state: InteriorPointState) -> InteriorPointState:
         """One factorisation: predictor, corrector, centrality corrections, move."""
         at, beta = state.point, program.beta
@@ -146,7 +152,7 @@ class InteriorPoint(Record):
         live = Orthants(cone=jnp.ones((), bool), high=high, low=low)
         count = count_of(at, box)
         total = complementarity(at, beta)
-        coarse = 0 if isinstance(program.regulariser, GroupNorm) else self.refinements
+        coarse = 0 if program.regulariser.norm == "group" else self.refinements
         rounds = jnp.where(state.progress.gap > _ROUGH, coarse, self.refinements)
 
         def toward(cone: soc.Pair, orthants: Orthants) -> Point:

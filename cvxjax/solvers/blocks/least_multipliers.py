@@ -17,7 +17,6 @@ import scipy
 
 from cvxjax.solution import Solution
 from cvxjax.solvers.host_bounds import HostBounds
-from cvxjax.terms.regularisers import GroupNorm
 from cvxjax.watch import Watch
 
 
@@ -35,7 +34,7 @@ def with_least_multipliers(
       v: [n].
       watch: ends the search.
     """
-    if program.cones is None or not isinstance(program.regulariser, GroupNorm):
+    if program.cones is None or program.regulariser.norm != "group":
         return None
     if not np.all(np.isfinite(v)):
         return None

@@ -22,19 +22,21 @@ the domain of L*. Massias, Gramfort & Salmon, Celer (2018), for working sets tha
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy
 
-from cvxjax.interfaces import HostSolver
-from cvxjax.record import Record, static
+from cvxjax.forms.contracts import Patterned
+from cvxjax.record import static
 from cvxjax.solution import History, Solution, Status
 from cvxjax.solvers import loop
+from cvxjax.solvers.base import SolverRecord
 from cvxjax.solvers.blocks.faces import make_blocks
 from cvxjax.solvers.blocks.prices import Prices
+from cvxjax.solvers.refusals import Takes, inner_refusal
 from cvxjax.solvers.starts import Start, as_start
 from cvxjax.watch import Watch
 
@@ -54,7 +56,7 @@ _ROUNDING = 1e-13  # of the merit, a sum of terms that cancel
 _SHORTEST = 1e-8  # of a Newton step, before the search gives up
 
 
-class SemismoothNewton(Record):
+class SemismoothNewton(SolverRecord):
     """Proximal point rounds of semismooth Newton steps, on the host, in float64.
 
     Work grows with the blocks that matter, so it is fastest where few are active.
@@ -73,27 +75,19 @@ class SemismoothNewton(Record):
     tol: Any = None
     max_iters: int = static(default=200)
     inner: Any = None
+    takes: ClassVar[Takes] = Takes(
+        form=Patterned, smooth=True, constraints=False, float64=True
+    )
 
-    def refuse(self, program: Any) -> str | None:
-        name = type(self).__name__
-        missing = [k for k in ("masks", "signs", "cones") if not hasattr(program, k)]
-        if missing:
-            return f"the program has no {' and no '.join(missing)}"
-        loss = program.loss
-        if loss.smoothness is None or loss.constraint is not None:
-            return f"the loss is {loss.name} ({name} takes smooth ones)"
-        if program.X.dtype != jnp.float64:
-            return f"the data are {program.X.dtype} ({name} takes float64)"
-        if getattr(self.inner, "leaves_patterns", False):
-            return "its inner solver leaves the program's patterns"
-        return None if self.inner is None else self.inner.refuse(program)
+    def limits(self, program: Any) -> str | None:
+        return inner_refusal(self.inner, program)
 
     def run(self, program: Any, start: Any, watch: Watch) -> Solution:
         """Rounds, on the host."""
         tol = float(loop.default_tol(program.X.dtype) if self.tol is None else self.tol)
         rounds, start = _Rounds(program, tol, watch), as_start(start)
         if start is None and self.inner is not None:
-            rough = _solved(self.inner, program, watch)
+            rough = self.inner.run(program, None, watch)
             if watch.over:
                 return rough.replace(status=jnp.asarray(watch.outcome, jnp.int32))
             rounds.adopt(rough)
@@ -127,12 +121,6 @@ class SemismoothNewton(Record):
                 elif steps == _NEWTON_STEPS:
                     sigma = sigma / _GROWTH
         return rounds.finish(status)
-
-
-def _solved(inner: Any, program: Any, watch: Watch) -> Solution:
-    if isinstance(inner, HostSolver):
-        return inner.run(program, None, watch)
-    return loop.run_on_host(inner, program, None, watch)
 
 
 class _Move(NamedTuple):

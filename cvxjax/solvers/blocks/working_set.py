@@ -10,22 +10,24 @@ Source: Johnson & Guestrin, Blitz (ICML 2015), for working sets that certify.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cvxjax.interfaces import HostSolver
-from cvxjax.record import Record, static
+from cvxjax.forms.contracts import Vectors
+from cvxjax.record import static
 from cvxjax.solution import History, Solution, Status
 from cvxjax.solvers import loop
+from cvxjax.solvers.base import SolverRecord
 from cvxjax.solvers.blocks.admm import Admm
 from cvxjax.solvers.blocks.feasible import feasible_point
 from cvxjax.solvers.blocks.interior_point import InteriorPoint
 from cvxjax.solvers.host_bounds import HostBounds
+from cvxjax.solvers.refusals import Takes, inner_refusal, refusal
 from cvxjax.solvers.starts import as_start
-from cvxjax.terms.regularisers import GroupNorm, group_norms
+from cvxjax.terms.regularisers import group_norms
 from cvxjax.watch import Watch
 
 Array = jax.Array
@@ -36,7 +38,7 @@ _PRICING_STEPS = 60, 300  # of all doubtful blocks, then of those that still are
 _PRICING_GLANCE = 30  # steps between two looks at the norms
 
 
-class WorkingSet(Record):
+class WorkingSet(SolverRecord):
     """Rounds of solving over a working set of blocks and pricing all of them.
 
     A few steps of Admm, or the given start, name the first set. Sets are padded to
@@ -56,19 +58,12 @@ class WorkingSet(Record):
     max_iters: int = static(default=30)
     inner: Any = None
     scouting: int = static(default=150)
+    takes: ClassVar[Takes] = Takes(form=Vectors, norms=("group",), constraints=False)
 
-    def refuse(self, program: Any) -> str | None:
-        if not hasattr(program, "select"):
-            return "the program has no select"
-        if not isinstance(program.regulariser, GroupNorm):
-            return "its regulariser is no group norm"
-        if program.loss.constraint is not None:
-            return f"few blocks may not meet the constraint of {program.loss.name}"
-        if isinstance(self.inner, WorkingSet):
+    def limits(self, program: Any) -> str | None:
+        if self.inner is not None and type(self.inner) is type(self):
             return "its inner solver is a WorkingSet itself"
-        if getattr(self.inner, "leaves_patterns", False):
-            return "its inner solver leaves the program's patterns"
-        return None if self.inner is None else self.inner.refuse(program)
+        return inner_refusal(self.inner, program)
 
     def run(self, program: Any, start: Any, watch: Watch) -> Solution:
         """Rounds, on the host."""
@@ -76,7 +71,7 @@ class WorkingSet(Record):
         tol = float(loop.default_tol(dtype) if self.tol is None else self.tol)
         inner = _default_inner(program) if self.inner is None else self.inner
         if np.prod(program.shape[:2]) <= _LEAST:
-            return _solved(inner.replace(tol=tol), program, start, watch)
+            return inner.replace(tol=tol).run(program, start, watch)
         start = as_start(start)
         if start is None:
             scout, part = _scout(tol, self.scouting), watch.of_part()
@@ -117,12 +112,6 @@ class WorkingSet(Record):
         return rounds.finish(status)
 
 
-def _solved(inner: Any, program: Any, start: Any, watch: Watch) -> Solution:
-    if isinstance(inner, HostSolver):
-        return inner.run(program, start, watch)
-    return loop.run_on_host(inner, program, start, watch)
-
-
 def _scout(tol: float, steps: int) -> Admm:
     """Admm that names blocks: a few steps on all of them, where memory is what counts.
 
@@ -141,7 +130,7 @@ def _scout(tol: float, steps: int) -> Admm:
 def _default_inner(program: Any) -> Any:
     """InteriorPoint where it fits, else Admm."""
     precise = InteriorPoint()
-    return precise if precise.refuse(program) is None else Admm()
+    return precise if refusal(precise, program) is None else Admm()
 
 
 def padded(count: int) -> int:
@@ -216,7 +205,7 @@ class _Rounds:
     def solve(self, inner: Any, working: np.ndarray) -> Solution:
         """Over the working set; keeps its point if it is better."""
         part, _ = self._select(working)
-        solution = _solved(inner, part, None, self.watch.of_part())
+        solution = inner.run(part, None, self.watch.of_part())
         self.iterations += int(solution.iterations)
         count = int(working.sum())
         if float(solution.objective) < self.objective:

@@ -21,16 +21,18 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 import numpy as np
 
-from cvxjax.interfaces import HostSolver, NeuronProgram
-from cvxjax.record import Record, static
+from cvxjax.interfaces import NeuronProgram
+from cvxjax.record import static
 from cvxjax.solution import History, Scope, Solution, Status
 from cvxjax.solvers import loop
+from cvxjax.solvers.base import SolverRecord
 from cvxjax.solvers.blocks.admm import Admm
 from cvxjax.solvers.blocks.interior_point import InteriorPoint
 from cvxjax.solvers.blocks.semismooth_newton import SemismoothNewton
 from cvxjax.solvers.columns.oracle import Oracle, Price
 from cvxjax.solvers.columns.pattern_pool import PatternPool
 from cvxjax.solvers.host_bounds import HostBounds
+from cvxjax.solvers.refusals import Takes, refusal
 from cvxjax.solvers.starts import as_start
 from cvxjax.watch import Stopped, Watch
 
@@ -38,7 +40,7 @@ _FIRST_AIM = 1e-3  # relative gap of the first restricted program
 _SHARE = 0.1  # of the gap: the next restricted program's
 
 
-class ColumnGeneration(Record):
+class ColumnGeneration(SolverRecord):
     """Solves over few patterns and adds those that a pricing of neurons finds.
 
     The program's patterns are only where it starts. The solution carries the patterns
@@ -64,15 +66,10 @@ class ColumnGeneration(Record):
     starts: int = static(default=512)
     seed: int = static(default=0)
     leaves_patterns: ClassVar[bool] = True  # of the program, for better ones
+    takes: ClassVar[Takes] = Takes(form=NeuronProgram, cones=True, constraints=False)
 
-    def refuse(self, program: Any) -> str | None:
-        if not isinstance(program, NeuronProgram):
-            return "its blocks are no neurons (the program has no rows)"
-        if program.cones is None:
-            return "it is gated, and gates stay as they are given"
-        if program.loss.constraint is not None:
-            return f"few patterns may not meet the constraint of {program.loss.name}"
-        return None if self.inner is None else self.inner.refuse(program)
+    def limits(self, program: Any) -> str | None:
+        return None if self.inner is None else refusal(self.inner, program)
 
     def run(self, program: Any, start: Any, watch: Watch) -> Solution:
         """Rounds of solving and pricing, on the host."""
@@ -134,22 +131,18 @@ class ColumnGeneration(Record):
 def _default_inner(program: Any) -> Any:
     """SemismoothNewton where it fits, else Admm."""
     newton = SemismoothNewton()
-    return newton if newton.refuse(program) is None else Admm()
+    return newton if refusal(newton, program) is None else Admm()
 
 
 def _solve(inner: Any, program: Any, first: Any, watch: Watch) -> Solution:
     """The inner solver's solution, or that of a second try where it is better."""
-    if isinstance(inner, HostSolver):
-        solution = inner.run(program, first, watch)
-    else:
-        solution = loop.run_on_host(inner, program, first, watch)
-    other = InteriorPoint(tol=inner.tol)
-    if isinstance(inner, Admm):
-        other = inner.replace(rho=0.2 * inner.rho)
+    solution = inner.run(program, first, watch)
+    other = inner.another()
+    other = InteriorPoint(tol=inner.tol) if other is None else other
     done = watch.over or int(solution.status) == Status.CONVERGED
-    if done or other.refuse(program) is not None:
+    if done or refusal(other, program) is not None:
         return solution
-    second = loop.run_on_host(other, program, None, watch)
+    second = other.run(program, None, watch)
     return min(solution, second, key=lambda s: float(s.gap))
 
 

@@ -12,18 +12,20 @@ Source: Polyak (1964) for momentum; Pilanci & Ergen (ICML 2020), section on SGD.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from cvxjax.algebra import linalg
+from cvxjax.forms.contracts import Gated
 from cvxjax.record import Record, static
 from cvxjax.solvers import loop
+from cvxjax.solvers.base import SteppedSolver
 from cvxjax.solvers.blocks.feasible import feasible_point
 from cvxjax.solvers.minibatches.minibatch import GateModel
-from cvxjax.terms.regularisers import GroupNorm
+from cvxjax.solvers.refusals import Takes
 
 Array = jax.Array
 
@@ -47,7 +49,7 @@ class StochasticState(Record):
     progress: loop.Progress
 
 
-class Stochastic(Record):
+class Stochastic(SteppedSolver):
     """SGD with momentum, or any Optax transformation, with proximal steps.
 
     The gradient followed is that of 1/n of the objective, estimated from batches that
@@ -86,18 +88,14 @@ class Stochastic(Record):
     products: Any = static(default=None)
     seed: int = static(default=0)
     projection_steps: int = static(default=30)
+    takes: ClassVar[Takes] = Takes(form=Gated, smooth=True)
 
-    def refuse(self, program: Any) -> str | None:
-        missing = [k for k in ("gates", "masks", "cones") if not hasattr(program, k)]
-        if missing:
-            return f"the program has no {' and no '.join(missing)}"
+    def limits(self, program: Any) -> str | None:
         if program.masks.shape[1] != len(program.y):
             return "its neurons see several rows of each sample"
-        if program.loss.smoothness is None:
-            return f"the {program.loss.name} loss is not smooth"
         if self.optimizer is not None and self.proximal and self.learning_rate is None:
             return "proximal steps of an optimizer want the learning rate that it has"
-        if not self.proximal and not isinstance(program.regulariser, GroupNorm):
+        if not self.proximal and program.regulariser.norm != "group":
             return "its regulariser is no group norm (proximal steps take others)"
         return None
 

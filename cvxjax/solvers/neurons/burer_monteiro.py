@@ -24,10 +24,13 @@ import numpy as np
 
 from cvxjax.algebra import linalg
 from cvxjax.bounds.several_outputs import vector_bound
-from cvxjax.record import Record, static
+from cvxjax.forms.contracts import Neurons
+from cvxjax.record import static
 from cvxjax.solution import Scope, Solution, Status
+from cvxjax.solvers.base import SolverRecord
 from cvxjax.solvers.lbfgs import descend
 from cvxjax.solvers.neurons.record import Ledger
+from cvxjax.solvers.refusals import Takes
 from cvxjax.solvers.starts import as_start
 from cvxjax.watch import Watch
 
@@ -39,7 +42,7 @@ _MEMORY = 20  # pairs of L-BFGS
 _DEAD = 1e-6  # of the largest neuron: left out
 
 
-class BurerMonteiro(Record):
+class BurerMonteiro(SolverRecord):
     """L-BFGS from several starts, on the host, until one is certified.
 
     For several outputs with cones, at sizes where cells are too many to list: neurons
@@ -64,13 +67,7 @@ class BurerMonteiro(Record):
     starts: int = static(default=5)
     seed: int = static(default=0)
     leaves_patterns: ClassVar[bool] = True  # of the program, for its neurons' own
-
-    def refuse(self, program: Any) -> str | None:
-        if not hasattr(program, "neurons"):
-            return "its parameters are not neurons (BurerMonteiro takes vector outputs)"
-        if program.loss.smoothness is None:
-            return f"the {program.loss.name} loss is not smooth"
-        return None
+    takes: ClassVar[Takes] = Takes(form=Neurons, smooth=True)
 
     def run(self, program: Any, start: Any, watch: Watch) -> Solution:
         """Starts in turn, on the host."""

@@ -23,15 +23,17 @@ Copositive Programs (ICLR 2021).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 
 from cvxjax.algebra.row_space import rank_of
 from cvxjax.bounds.several_outputs import relaxed_maxima
-from cvxjax.record import Record, static
+from cvxjax.forms.contracts import Neurons
+from cvxjax.record import static
 from cvxjax.solution import Solution, Status
+from cvxjax.solvers.base import SolverRecord
 from cvxjax.solvers.neurons.doubly_nonnegative import (
     Iterate,
     Relaxation,
@@ -40,6 +42,7 @@ from cvxjax.solvers.neurons.doubly_nonnegative import (
 )
 from cvxjax.solvers.neurons.frank_wolfe import FrankWolfe, Rounds
 from cvxjax.solvers.neurons.record import Ledger
+from cvxjax.solvers.refusals import Takes
 from cvxjax.watch import Watch
 
 _TOLERANCE = 1e-7
@@ -52,7 +55,7 @@ _SWEEPS = 100  # of block coordinate descent
 _ROUNDS = 30  # of Frank-Wolfe at the end
 
 
-class CopositiveRelaxation(Record):
+class CopositiveRelaxation(SolverRecord):
     """Interior-point steps for the relaxation, and a network from each, in float64.
 
     For X of rank one to six; exact for rank two, else the gap says how far. It starts
@@ -65,17 +68,9 @@ class CopositiveRelaxation(Record):
 
     tol: Any = None
     max_iters: int = static(default=100)
+    takes: ClassVar[Takes] = Takes(form=Neurons, losses=("squared",), float64=True)
 
-    def refuse(self, program: Any) -> str | None:
-        if not hasattr(program, "neurons"):
-            return (
-                "its parameters are not neurons (CopositiveRelaxation takes vector "
-                "outputs with cones)"
-            )
-        if not program.loss.quadratic:
-            return f"the loss is {program.loss.name} (it takes squared)"
-        if program.X.dtype != jnp.float64:
-            return f"the data are {program.X.dtype} (it takes float64)"
+    def limits(self, program: Any) -> str | None:
         (n, _), (P, _) = program.X.shape, program.masks.shape
         r, c = rank_of(np.asarray(program.X)), program.y.shape[1]
         if r > _MAX_RANK:

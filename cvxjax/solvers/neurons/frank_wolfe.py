@@ -24,7 +24,7 @@ maximisation over cones.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -33,11 +33,14 @@ import numpy as np
 from cvxjax.algebra import linalg
 from cvxjax.bounds.exact import is_exact
 from cvxjax.bounds.several_outputs import cell_maxima, vector_bound
-from cvxjax.record import Record, static
+from cvxjax.forms import contracts
+from cvxjax.record import static
 from cvxjax.solution import Solution, Status
 from cvxjax.solvers import loop
+from cvxjax.solvers.base import SolverRecord
 from cvxjax.solvers.neurons.correction import Neurons, correct, join_alike, walls
 from cvxjax.solvers.neurons.record import Ledger
+from cvxjax.solvers.refusals import Takes
 from cvxjax.solvers.starts import as_start
 from cvxjax.watch import Watch
 
@@ -58,7 +61,7 @@ _PATIENCE = 30  # rounds without a gain of 1 %
 _PROJECTION_STEPS = 30
 
 
-class FrankWolfe(Record):
+class FrankWolfe(SolverRecord):
     """Rounds of new neurons and full corrections, on the host.
 
     Args:
@@ -72,13 +75,7 @@ class FrankWolfe(Record):
     max_iters: int = static(default=500)
     starts: int = static(default=4)
     power_steps: int = static(default=30)
-
-    def refuse(self, program: Any) -> str | None:
-        if not hasattr(program, "neurons"):
-            return "its parameters are not neurons (FrankWolfe takes vector outputs)"
-        if program.loss.smoothness is None:
-            return f"the {program.loss.name} loss is not smooth"
-        return None
+    takes: ClassVar[Takes] = Takes(form=contracts.Neurons, smooth=True)
 
     def run(self, program: Any, start: Any, watch: Watch) -> Solution:
         """Rounds, on the host."""

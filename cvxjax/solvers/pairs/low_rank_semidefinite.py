@@ -19,7 +19,7 @@ Liu & Nocedal (1989), L-BFGS.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -27,11 +27,14 @@ import numpy as np
 
 from cvxjax import verdicts
 from cvxjax.algebra import linalg
+from cvxjax.forms.contracts import Pairs
 from cvxjax.record import Record, static
 from cvxjax.recovery.from_pairs import decompose
 from cvxjax.solution import History, Solution, Status
 from cvxjax.solvers import loop
+from cvxjax.solvers.base import SolverRecord
 from cvxjax.solvers.lbfgs import descend
+from cvxjax.solvers.refusals import Takes
 from cvxjax.solvers.starts import as_start
 from cvxjax.watch import Watch
 
@@ -45,7 +48,7 @@ _NEW = 1e-3  # of the largest column: the size of a new one
 _PATIENCE = 5  # rounds without a smaller gap
 
 
-class LowRankSemidefinite(Record):
+class LowRankSemidefinite(SolverRecord):
     """Rounds of L-BFGS on the factors, each with new columns, on the host.
 
     For smooth losses, one float type, any order. Gaps below 1e-7 are beyond it where
@@ -62,16 +65,7 @@ class LowRankSemidefinite(Record):
     max_iters: int = static(default=2000)
     rounds: int = static(default=50)
     seed: int = static(default=0)
-
-    def refuse(self, program: Any) -> str | None:
-        if not hasattr(program, "hadamard"):
-            return (
-                "its parameters are not pairs of PSD matrices (LowRankSemidefinite "
-                "takes polynomial and quantized networks)"
-            )
-        if program.loss.smoothness is None:
-            return f"the {program.loss.name} loss is not smooth"
-        return None
+    takes: ClassVar[Takes] = Takes(form=Pairs, smooth=True)
 
     def run(self, program: Any, start: Any, watch: Watch) -> Solution:
         """Rounds, on the host."""

@@ -18,17 +18,20 @@ O'Donoghue, Chu, Parikh & Boyd (2016) for its use on semidefinite programs.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
 from cvxjax.algebra import linalg
 from cvxjax.algebra.symmetric import along, positive_part, smat, svec
+from cvxjax.forms.contracts import Pairs
 from cvxjax.record import Record, static
 from cvxjax.solvers import loop
+from cvxjax.solvers.base import SteppedSolver
 from cvxjax.solvers.blocks.anderson import Anderson, move_if
 from cvxjax.solvers.pairs.nearby_matrices import dual_slacks, feasible_dual
+from cvxjax.solvers.refusals import Takes
 from cvxjax.solvers.starts import Start
 
 Array = jax.Array
@@ -51,7 +54,7 @@ class SemidefiniteState(Record):
     progress: loop.Progress
 
 
-class Semidefinite(Record):
+class Semidefinite(SteppedSolver):
     """Over-relaxed splitting with balanced penalties; stops on the duality gap.
 
     Args:
@@ -71,13 +74,9 @@ class Semidefinite(Record):
     relaxation: Any = 1.6
     memory: int = static(default=5)
     cycle: int = static(default=50)
+    takes: ClassVar[Takes] = Takes(form=Pairs)
 
-    def refuse(self, program: Any) -> str | None:
-        if not hasattr(program, "hadamard"):
-            return (
-                "its parameters are not pairs of PSD matrices (Semidefinite takes "
-                "polynomial and quantized networks)"
-            )
+    def limits(self, program: Any) -> str | None:
         numbers = program.windows * program.order * (program.order + 1) // 2
         if numbers > _MAX_NUMBERS:
             return f"pairs of {numbers} numbers are more than {_MAX_NUMBERS}"

@@ -32,9 +32,11 @@ from jax.scipy.linalg import cho_solve
 
 from cvxjax.algebra import linalg
 from cvxjax.algebra.symmetric import along, congruence, smat, svec, symmetrise
+from cvxjax.forms.contracts import Pairs
 from cvxjax.record import Record, static
 from cvxjax.solution import Status
 from cvxjax.solvers import loop
+from cvxjax.solvers.base import SteppedSolver
 from cvxjax.solvers.pairs.nearby_matrices import feasible_dual, nearby_matrices
 from cvxjax.solvers.pairs.semidefinite_step import (
     make_basis,
@@ -42,6 +44,7 @@ from cvxjax.solvers.pairs.semidefinite_step import (
     reach,
     turned,
 )
+from cvxjax.solvers.refusals import Takes
 from cvxjax.solvers.starts import Start
 
 Array = jax.Array
@@ -73,7 +76,7 @@ class State(Record):
     progress: loop.Progress
 
 
-class SemidefiniteInteriorPoint(Record):
+class SemidefiniteInteriorPoint(SteppedSolver):
     """Primal-dual steps with predictor and corrector, in float64.
 
     For squared, logistic and squared hinge losses, and matrices of small order: all
@@ -89,18 +92,9 @@ class SemidefiniteInteriorPoint(Record):
     max_iters: int = static(default=100)
     check_every: int = static(default=1)
     lean: ClassVar[bool] = True  # as `compiled.jit_leanly`: products take its time
+    takes: ClassVar[Takes] = Takes(form=Pairs, losses=_CURVED, float64=True)
 
-    def refuse(self, program: Any) -> str | None:
-        if not hasattr(program, "hadamard"):
-            return (
-                "its parameters are not pairs of PSD matrices "
-                "(SemidefiniteInteriorPoint takes polynomial and quantized networks)"
-            )
-        of_one = getattr(program.loss, "loss", program.loss)  # weights are welcome
-        if of_one.name not in _CURVED:
-            return f"its loss is {program.loss.name} (it takes {', '.join(_CURVED)})"
-        if program.X.dtype != jnp.float64:
-            return f"the data are {program.X.dtype} (it takes float64)"
+    def limits(self, program: Any) -> str | None:
         numbers = program.windows * program.order * (program.order + 1) // 2
         if numbers > _MAX_NUMBERS:
             return f"pairs of {numbers} numbers are more than {_MAX_NUMBERS}"

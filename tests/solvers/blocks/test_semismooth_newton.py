@@ -171,9 +171,9 @@ def test_projection_is_that_of_nnls(program):
 
 
 def test_refuses():
-    with pytest.raises(ValueError, match="the loss is hinge"):
+    with pytest.raises(ValueError, match="the hinge loss is not smooth"):
         cj.solve(instances.program_of("two_layer/hinge"), SemismoothNewton(tol=1e-9))
-    with pytest.raises(ValueError, match="the loss is interpolation"):
+    with pytest.raises(ValueError, match="the interpolation loss is not smooth"):
         cj.solve(
             instances.program_of("two_layer/interpolation"), SemismoothNewton(tol=1e-9)
         )

@@ -147,7 +147,7 @@ def test_starts_from_parameters_and_never_ends_above_them():
 
 def test_refuses_gates_and_constraints():
     for name, reason in (
-        ("two_layer/gated/squared", "it is gated"),
+        ("two_layer/gated/squared", "the program is gated"),
         ("two_layer/interpolation", "the constraint of interpolation"),
     ):
         with pytest.raises(ValueError, match=f"ColumnGeneration cannot .*{reason}"):

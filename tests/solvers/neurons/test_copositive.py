@@ -147,7 +147,7 @@ def test_refusals():
         Y = np.ones((len(X), c))
         solve(cj.programs.make_vector_output(X, Y, patterns, beta=0.1, **options))
 
-    with pytest.raises(ValueError, match="CopositiveRelaxation takes vector outputs"):
+    with pytest.raises(ValueError, match="not neurons .*vector outputs with cones"):
         refused(X, gated=True)
     with pytest.raises(ValueError, match="X has rank 8, more than 6"):
         refused(X)

@@ -85,7 +85,10 @@ def test_losses_that_are_refused(loss):
     program = cj.programs.make_polynomial(
         X, y, beta=0.1, loss=getattr(cj.losses, loss)()
     )
-    with pytest.raises(ValueError, match=f"its loss is {loss} .it takes squared, log"):
+    with pytest.raises(
+        ValueError,
+        match=f"its loss is {loss} .SemidefiniteInteriorPoint takes squared, log",
+    ):
         cj.solve(program, SOLVER)
 
 

@@ -1,0 +1,228 @@
+"""What judges share: a question, its bounds, and the answer by weak duality.
+
+For v with max {v^T F w : R(w) <= 1, A w >= 0} <= beta,
+
+    -L*(-v) <= optimum <= L(F w, y) + beta R(w)   for every feasible w,
+
+and scaling any v into that set makes it a rigorous lower bound. With the maximum over
+all neurons in place of the listed patterns, it bounds every network. `GaugeJudge` has
+this for every form whose penalty is a gauge; another form brings a `bounds` of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn
+
+import numpy as np
+
+from cvxjax.algebra.rounding import dual_rounding, gauge_rounding, pulled
+from cvxjax.bounds.duals import improve_dual
+
+if TYPE_CHECKING:
+    from cvxjax.interfaces import Loss
+
+_LINE_SEARCH = 60  # golden sections
+_DOUBLINGS = 1100  # of a dual vector without a price: beyond them numbers overflow
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Question:
+    """A solution and its problem, in float64 NumPy."""
+
+    loss: Loss
+    y: np.ndarray  # [n], or [n, c]
+    beta: float
+    params: np.ndarray
+    dual: np.ndarray  # of y's shape
+    multipliers: np.ndarray | None  # of the cones
+    every_network: bool  # whether the lower bound is to hold for all of them
+    rows: np.ndarray | None  # [n K, d]: for a dual vector that is sought for them
+    eps: float  # relative violation of one operation, up to which points are inside
+
+
+class Bounds(NamedTuple):
+    """What a judge finds of a question."""
+
+    primal: float  # the objective of the parameters, repaired; inf if they stay outside
+    dual: float  # a lower bound of the optimum
+    vector: np.ndarray  # of y's shape: whose bound it is, as it was scaled
+    violation: float  # of the parameters as they came, relative to their size
+
+
+class GaugeJudge:
+    """A judge of a gauge R, by one dual vector; subclasses have the maps.
+
+    Without cones there is nothing to violate or to repair; and without other patterns,
+    no bound over all networks.
+    """
+
+    free_width: ClassVar[bool] = False  # neurons of any number, certified as they are
+
+    @property
+    def reach(self) -> np.ndarray:
+        raise NotImplementedError
+
+    @property
+    def terms(self) -> int:
+        raise NotImplementedError
+
+    def predict(self, params: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    def penalty(self, params: np.ndarray) -> float:
+        raise NotImplementedError
+
+    def polar_bound(self, v: np.ndarray, multipliers: np.ndarray | None) -> float:
+        raise NotImplementedError
+
+    def violation(self, params: np.ndarray) -> float:
+        """0, since there are no cones; inf for NaN."""
+        return 0.0 if np.all(np.isfinite(params)) else float("inf")
+
+    def repair(self, params: np.ndarray, *, keep_predictions: bool) -> np.ndarray:
+        """The same parameters."""
+        return params
+
+    def match(self, params: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Does nothing: no loss of these programs is a constraint."""
+        return params
+
+    def hidden(self, v: np.ndarray) -> float:
+        """What `polar_bound` may come to by rounding alone."""
+        return gauge_rounding(self.terms, pulled(v, self.reach))
+
+    def rescaled_multipliers(self, multipliers: Any, factor: float) -> Any:
+        """Those of a dual vector that is `factor` times larger."""
+        return None if multipliers is None else factor * multipliers
+
+    def covers_every_neuron(self) -> bool:
+        """Whether `network_bound` is exact; ValueError where there is none."""
+        raise ValueError(
+            "want scope SAMPLED or EXHAUSTIVE: there is no bound over the networks of "
+            "other patterns for this program"
+        )
+
+    def network_bound(self, v: np.ndarray) -> float:
+        """An upper bound of `polar_bound` for every list of patterns."""
+        return float(self.covers_every_neuron())
+
+    def bounds(self, asked: Question) -> Bounds:
+        """The better of the dual vector and of minus the loss's gradient, scaled.
+
+        Each until a rigorous bound of its polar gauge is at most beta, less what
+        rounding may have added. Over every network, where that bound is a relaxation, a
+        dual vector is sought that it treats well.
+        """
+        loss, y = asked.loss, asked.y
+        violation = self.violation(asked.params)
+        primal, predictions = self._primal(asked)
+        candidates = [asked.dual]
+        if loss.smoothness is not None:
+            candidates.append(-loss.gradient(predictions, y))
+        candidates = [
+            -loss.clip_dual(-v, y) for v in candidates if np.all(np.isfinite(v))
+        ]
+        if asked.rows is not None and candidates and candidates[-1].any():
+            v = candidates[-1]
+            turned = improve_dual(asked.rows, y, v, loss=loss, beta=asked.beta)
+            candidates = [v, -loss.clip_dual(-turned, y)]
+        best, vector = dual_value(loss, 0 * y, y), 0 * y
+        for v in filter(np.any, candidates):
+            unit = 2.0 ** np.floor(np.log2(np.max(np.abs(v))))  # none underflows
+            if asked.every_network:
+                price = self.network_bound(v / unit)
+            else:
+                mu = self.rescaled_multipliers(asked.multipliers, 1 / unit)
+                price = self.polar_bound(v / unit, mu)
+            value, t = scaled_dual(loss, v / unit, y, asked.beta, price, start=unit)
+            if value > best:
+                best, vector = value, t * (v / unit)
+        return Bounds(primal=primal, dual=best, vector=vector, violation=violation)
+
+    def _primal(self, asked: Question) -> tuple[float, np.ndarray]:
+        """The objective of the parameters, repaired if outside, and their predictions.
+
+        Outside is a violation above eps times the operations that it takes. What is
+        less is not repaired, which may take a long way in a cell that is as thin.
+        """
+        loss, y, params = asked.loss, asked.y, asked.params
+        if loss.constraint == "equality" and np.all(np.isfinite(params)):
+            params = self.match(params, y)
+        least = min(asked.eps, float(np.finfo(float).eps))
+        if self.violation(params) > self.terms * least:
+            params = self.repair(params, keep_predictions=loss.constraint is not None)
+        predictions = self.predict(params)
+        if loss.constraint == "margin" and np.min(y * predictions) > 0:
+            scale = 1 / np.min(y * predictions)
+            params, predictions = scale * params, scale * predictions
+        value = float(loss.value(predictions, y)) + asked.beta * self.penalty(params)
+        inside = self.violation(params) <= self.terms * asked.eps
+        return (value if inside else float("inf")), predictions
+
+
+def no_other_neurons() -> NoReturn:
+    """Of gated networks, which have no neurons but those listed."""
+    raise ValueError("want ReLU for a bound over all networks; got gated ReLU")
+
+
+def lower_worst(norms: np.ndarray, lowered: Callable[[int, int], float]) -> float:
+    """The largest of bounds [S, P], after the largest were replaced by lower ones.
+
+    Args:
+      norms: changed in place.
+      lowered: another bound of block (s, i), asked once for each that is the largest.
+    """
+    solved = np.zeros(norms.shape, bool)
+    while True:
+        s, i = (int(k) for k in np.unravel_index(np.argmax(norms), norms.shape))
+        if solved[s, i]:
+            return float(norms[s, i])
+        solved[s, i] = True
+        norms[s, i] = np.fmin(norms[s, i], lowered(s, i))
+
+
+def dual_value(loss: Loss, v: np.ndarray, y: np.ndarray) -> float:
+    """-L*(-v), less what rounding may have added."""
+    value = -float(loss.conjugate(-v, y))
+    return value - float(dual_rounding(v, y, value))
+
+
+def scaled_dual(
+    loss: Loss,
+    v: np.ndarray,
+    y: np.ndarray,
+    beta: float,
+    bound: float,
+    start: float = 1.0,
+) -> tuple[float, float]:
+    """max_t -L*(-t v) over 0 <= t <= beta / bound, and t: a concave line search.
+
+    Args:
+      v: [n].
+      bound: upper bound of v's polar gauge; 0: t is doubled while the value rises.
+      start: a t that is tried, if it is allowed.
+    """
+    value = lambda t: dual_value(loss, t * v, y)  # noqa: E731
+    if not np.isfinite(bound):
+        return value(0.0), 0.0
+    limit = beta / bound if bound > 0 else np.inf
+    high = limit
+    if not np.isfinite(limit):
+        high = start
+        for _ in range(_DOUBLINGS):
+            if not value(2 * high) > value(high):
+                break
+            high = 2 * high
+        high = 2 * high
+    low, tried = 0.0, [min(start, limit), high]
+    with np.errstate(over="ignore", invalid="ignore"):
+        for _ in range(_LINE_SEARCH):
+            a, b = low + 0.382 * (high - low), low + 0.618 * (high - low)
+            if value(a) > value(b) or not np.isfinite(value(b)):
+                high = b
+            else:
+                low = a
+        found = [(value(t), t) for t in (0.0, *tried, low, high)]
+    return max((x, t) for x, t in found if not np.isnan(x))

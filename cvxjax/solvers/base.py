@@ -1,0 +1,61 @@
+"""What solvers have unless they say otherwise."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import jax
+
+from cvxjax.record import Record
+from cvxjax.solution import Solution
+from cvxjax.solvers import loop
+from cvxjax.solvers.refusals import Takes
+from cvxjax.solvers.starts import Start
+from cvxjax.watch import Watch
+
+Array = jax.Array
+
+
+class SolverRecord(Record):
+    """A frozen record with `run`; those with a loop of their own derive from it.
+
+    `takes` says which programs it is made for (`refusals.refusal`). `leaves_patterns`
+    says that it ends on patterns of its own, which its solution then carries.
+    `wants_coordinates` asks `solve` for data of orthonormal columns, in float64, where
+    the data as they come are badly conditioned.
+    """
+
+    takes: ClassVar[Takes]
+    leaves_patterns: ClassVar[bool] = False
+    wants_coordinates: ClassVar[bool] = False
+
+    def limits(self, program: Any) -> str | None:
+        """Why sizes or its own options refuse a program that `takes` lets pass."""
+        return None
+
+    def another(self) -> Any:
+        """A solver of other options that may go on where this one stalled, or None."""
+        return None
+
+    def run(self, program: Any, start: Any, watch: Watch) -> Solution:
+        """The solution, on the host; as `interfaces.Solver.run`."""
+        raise NotImplementedError
+
+    def solved(
+        self, program: Any, start: Any, watch: Watch
+    ) -> tuple[Solution, Array | None]:
+        """`run`, and the last dual vector itself where rounding may hide its bound."""
+        return self.run(program, start, watch), None
+
+
+class SteppedSolver(SolverRecord):
+    """A solver of pure `init`, `step` and `check`, which `solvers.loop` drives."""
+
+    lean: ClassVar[bool] = False  # compiled as by `compiled.jit_leanly`
+
+    def adopt(self, program: Any, state: Any, start: Start) -> Any:
+        """A first state that uses more of `start` than its parameters."""
+        return state
+
+    def run(self, program: Any, start: Any, watch: Watch) -> Solution:
+        return loop.run_on_host(self, program, start, watch)

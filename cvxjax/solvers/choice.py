@@ -1,0 +1,158 @@
+"""Which solver `solve` picks: a table of rows, the first that fits.
+
+A row names a solver, and when it is the choice among programs that the solver takes
+(`refusals.refusal`). A new form adds rows; nothing else changes.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cvxjax.bounds.exact import is_exact
+from cvxjax.interfaces import Program
+from cvxjax.solvers import loop
+from cvxjax.solvers.blocks.admm import Admm
+from cvxjax.solvers.blocks.interior_point import InteriorPoint
+from cvxjax.solvers.blocks.semismooth_newton import SemismoothNewton
+from cvxjax.solvers.blocks.working_set import WorkingSet
+from cvxjax.solvers.neurons.copositive import CopositiveRelaxation
+from cvxjax.solvers.neurons.frank_wolfe import FrankWolfe
+from cvxjax.solvers.pairs.low_rank_semidefinite import LowRankSemidefinite
+from cvxjax.solvers.pairs.semidefinite import Semidefinite
+from cvxjax.solvers.pairs.semidefinite_interior_point import SemidefiniteInteriorPoint
+from cvxjax.solvers.refusals import refusal
+from cvxjax.solvers.standard_form import is_distorted
+
+_SMALL = 1_000_000  # multipliers, up to which InteriorPoint is a matter of seconds
+_MANY = 1_000  # blocks, beyond which few are active
+_ROUGH = 1e-3  # gap from which Newton's method takes over
+_SPARSE = 0.02  # of the beta from which on zero is optimal: few blocks are active above
+
+
+def is_small(program: Any) -> bool:
+    """Whether InteriorPoint is a matter of seconds."""
+    return np.prod(program.shape[:2]) * len(program.y) <= _SMALL
+
+
+class Facts:
+    """What rows ask of a program, each found when it is first asked for."""
+
+    def __init__(self, program: Any) -> None:
+        self.program = program
+
+    @functools.cached_property
+    def exact(self) -> bool:
+        """Whether X is of rank three or less, where maxima over neurons are exact."""
+        return is_exact(np.asarray(self.program.X))
+
+    @functools.cached_property
+    def distorted(self) -> bool:
+        """Whether the data are badly conditioned."""
+        return is_distorted(self.program)
+
+    @property
+    def known_distortion(self) -> bool | None:
+        """`distorted` where it was asked for, else None."""
+        return self.__dict__.get("distorted")
+
+    @property
+    def fits_dense(self) -> bool:
+        """Whether there is room for a matrix [n, n]."""
+        return len(self.program.y) <= Admm().dense_samples
+
+    @property
+    def small(self) -> bool:
+        return self.fits_dense and is_small(self.program)
+
+    @property
+    def quadratic(self) -> bool:
+        return self.program.loss.quadratic
+
+    @property
+    def coned(self) -> bool:
+        return self.fits_dense and self.program.cones is not None
+
+    @functools.cached_property
+    def sparse(self) -> bool:
+        """Whether beta is so large that few blocks are active."""
+        highest, _ = loop.price_range(self.program)
+        return float(self.program.beta) >= _SPARSE * float(highest)
+
+    @property
+    def many(self) -> bool:
+        return self.program.shape[0] * self.program.shape[1] > _MANY
+
+
+class Row(NamedTuple):
+    """A solver, and when it is the choice among the programs that it takes."""
+
+    why: str
+    solver: Callable[[], Any]
+    when: Callable[[Facts], bool]
+
+
+def _always(_: Facts) -> bool:
+    return True
+
+
+TABLE = (
+    Row("small pairs of a curved loss", SemidefiniteInteriorPoint, _always),
+    Row("pairs", Semidefinite, _always),
+    Row("large pairs", LowRankSemidefinite, _always),
+    Row(
+        "neurons of rank four to six",
+        CopositiveRelaxation,
+        lambda facts: not facts.exact,
+    ),
+    Row("neurons", FrankWolfe, _always),
+    Row(
+        "small, another loss than squared",
+        InteriorPoint,
+        lambda facts: facts.small and not facts.quadratic,
+    ),
+    Row(
+        "small, badly conditioned data",
+        InteriorPoint,
+        lambda facts: facts.small and facts.distorted,
+    ),
+    Row(
+        "large cones, a smooth loss",
+        lambda: SemismoothNewton(inner=Admm(tol=_ROUGH)),
+        lambda facts: facts.coned and not facts.quadratic,
+    ),
+    Row(
+        "cones, squared loss, few active blocks",
+        SemismoothNewton,
+        lambda facts: facts.coned and facts.sparse,
+    ),
+    Row(
+        "cones, at most a thousand blocks",
+        InteriorPoint,
+        lambda facts: facts.coned and not facts.many,
+    ),
+    Row(
+        "cones of many blocks",
+        WorkingSet,
+        lambda facts: facts.coned and refusal(InteriorPoint(), facts.program) is None,
+    ),
+    Row("blocks", Admm, _always),
+)
+
+
+def chosen(facts: Facts) -> Any:
+    """The solver of the first row that fits; ValueError where none does."""
+    for row in TABLE:
+        solver = row.solver()
+        if refusal(solver, facts.program) is None and row.when(facts):
+            return solver
+    kind = type(facts.program).__name__
+    raise ValueError(f"want a program of a form that a solver takes; got {kind}")
+
+
+def default_solver(program: Program) -> Any:
+    """What is fast on a program of this form, size, loss and beta: see `TABLE`."""
+    return chosen(Facts(program))
