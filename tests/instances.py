@@ -7,6 +7,7 @@ solver adds one entry to `SOLVERS`.
 
 from __future__ import annotations
 
+import collections
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -413,6 +414,38 @@ PAIRS = [
     for solver, case in SOLVERS.items()
     if case.takes(name) and name not in case.leaves
 ]
+
+
+def _facts(name: str, solver: str) -> set[tuple[str, str]]:
+    """What a pair of a program and a solver covers."""
+    losses = [loss.removeprefix(WEIGHTED) for loss in _losses(name)]
+    family = name.split("/")[0] + ("/gated" if "gated" in name.split("/") else "")
+    return {
+        ("program", name),
+        (solver, family),
+        *((solver, loss) for loss in losses or ["squared"]),
+    }
+
+
+def _covering() -> list[tuple[str, str]]:
+    """Few pairs: every program, every solver with each loss, and with each family.
+
+    Greedy, and among equals a pair of the solver that was taken least.
+    """
+    left, seen, chosen = list(PAIRS), set(), []
+    while left:
+        uses = collections.Counter(solver for _, solver in chosen)
+        best = max(left, key=lambda pair: (len(_facts(*pair) - seen), -uses[pair[1]]))
+        if not _facts(*best) - seen:
+            break
+        chosen.append(best)
+        seen |= _facts(*best)
+        left.remove(best)
+    return [pair for pair in PAIRS if pair in chosen]
+
+
+COVERING = _covering()
+"""The pairs of the short suite; `scripts/test --full` takes all of PAIRS."""
 
 
 @functools.cache

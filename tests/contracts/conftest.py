@@ -59,6 +59,16 @@ def reference(name):
     return instances.reference_of(name)
 
 
-@pytest.fixture(scope="session", params=instances.PAIRS, ids="-".join)
+_EVERY_PAIR = [
+    pytest.param(
+        pair,
+        id="-".join(pair),
+        marks=() if pair in instances.COVERING else pytest.mark.full,
+    )
+    for pair in instances.PAIRS
+]
+
+
+@pytest.fixture(scope="session", params=_EVERY_PAIR)
 def solved(request):
     return _solved(*request.param)
