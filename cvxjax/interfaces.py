@@ -27,7 +27,10 @@ class Loss(Protocol):
     """L(z, y), a sum over samples; every method accepts NumPy and JAX arrays alike."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """As in `losses.NAME()`; "weighted NAME" for weighted samples."""
+        ...
+
     @property
     def quadratic(self) -> bool:
         """True if L(z, y) = 1/2 ||z - y||^2, so that solvers eliminate z exactly."""
@@ -53,27 +56,37 @@ class Loss(Protocol):
         ...
 
     def value(self, z: Any, y: Any) -> Any:
-        """L(z, y), a scalar; +inf outside the domain."""
+        """L(z, y), a scalar; +inf outside the domain.
+
+        Args:
+          z: predictions, [n] or [n, c].
+          y: labels, of z's shape.
+        """
         ...
 
     def gradient(self, z: Any, y: Any) -> Any:
-        """An element of the subdifferential at z [n]."""
+        """An element of the subdifferential at z, of z's shape."""
         ...
 
     def conjugate(self, u: Any, y: Any) -> Any:
-        """L*(u) = sup_z u^T z - L(z, y), a scalar; +inf outside the domain."""
+        """L*(u) = sup_z u^T z - L(z, y), a scalar; +inf outside its domain.
+
+        Args:
+          u: [n] or [n, c]; minus a dual vector.
+          y: of u's shape.
+        """
         ...
 
     def clip_dual(self, u: Any, y: Any) -> Any:
-        """The nearest point of L*'s domain, [n]."""
+        """The point of L*'s domain nearest to u, of u's shape."""
         ...
 
     def prox(self, x: Any, y: Any, step: Any) -> Any:
-        """argmin_z L(z, y) + ||z - x||^2 / (2 step), [n]."""
+        """argmin_z L(z, y) + ||z - x||^2 / (2 step), of x's shape; step > 0."""
         ...
 
     def take(self, rows: Any) -> Any:
-        """The loss of some of the samples, of the same class."""
+        """The loss of the samples `rows`, positions [k]; of the same class."""
         ...
 
     def check_labels(self, y: np.ndarray) -> None:
@@ -107,12 +120,14 @@ class SeparableLoss(Loss, Protocol):
 class Regulariser(Protocol):
     """R(w) = sum_b ||w_b||, a norm of each block."""
 
+    norm: ClassVar[str]  # "group", "ellipsoid", "pairs", "nuclear", ...
+
     def norms(self, w: Array) -> Array:
         """||w_b|| of parameters [S, P, ...], [S, P]."""
         ...
 
     def prox(self, w: Array, threshold: Any) -> Array:
-        """argmin_u 1/2 ||u - w||^2 + threshold R(u), of w's shape."""
+        """argmin_u 1/2 ||u - w||^2 + threshold R(u), of w's shape; threshold >= 0."""
         ...
 
     def dual_norms(self, q: Array) -> Array:
@@ -136,14 +151,24 @@ class Judge(Protocol):
         """Of `rounding.terms_of`: how many roundings a block's price may hold."""
         ...
 
-    def predict(self, params: np.ndarray) -> np.ndarray: ...
-    def penalty(self, params: np.ndarray) -> float: ...
+    def predict(self, params: np.ndarray) -> np.ndarray:
+        """F w, of y's shape."""
+        ...
+
+    def penalty(self, params: np.ndarray) -> float:
+        """R(w), without beta."""
+        ...
+
     def violation(self, params: np.ndarray) -> float:
-        """Largest cone violation over the largest constraint value, >= 0."""
+        """max(-A w, 0) / max|A w|, A of unit rows; inf for NaN."""
         ...
 
     def repair(self, params: np.ndarray, *, keep_predictions: bool) -> np.ndarray:
-        """Parameters inside the cones, near `params`."""
+        """Parameters inside the cones, near `params`.
+
+        Args:
+          keep_predictions: whether blocks move so that predictions stay.
+        """
         ...
 
     def match(self, params: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -151,7 +176,12 @@ class Judge(Protocol):
         ...
 
     def polar_bound(self, v: np.ndarray, multipliers: np.ndarray | None) -> float:
-        """An upper bound of max {v^T F w : R(w) <= 1, A w >= 0}, rounding included."""
+        """An upper bound of max {v^T F w : R(w) <= 1, A w >= 0}, rounding included.
+
+        Args:
+          v: of y's shape.
+          multipliers: of the cones, that may make it lower; clipped at 0.
+        """
         ...
 
     def hidden(self, v: np.ndarray) -> float:
@@ -271,12 +301,33 @@ class Program(Protocol):
         """The predictions, of y's shape."""
         ...
 
-    def penalty(self, w: Any) -> Array: ...
-    def objective(self, w: Any) -> Array: ...
-    def beta_max(self) -> float: ...
-    def judge(self) -> Judge: ...
-    def network(self) -> Any: ...
-    def recover(self, w: Any) -> Any: ...
+    def penalty(self, w: Any) -> Array:
+        """R(w), without beta, []."""
+        ...
+
+    def objective(self, w: Any) -> Array:
+        """L(F w, y) + beta R(w), []; says nothing of the cones."""
+        ...
+
+    def beta_max(self) -> float:
+        """The least beta at which zero parameters are optimal; inf if never."""
+        ...
+
+    def judge(self) -> Judge:
+        """The program as the certificate reads it: copies in float64 NumPy."""
+        ...
+
+    def network(self) -> Any:
+        """The Flax module of `recover`'s variables."""
+        ...
+
+    def recover(self, w: Any) -> Any:
+        """Flax variables with the same predictions and the same objective.
+
+        Args:
+          w: feasible parameters.
+        """
+        ...
 
 
 @runtime_checkable
@@ -306,10 +357,17 @@ class NeuronProgram(LinearProgram, Protocol):
         ...
 
     @property
-    def patterns(self) -> Any: ...
+    def patterns(self) -> Any:
+        """The listed ones, `arrangements.Patterns`."""
+        ...
 
     def with_patterns(self, masks: Any, gates: Any) -> Any:
-        """The program over other patterns; ValueError if it is gated."""
+        """The program over other patterns, SAMPLED; ValueError if it is gated.
+
+        Args:
+          masks: [P, rows], bool.
+          gates: [P, d], points of the closed cells.
+        """
         ...
 
 

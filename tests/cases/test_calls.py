@@ -253,7 +253,7 @@ def test_a_factorisation_that_fails_is_a_status(monkeypatch, where):
     def fail(*_):
         raise np.linalg.LinAlgError("not positive definite")
 
-    monkeypatch.setattr(semismooth_newton._Rounds, where, fail)
+    monkeypatch.setattr(semismooth_newton._ProximalRounds, where, fail)
     solution = cj.solve(program(), S.SemismoothNewton())
     assert int(solution.status) == cj.Status.STALLED
     assert_allclose(solution.objective, program().objective(solution.params))

@@ -29,12 +29,12 @@ class Face(NamedTuple):
     solve: np.ndarray  # [m, d]: mu_T = solve x
 
 
-def make_blocks(program: Any) -> Blocks:
+def make_blocks(program: Any) -> HostBlocks:
     """The blocks of a program that has them by X and masks, or by matrices."""
-    return Blocks(program) if program.features is None else GivenBlocks(program)
+    return HostBlocks(program) if program.features is None else GivenBlocks(program)
 
 
-class Blocks:
+class HostBlocks:
     """Every block of one two-layer program, numbered as its flattened [2 P]."""
 
     def __init__(self, program: Any) -> None:
@@ -107,7 +107,7 @@ class Blocks:
         return 0 * x, np.zeros(len(sign))
 
 
-class GivenBlocks(Blocks):
+class GivenBlocks(HostBlocks):
     """Every block of a program of matrices F_p, `BlockProgram`."""
 
     def __init__(self, program: Any) -> None:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cvxjax.solvers.blocks.faces import Blocks
+from cvxjax.solvers.blocks.faces import HostBlocks
 from cvxjax.solvers.blocks.working_set import padded
 from cvxjax.solvers.host_bounds import HostBounds
 from cvxjax.terms.regularisers import group_norms
@@ -35,7 +35,7 @@ class Prices:
       tol: relative duality gap that is aimed at.
     """
 
-    def __init__(self, program: Any, blocks: Blocks, tol: float) -> None:
+    def __init__(self, program: Any, blocks: HostBlocks, tol: float) -> None:
         self.program, self.blocks, self.loss = program, blocks, program.loss
         self.y, self.beta = np.asarray(program.y), float(program.beta)
         self.judged = HostBounds(program)

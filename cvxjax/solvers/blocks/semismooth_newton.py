@@ -85,7 +85,7 @@ class SemismoothNewton(SolverRecord):
     def run(self, program: Any, start: Any, watch: Watch) -> Solution:
         """Rounds, on the host."""
         tol = float(loop.default_tol(program.X.dtype) if self.tol is None else self.tol)
-        rounds, start = _Rounds(program, tol, watch), as_start(start)
+        rounds, start = _ProximalRounds(program, tol, watch), as_start(start)
         if start is None and self.inner is not None:
             rough = self.inner.run(program, None, watch)
             if watch.over:
@@ -134,7 +134,7 @@ class _Move(NamedTuple):
     merit: float  # minus the round's dual function at v, which the steps minimise
 
 
-class _Rounds:
+class _ProximalRounds:
     """The centre w, the predictions z, the prices, and the best point so far."""
 
     def __init__(self, program: Any, tol: float, watch: Watch) -> None:

@@ -78,11 +78,11 @@ class WorkingSet(SolverRecord):
             scouted = loop.run_on_host(scout, program, None, part)
             if watch.over:
                 return scouted.replace(status=jnp.asarray(watch.outcome, jnp.int32))
-            rounds = _Rounds(program, watch, scouted.params, scouted.objective)
+            rounds = _WorkingRounds(program, watch, scouted.params, scouted.objective)
             rounds.take(scouted.multipliers)
             rounds.keep_bound(scouted)
         else:
-            rounds = _Rounds(program, watch, *_feasible(program, start.params))
+            rounds = _WorkingRounds(program, watch, *_feasible(program, start.params))
             rounds.take(start.multipliers)
         working, aim = np.any(rounds.params != 0, axis=-1).ravel(), _SHARE * tol
         status = Status.RUNNING
@@ -141,7 +141,7 @@ def padded(count: int) -> int:
     return next(s for s in range(size, 2 * size + 1, size // 4) if s >= count)
 
 
-class _Rounds:
+class _WorkingRounds:
     """The best point, the best bound, and the history of the rounds so far.
 
     Their arrays are NumPy's, whose indexing compiles nothing.

@@ -85,7 +85,7 @@ class ColumnGeneration(SolverRecord):
             seed=self.seed,
             watch=watch,
         )
-        pool, rounds = PatternPool(program, as_start(start)), _Rounds(program)
+        pool, rounds = PatternPool(program, as_start(start)), _PricingRounds(program)
         aim, status = max(tol / 4, _FIRST_AIM), Status.RUNNING
         while status is Status.RUNNING:
             restricted, first = pool.restrict(program)
@@ -146,7 +146,7 @@ def _solve(inner: Any, program: Any, first: Any, watch: Watch) -> Solution:
     return min(solution, second, key=lambda s: float(s.gap))
 
 
-class _Rounds:
+class _PricingRounds:
     """Bounds and history of the rounds so far."""
 
     def __init__(self, program: Any) -> None:

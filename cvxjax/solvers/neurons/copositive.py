@@ -40,7 +40,7 @@ from cvxjax.solvers.neurons.doubly_nonnegative import (
     make_relaxation,
     newton_step,
 )
-from cvxjax.solvers.neurons.frank_wolfe import FrankWolfe, Rounds
+from cvxjax.solvers.neurons.frank_wolfe import FrankWolfe, NeuronRounds
 from cvxjax.solvers.neurons.record import Ledger
 from cvxjax.solvers.refusals import Takes
 from cvxjax.watch import Watch
@@ -183,7 +183,7 @@ def _finish(
     ledger.offer_point(u, v)
     if ledger.gap <= tol:
         return
-    rounds = Rounds(program, FrankWolfe(), np.hstack([u, v])[None], watch)
+    rounds = NeuronRounds(program, FrankWolfe(), np.hstack([u, v])[None], watch)
     for _ in range(_ROUNDS):
         if watch.over:
             return

@@ -82,7 +82,7 @@ class FrankWolfe(SolverRecord):
         dtype = program.X.dtype
         usual = max(loop.default_tol(dtype), _TOLERANCE)
         tol = float(usual if self.tol is None else self.tol)
-        rounds = Rounds(program, self, start, watch)
+        rounds = NeuronRounds(program, self, start, watch)
         status, mark, since = Status.RUNNING, np.inf, 0
         while status is Status.RUNNING:
             rounds.price()
@@ -102,7 +102,7 @@ class FrankWolfe(SolverRecord):
         return rounds.ledger.finish(program, status)
 
 
-class Rounds:
+class NeuronRounds:
     """The neurons so far, their prices, and the barrier."""
 
     def __init__(
