@@ -81,7 +81,7 @@ def test_each_row_is_somebodys_choice(why, monkeypatch):
 
 
 def test_no_dense_matrix_beyond_its_samples(monkeypatch):
-    monkeypatch.setattr(choice, "Admm", lambda: Admm(dense_samples=7))
+    monkeypatch.setattr(choice, "Admm", lambda **o: Admm(dense_samples=7, **o))
     for name in (RELU, GATED, "two_layer/logistic"):  # of 8 samples
         assert choice.Facts(instances.program_of(name)).fits_dense is False
         assert isinstance(default_solver(instances.program_of(name)), Admm)

@@ -17,7 +17,7 @@ from cvxjax.algebra.rounding import (
     terms_of,
 )
 from cvxjax.judges.judge import GaugeJudge, lower_worst
-from cvxjax.judges.sign_cones import LIFTS, NEGLIGIBLE, nearest, unit_rows
+from cvxjax.judges.sign_cones import LIFTS, NEGLIGIBLE, nearest, positive_lengths
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,10 @@ class BlockJudge(GaugeJudge):
         if self.rows is None:
             return 0.0
         each = range(len(self.features))
-        values = [params[:, i] @ unit_rows(self._rows_of(i)).T for i in each]
+        values = [
+            self._values(i, params[:, i]) / positive_lengths(self._rows_of(i))
+            for i in each
+        ]
         worst = max(float(-np.min(v, initial=0)) for v in values)
         size = max(float(np.max(np.abs(v), initial=0)) for v in values)
         return worst / size if worst > 0 else 0.0
@@ -143,8 +146,7 @@ class BlockJudge(GaugeJudge):
           known: an upper bound of min_{mu >= 0} R*(q + A_i^T mu).
         """
         signed = self._rows_of(i)
-        sizes = lengths(signed)
-        sizes = np.where(sizes > 0, sizes, 1)
+        sizes = positive_lengths(signed)
         signed = signed / sizes[:, None]
         mu, least = nearest(q, signed)
         if self.norm == "pairs":

@@ -56,15 +56,16 @@ class SignConeJudge(GaugeJudge):
     def violation(self, params: np.ndarray) -> float:
         """max(-A w, 0) / max|A w| over all blocks, A of unit rows; inf for NaN.
 
-        Among rows of their own lengths, a long one would hide what short ones miss.
+        Among rows of their own lengths, a long one would hide what short ones miss. The
+        products are divided, not the rows, which rounding would turn.
         """
         if not np.all(np.isfinite(params)):
             return float("inf")
         if self.interior is None:
             return 0.0
-        worst, size, rows = 0.0, 0.0, unit_rows(self.X)
+        worst, size, sizes = 0.0, 0.0, positive_lengths(self.X)
         for part in self._chunks():
-            values = self._signed(params[:, part] @ rows.T, part)
+            values = self._signed(params[:, part] @ self.X.T / sizes, part)
             worst = max(worst, float(-values.min()))
             size = max(size, float(np.abs(values).max()))
         return worst / size if worst > 0 else 0.0
@@ -156,7 +157,7 @@ class SignConeJudge(GaugeJudge):
                 moved = blocks[:, part] + self._signed(mu, part) @ self.X
                 tried = gauge_rounding(terms, weight + mu @ self.reach)
                 norms[:, part] = np.minimum(norms[:, part], lengths(moved) + tried)
-        sizes = np.where(self.reach > 0, self.reach, 1)
+        sizes = positive_lengths(self.X)
         rows, twice = self.X / sizes[:, None], np.concatenate([self.X, self.X])
 
         def lowered(s: int, i: int) -> float:
@@ -235,10 +236,10 @@ def every_neuron_bound(X: np.ndarray, v: np.ndarray) -> float:
     return highest + passed_over(X, v) + rounding
 
 
-def unit_rows(rows: np.ndarray) -> np.ndarray:
-    """Rows [..., d] over their lengths; zero rows stay."""
-    sizes = lengths(rows)[..., None]
-    return rows / np.where(sizes > 0, sizes, 1)
+def positive_lengths(rows: np.ndarray) -> np.ndarray:
+    """The lengths of rows [..., d], 1 for those that are zero."""
+    sizes = lengths(rows)
+    return np.where(sizes > 0, sizes, 1)
 
 
 def nearest(q: np.ndarray, signed: np.ndarray) -> tuple[np.ndarray, float]:

@@ -102,7 +102,7 @@ def test_where_rounding_ends_it_the_pair_is_feasible_and_the_bound_holds(
     def fails(*_):
         raise failure
 
-    monkeypatch.setattr(decomposition, "nnls", fails)
+    monkeypatch.setattr("scipy.optimize.nnls", fails)
     A, inside, u = draw_cone(6, 3, 1)
     v, w, bound = decomposition.decompose(A, u, inside)
     assert_allclose(v - w, u, atol=1e-14)
