@@ -6,6 +6,7 @@ With XLA_FLAGS set, if only to nothing, they are compiled as it says.
 
 from __future__ import annotations
 
+import collections
 import itertools
 import os
 import signal
@@ -43,14 +44,37 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "full: only with --full (scripts/test --full)")
 
 
+_FEWER = Path(__file__).with_name("short_suite.txt")
+
+
+def _left_out(items: list[pytest.Item]) -> set[str]:
+    """What the short suite does without: marked `full`, slow runs, further cases."""
+    lines = (line.split() for line in _FEWER.read_text().splitlines())
+    most = {line[1]: int(line[0]) for line in lines if line and line[0] != "#"}
+    out, seen = set(), collections.Counter()
+    for item in items:
+        function = item.nodeid.partition("[")[0]
+        seen[function] += 1
+        # Experiments' own runs: their claims and pictures are tested on saved arrays.
+        run = function.startswith("tests/experiments/") and "arrays" in _fixtures(item)
+        further = seen[function] > most.get(function, len(items))
+        if run or further or item.get_closest_marker("full"):
+            out.add(item.nodeid)
+    return out
+
+
+def _fixtures(item: Any) -> list[str]:
+    return getattr(item, "fixturenames", [])
+
+
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
     if config.getoption("--full"):
         return
-    full = [item for item in items if item.get_closest_marker("full")]
-    config.hook.pytest_deselected(items=full)
-    items[:] = [item for item in items if not item.get_closest_marker("full")]
+    out = _left_out(items)
+    config.hook.pytest_deselected(items=[i for i in items if i.nodeid in out])
+    items[:] = [item for item in items if item.nodeid not in out]
 
 
 class _Scheduler(LoadScopeScheduling):

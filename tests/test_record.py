@@ -96,12 +96,12 @@ calls = wrong = 0
 value = jax.jit(lambda record, x: record.own(x))
 for base in RECORDS:
     fields = {field.name: None for field in dataclasses.fields(base)}
-    for i in range(8):
+    for i in range(3):
         own = {"own": lambda self, x, i=i: x + i}
         record = type(f"Own{i}", (base,), own)(**fields)
         calls += 1
         wrong += int(value(record, jnp.asarray(1.0))) != 1 + i
-assert calls > 400 and wrong == 0, (calls, wrong)
+assert calls > 200 and wrong == 0, (calls, wrong)
 """
 
 
@@ -111,7 +111,7 @@ def test_jit_runs_a_subclass_s_own_code_in_every_process():
         subprocess.Popen(
             [sys.executable, "-c", STRESS], stderr=subprocess.PIPE, text=True
         )
-        for _ in range(3)
+        for _ in range(2)
     ]
     for run in runs:
         _, error = run.communicate(timeout=300)

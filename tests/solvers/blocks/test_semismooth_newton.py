@@ -15,7 +15,7 @@ from cvxjax.solvers import (
     SemismoothNewton,
     WorkingSet,
 )
-from cvxjax.solvers.blocks.faces import Blocks
+from cvxjax.solvers.blocks.faces import HostBlocks
 from cvxjax.watch import Watch
 from tests import instances
 
@@ -154,7 +154,7 @@ def test_reports_rounds(program):
 
 def test_projection_is_that_of_nnls(program):
     """Of points anywhere, near a face, and on the last face: x + A^T mu."""
-    blocks, rng = Blocks(program), np.random.default_rng(3)
+    blocks, rng = HostBlocks(program), np.random.default_rng(3)
     for block in range(0, 120, 7):
         signed = np.asarray(program.cones.rows)
         mask = np.asarray(program.masks)[block % 60]
