@@ -25,7 +25,7 @@ import numpy as np
 from cvxjax.algebra import linalg
 from cvxjax.algebra.rounding import SPECTRAL, lengths
 from cvxjax.algebra.symmetric import along, smat, svec, symmetrise, upper
-from cvxjax.forms.blocks import RegularisedProgram
+from cvxjax.forms.objective import RegularisedProgram
 from cvxjax.interfaces import Loss
 from cvxjax.judges.pairs import SpectralJudge
 from cvxjax.record import static

@@ -13,15 +13,13 @@ for gated ReLU, Mishkin, Sahiner & Pilanci (ICML 2022).
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from cvxjax import recovery
-from cvxjax.algebra import linalg
-from cvxjax.algebra.coordinates import Coordinates, orthonormal
 from cvxjax.arrangements.arguments import (
     check_beta,
     check_interiors,
@@ -29,234 +27,22 @@ from cvxjax.arrangements.arguments import (
     check_loss,
     check_patterns,
 )
-from cvxjax.arrangements.coverage import lists_every_pattern
 from cvxjax.arrangements.exact import few_patterns
 from cvxjax.arrangements.patterns import Patterns, check_data
-from cvxjax.forms.blocks import RegularisedProgram
-from cvxjax.judges.sign_cones import SignConeJudge
+from cvxjax.forms.sign_cones import SignConeProgram
 from cvxjax.networks.two_layer import GatedTwoLayer, TwoLayer
-from cvxjax.solution import Scope
-from cvxjax.terms.cones import SignCones, make_sign_cones
-from cvxjax.terms.regularisers import EllipsoidNorm, GroupNorm
+from cvxjax.terms.cones import make_sign_cones
 
 Array = jax.Array
 
-_CHUNK_ELEMENTS = 1 << 19  # of `spread`'s temporaries, which should fit the cache
-_ROW_PARTS = 4  # in which `spread` leaves out what symmetry gives
 
-
-class TwoLayerProgram(RegularisedProgram):
-    """The program above; parameters are [2, P, d], v first and w second.
-
-    `select` leaves some of these 2 P blocks, whose parameters are [1, P, d].
-    """
-
-    masks: Array  # [P, n], bool
-    gates: Array  # [P, d], the networks' gates if there are no cones
-    cones: SignCones | None  # None: gated ReLU
-    signs: Array  # [2, 1], 1 and -1; of selected blocks [1, P], 0 for padding
-    regulariser: GroupNorm | EllipsoidNorm = GroupNorm()
-    features: ClassVar[None] = None  # made of X and masks
-
-    @property
-    def splits(self) -> bool:
-        return True
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        return (self.signs.shape[0], self.masks.shape[0], self.X.shape[1])
-
-    @property
-    def rows(self) -> Array:
-        """X: what neurons see, [n, d]."""
-        return self.X
-
-    def lists_every_pattern(self) -> bool:
-        """Whether no pattern of X is missing, nor a sign."""
-        return len(self.signs) == 2 and lists_every_pattern(self.X, self.masks)
-
-    @property
-    def patterns(self) -> Patterns:
-        return Patterns(masks=self.masks, gates=self.gates, scope=self.scope)
-
-    def with_patterns(self, masks: Any, gates: Any) -> TwoLayerProgram:
-        """The ReLU program of the same data over other patterns; scope SAMPLED.
-
-        Args:
-          masks: [P, n], bool; those whose cones have no interior are left out.
-          gates: [P, d], points of the closed cells.
-
-        Raises:
-          ValueError: if the program is gated, or no cone has an interior.
-        """
-        if self.cones is None:
-            raise ValueError("want a ReLU program; got a gated one, whose gates stay")
-        masks, gates = np.asarray(masks, bool), np.asarray(gates, self.X.dtype)
-        cones, kept = make_sign_cones(np.asarray(self.X), masks, gates)
-        if not kept.any():
-            raise ValueError(f"want a cone with an interior; got {len(kept)} without")
-        return self.replace(
-            masks=jnp.asarray(masks[kept]),
-            gates=jnp.asarray(gates[kept]),
-            cones=cones,
-            scope=Scope.SAMPLED,
-        )
-
-    def select(self, blocks: Array, live: Array) -> TwoLayerProgram:
-        """The program of some blocks alone, whose parameters are [1, B, d].
-
-        Args:
-          blocks: [B], positions among the 2 P, those of v first.
-          live: [B], bool; the others are padding, zero at every optimum.
-        """
-        P = self.masks.shape[0]
-        pattern, sign = blocks % P, jnp.where(blocks < P, 1, -1)
-        cones = None if self.cones is None else self.cones.select(pattern)
-        return self.replace(
-            masks=self.masks[pattern],
-            gates=self.gates[pattern],
-            cones=cones,
-            signs=jnp.where(live, sign, 0)[None].astype(self.X.dtype),
-        )
+class TwoLayerProgram(SignConeProgram):
+    """The program above; parameters are [2, P, d], v first and w second."""
 
     @property
     def blur(self) -> float:
         """Of gated networks, all: their products may round to the gates' other side."""
         return 0.0 if self.cones is not None else math.inf
-
-    @property
-    def reach(self) -> Array:
-        return self.regulariser.lengths(self.X)
-
-    @property
-    def walls(self) -> Any:
-        if self.cones is None or self.regulariser.norm == "group":
-            return 1.0
-        return self.regulariser.lengths(self.cones.rows)[None, None]
-
-    @property
-    def has_units(self) -> bool:
-        return True
-
-    def in_data_units(self, unit: float) -> TwoLayerProgram:
-        """The program of X that is `unit` times smaller."""
-        cones = self.cones
-        if cones is not None:
-            cones = cones.replace(lengths=cones.lengths / unit)
-        return self.replace(X=self.X / unit, cones=cones, scope=self.scope)
-
-    def coordinate_rows(self) -> Array:
-        """X."""
-        return self.X
-
-    def in_float64(self) -> TwoLayerProgram:
-        """The same program in float64, its cones and their points those of float64.
-
-        Rounded to float32, points may be outside of thin cells.
-        """
-        wide = super().in_float64()
-        if self.cones is None:
-            return wide
-        arrays = (np.asarray(x) for x in (wide.X, wide.masks, wide.gates))
-        cones, kept = make_sign_cones(*arrays)
-        return wide.replace(cones=cones, scope=self.scope) if kept.all() else wide
-
-    def in_coordinates(self) -> tuple[TwoLayerProgram, Coordinates] | None:
-        """The program of orthonormal columns, in w' = S w and float64.
-
-        None for X = 0, and where rounding leaves no point inside a cone.
-        """
-        coordinates = orthonormal(np.asarray(self.X, np.float64))
-        Q, S, T = coordinates
-        if not len(S):
-            return None
-        cones = self.cones
-        if cones is not None:
-            cones = cones.in_coordinates(Q, S, jnp.asarray(T))
-            if cones is None:
-                return None
-        program = self.replace(
-            X=jnp.asarray(Q),
-            gates=jnp.asarray(np.asarray(self.gates) @ S.T),
-            cones=cones,
-            regulariser=EllipsoidNorm(root=jnp.asarray(T), inverse=jnp.asarray(S)),
-            scope=self.scope,
-        )
-        return program, coordinates
-
-    def forward(self, w: Array) -> Array:
-        """sum_i D_i X (w_0i - w_1i), [n]."""
-        both = jnp.sum(self.signs[..., None] * w, axis=0)
-        return linalg.masked_sum(self.masks, both, self.X)
-
-    def adjoint(self, r: Array) -> Array:
-        """The blocks X^T D_i r and -X^T D_i r, [2, P, d]."""
-        g = linalg.masked_products(self.masks, r, self.X)
-        return self.signs[..., None] * g[None]
-
-    def response(self, weights: Array, inner: Array) -> Array:
-        """F diag(weights) (I x inner) F^T, [n, n].
-
-        Args:
-          weights: [2, P], one per block.
-          inner: [d, d], symmetric.
-        """
-        gram = linalg.dot(linalg.dot(self.X, inner), self.X.T)
-        total = jnp.sum(self.signs**2 * weights, axis=0)
-        return linalg.masked_gram(self.masks, total, gram)
-
-    def spread(self, blocks: Array) -> Array:
-        """sum_b F_b M_b F_b^T, [n, n], for a symmetric matrix M_b of each block.
-
-        Args:
-          blocks: [2, P, d, d].
-        """
-        n, d = self.X.shape
-        P = self.masks.shape[0]
-        chunks = -(-P // max(1, min(P, _CHUNK_ELEMENTS // (n * d))))
-        size = -(-P // chunks)
-        missing = chunks * size - P
-        masks = jnp.pad(self.masks, ((0, missing), (0, 0)))
-        both = jnp.sum(self.signs[..., None, None] ** 2 * blocks, axis=0)
-        both = jnp.pad(both, ((0, missing), (0, 0), (0, 0)))
-        both = both.reshape(chunks, size, d, d).transpose(0, 2, 1, 3)
-
-        starts = range(0, n, -(-n // _ROW_PARTS))
-        ends = [*starts[1:], n]
-
-        def add(parts: list[Array], chunk: tuple[Array, Array]) -> Any:
-            mask, columns = chunk  # [size, n], [d, size, d]
-            mask = mask.T[..., None]
-            fit = linalg.dot(self.X, columns.reshape(d, -1)).reshape(n, size, d)
-            fit = jnp.where(mask, fit, 0).reshape(n, -1)
-            plain = jnp.where(mask, self.X[:, None], 0).reshape(n, -1)
-            return [
-                part + linalg.dot(fit[start:end], plain[:end].T)
-                for part, start, end in zip(parts, starts, ends, strict=True)
-            ], None
-
-        zeros = [
-            jnp.zeros((end - start, end), self.X.dtype)
-            for start, end in zip(starts, ends, strict=True)
-        ]
-        masks = masks.reshape(chunks, size, n)
-        parts = jax.lax.scan(add, zeros, (masks, both))[0]
-        rows = [jnp.pad(x, ((0, 0), (0, n - x.shape[1]))) for x in parts]
-        lower = jnp.tril(jnp.concatenate(rows))
-        return lower + jnp.tril(lower, -1).T
-
-    def judge(self) -> SignConeJudge:
-        X, masks = np.asarray(self.X, np.float64), np.asarray(self.masks)
-        interior = None
-        if self.cones is not None:
-            interior = np.asarray(self.cones.interior, np.float64)
-            if self.X.dtype != jnp.float64:  # rounding may have put points outside
-                values = np.where(masks, interior @ X.T, -interior @ X.T)
-                if np.any(values[:, np.any(X != 0, axis=1)] <= 0):
-                    with jax.enable_x64(True):
-                        cones: Any = self.in_float64().cones
-                        interior = np.asarray(cones.interior)
-        return SignConeJudge(X=X, masks=masks, interior=interior)
 
     def network(self) -> TwoLayer | GatedTwoLayer:
         """The Flax network of `recover`'s variables, whatever their width."""

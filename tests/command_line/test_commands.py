@@ -16,6 +16,7 @@ import pytest
 
 import cvxjax as cj
 from cvxjax import __main__ as command_line
+from cvxjax.command_line import commands
 from cvxjax.command_line.reading import InputError
 from cvxjax.saving.files import read_arrays, write_arrays
 
@@ -417,7 +418,7 @@ def test_a_failed_write_keeps_the_results(data, capsys, monkeypatch):
     def full(*_, **__):
         raise InputError("disk full")
 
-    monkeypatch.setattr(command_line, "save_weights", full)
+    monkeypatch.setattr(commands, "save_weights", full)
     line = ["solve", data, "--beta", 10, "--gated", "--out", data.parent / "w.npz"]
     rows, err = run(line, capsys, 2)
     assert "certified gap" in rows and err == "cvxjax: error: disk full\n"

@@ -66,6 +66,14 @@ def test_every_room_has_a_floor_and_the_hall_is_small():
     assert len(list(ROOT.glob("*.py"))) <= 12
 
 
+def test_figures_alone_lie_at_the_root_of_experiments():
+    for path in (REPOSITORY / "experiments").glob("*.py"):
+        module = ast.parse(path.read_text()).body
+        names = {node.name for node in module if isinstance(node, ast.FunctionDef)}
+        names |= {name.rpartition(".")[2] for name in imports_of(path)}
+        assert path.stem.startswith("__") or {"run", "plot", "claims"} <= names, path
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_import_directions(path):
     room = room_of(path)

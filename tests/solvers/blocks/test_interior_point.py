@@ -62,7 +62,7 @@ def test_chunks_of_patterns_add_up(monkeypatch):
     F = np.asarray(F).reshape(len(program.y), *program.shape)
     fits = np.einsum("nspi,spij->nspj", F, factors).reshape(len(program.y), -1)
     for elements in (1, 50, 1 << 22):
-        monkeypatch.setattr("cvxjax.programs.two_layer._CHUNK_ELEMENTS", elements)
+        monkeypatch.setattr("cvxjax.forms.sign_cones._CHUNK_ELEMENTS", elements)
         assert_allclose(program.spread(blocks), fits @ fits.T, rtol=1e-10)
 
 
