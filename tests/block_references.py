@@ -12,7 +12,7 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 
-from tests.references import clarabel, cvxpy_loss
+from tests.references import clarabel, cvxpy_loss, row_lengths
 
 POOLS = ("sum_pool", "average_pool", "max_pool")
 
@@ -150,11 +150,11 @@ def convolutional_violation(program: Any, w: np.ndarray) -> float:
 
 
 def cells_violation(cells: list[Any], w: np.ndarray) -> float:
-    """max(-A w, 0) over max|A w|."""
+    """max(-A w, 0) over max|A w|, A of unit rows."""
     if cells[0][1] is None:
         return 0.0
     w = np.asarray(w, np.float64)
-    values = [w[:, i] @ rows.T for i, (_, rows) in enumerate(cells)]
+    values = [w[:, i] @ rows.T / row_lengths(rows) for i, (_, rows) in enumerate(cells)]
     size = max(np.max(np.abs(v)) for v in values)
     worst = max(0.0, *(-np.min(v) for v in values))
     return float(worst / size) if size > 0 else 0.0

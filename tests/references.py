@@ -105,14 +105,21 @@ def two_layer_matrix(program: Any) -> np.ndarray:
 
 
 def two_layer_violation(program: Any, w: np.ndarray) -> float:
-    """max(-(2 D_i - I) X w, 0) over max|X w|."""
+    """max(-(2 D_i - I) X w, 0) over max|X w|, X of unit rows."""
     if program.cones is None:
         return 0.0
     X, masks = np.asarray(program.X, np.float64), np.asarray(program.masks)
     values = np.einsum("nd,spd->spn", X, np.asarray(w, np.float64))
+    values = values / row_lengths(X)
     signed = np.where(masks, values, -values)
     size = np.max(np.abs(signed))
     return float(max(0, -np.min(signed)) / size) if size > 0 else 0.0
+
+
+def row_lengths(rows: np.ndarray) -> np.ndarray:
+    """Of rows [m, d], 1 for those that are zero."""
+    sizes = np.linalg.norm(rows, axis=1)
+    return np.where(sizes > 0, sizes, 1)
 
 
 def project_cone(A: np.ndarray, w: np.ndarray) -> np.ndarray:

@@ -170,7 +170,7 @@ def test_no_bound_over_other_patterns_of_max_pool():
     solution = cj.solve(program)
     with pytest.raises(ValueError, match="no bound over the networks of other"):
         cj.certify(program, solution, scope=cj.Scope.GLOBAL_BOUND)
-    with pytest.raises(ValueError, match="its blocks are no neurons"):
+    with pytest.raises(ValueError, match="not ReLU neurons of one output each"):
         cj.solve(program, cj.solvers.ColumnGeneration())
 
 

@@ -104,7 +104,7 @@ def test_refusals():
         make(X, loss=cj.losses.Softmax)
     with pytest.raises(ValueError, match="5 weights, one a sample"):
         make(X, loss=cj.losses.weighted(cj.losses.softmax(), np.ones(5)))
-    with pytest.raises(ValueError, match="the loss is softmax .it takes squared"):
+    with pytest.raises(ValueError, match="its loss is softmax .* takes squared"):
         cj.solve(make(X), cj.solvers.CopositiveRelaxation())
     for construct in (cj.programs.make_two_layer, cj.programs.make_polynomial):
         with pytest.raises(ValueError, match="of one output; got softmax"):

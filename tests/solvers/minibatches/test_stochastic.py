@@ -239,7 +239,7 @@ def test_cones_by_a_penalty_give_a_feasible_point(key):
     [
         ("two_layer/hinge", {}, "the hinge loss is not smooth"),
         ("convolutional/average_pool", {}, "several rows of each sample"),
-        ("vector_output/relu", {}, "the program has no gates"),
+        ("vector_output/relu", {}, "not blocks with gates"),
         ("vector_output/gated", {"proximal": False}, "no group norm"),
         ("two_layer/squared", {"batch_size": 0}, "want batch_size, an integer >= 1"),
         ("two_layer/squared", {"optimizer": optax.sgd(1.0)}, "want the learning rate"),
