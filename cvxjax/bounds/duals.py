@@ -2,7 +2,7 @@
 
     maximise  -L*(-v)   subject to  bound(v) <= beta and bound(-v) <= beta
 
-over v with the signs of a given one, where `bound` is that of `bounds`, an upper bound
+over v with the signs of a given one, where `bound` is that of `relaxed`, an upper bound
 of the price; of K rows of a sample each has its entry of v. A solver's vector meets the
 prices; scaling it until it meets their upper bounds costs more than turning it a
 little. The result is only a candidate: whoever uses it bounds its price again.
