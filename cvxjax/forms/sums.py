@@ -27,7 +27,7 @@ Array = jax.Array
 
 
 class SumProgram(BlockProgram):
-    """The program above; parameters are neurons, [2, P, h], v first."""
+    """The form above; parameters are neurons, [2, P, h], v first."""
 
     masks: Array  # [P, n K], bool, sample by sample
     gates: Array  # [P, h]

@@ -11,6 +11,7 @@ this for every form whose penalty is a gauge; another form brings a `bounds` of 
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn
@@ -51,7 +52,7 @@ class Bounds(NamedTuple):
     violation: float  # of the parameters as they came, relative to their size
 
 
-class GaugeJudge:
+class GaugeJudge(abc.ABC):
     """A judge of a gauge R, by one dual vector; subclasses have the maps.
 
     Without cones there is nothing to violate or to repair; and without other patterns,
@@ -61,21 +62,31 @@ class GaugeJudge:
     free_width: ClassVar[bool] = False  # neurons of any number, certified as they are
 
     @property
+    @abc.abstractmethod
     def reach(self) -> np.ndarray:
-        raise NotImplementedError
+        """The most that prediction i can be for R(w) <= 1, from above, [n]."""
+        ...
 
     @property
+    @abc.abstractmethod
     def terms(self) -> int:
-        raise NotImplementedError
+        """Of `rounding.terms_of`: how many roundings a block's price may hold."""
+        ...
 
+    @abc.abstractmethod
     def predict(self, params: np.ndarray) -> np.ndarray:
-        raise NotImplementedError
+        """F w, of y's shape."""
+        ...
 
+    @abc.abstractmethod
     def penalty(self, params: np.ndarray) -> float:
-        raise NotImplementedError
+        """R(w), without beta."""
+        ...
 
+    @abc.abstractmethod
     def polar_bound(self, v: np.ndarray, multipliers: np.ndarray | None) -> float:
-        raise NotImplementedError
+        """An upper bound of max {v^T F w : R(w) <= 1, A w >= 0}, rounding included."""
+        ...
 
     def violation(self, params: np.ndarray) -> float:
         """0, since there are no cones; inf for NaN."""
