@@ -32,8 +32,8 @@ class History(Record):
     def of_lines(
         cls, lines: Sequence[tuple[int, float, float, float]], dtype: Any
     ) -> History:
-        """Of (iteration, objective, dual bound, gap) at each check, one at least."""
-        iterations, *columns = zip(*lines, strict=True)
+        """Of (iteration, objective, dual bound, gap) at each check."""
+        iterations, *columns = np.reshape(np.asarray(lines, np.float64), (-1, 4)).T
         objective, dual_bound, gap = (jnp.asarray(x, dtype) for x in columns)
         return cls(
             iteration=jnp.asarray(iterations, jnp.int32),
@@ -72,6 +72,52 @@ class Solution(Record):
     history: History
     scope: Scope = static()
     patterns: Any = None  # of params, where the solver chose them; None: the program's
+
+    @classmethod
+    def of(
+        cls,
+        program: Any,
+        params: Any,
+        dual: Any,
+        *,
+        multipliers: Any = None,
+        status: Status = Status.RUNNING,
+        lines: Sequence[tuple[int, float, float, float]] = (),
+        last: tuple[int, float, float, float] | None = None,
+        scope: Scope | None = None,
+        patterns: Any = None,
+    ) -> Solution:
+        """A solution of the program from the host; arrays stay as they are.
+
+        Without lines it is a point to certify, of which no solver has said anything.
+
+        Args:
+          params: of the program's shape.
+          dual: of y's shape.
+          multipliers: of the cones.
+          status: of the solver.
+          lines: (iteration, objective, dual bound, gap) at each check.
+          last: such a line, of the solution itself; default the last one.
+          scope: of the bound; default the program's.
+          patterns: of the parameters, where they are not the program's.
+        """
+        nothing = (0, float("nan"), float("nan"), float("nan"))
+        iteration, *numbers = last or (lines[-1] if len(lines) else nothing)
+        dtype = program.X.dtype
+        objective, dual_bound, gap = (jnp.asarray(x, dtype) for x in numbers)
+        return cls(
+            params=params,
+            dual=dual,
+            multipliers=multipliers,
+            status=jnp.asarray(status, jnp.int32),
+            objective=objective,
+            dual_bound=dual_bound,
+            gap=gap,
+            iterations=jnp.asarray(iteration, jnp.int32),
+            history=History.of_lines(lines, dtype),
+            scope=program.scope if scope is None else scope,
+            patterns=patterns,
+        )
 
     def __repr__(self) -> str:
         """A few lines for people, without the arrays."""

@@ -14,7 +14,7 @@ from cvxjax.devices.runtime import forget_old_programs, share_cores
 from cvxjax.devices.sharding import gather
 from cvxjax.interfaces import Program, Solver
 from cvxjax.returned import inside, proved, resolved, returned
-from cvxjax.solution import History, Solution, Status
+from cvxjax.solution import Solution, Status
 from cvxjax.solvers import InteriorPoint, loop
 from cvxjax.solvers.blocks.least_multipliers import with_least_multipliers
 from cvxjax.solvers.choice import Facts, chosen, is_small
@@ -227,25 +227,10 @@ def _zero_if_optimal(program: Any) -> Solution | None:
 def _zero(program: Any, status: Status, value: Any, bound: Any, dual: Any) -> Solution:
     """Zero parameters, with the loss's value there and a lower bound, unsolved."""
     dtype = program.X.dtype
-    value, bound = jnp.asarray(value, dtype), jnp.asarray(bound, dtype)
-    nothing = jnp.zeros(0, dtype)
-    return Solution(
-        params=jnp.zeros(program.shape, dtype),
-        dual=dual,
-        multipliers=None,
-        status=jnp.asarray(status, jnp.int32),
-        objective=value,
-        dual_bound=bound,
-        gap=loop.relative_gap(value, bound, gap_floor(program.loss, program.y)),
-        iterations=jnp.asarray(0, jnp.int32),
-        history=History(
-            iteration=jnp.zeros(0, jnp.int32),
-            objective=nothing,
-            dual_bound=nothing,
-            gap=nothing,
-        ),
-        scope=program.scope,
-    )
+    gap = loop.relative_gap(value, bound, gap_floor(program.loss, program.y))
+    zero = jnp.zeros(program.shape, dtype)
+    last: Any = (0, value, bound, gap)
+    return Solution.of(program, zero, dual, status=status, last=last)
 
 
 def _bounds_of_zero(program: Any) -> tuple[float, float, float]:

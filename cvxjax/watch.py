@@ -111,18 +111,19 @@ class Watch:
         """Reports where the solve stands."""
         if self is not self._whole:
             self._whole.repeat()
-        elif self._report is not None:
-            self._told, self._last = (
-                time.monotonic(),
-                (iteration, self._unit * objective, self._unit * bound, gap),
-            )
-            self._report(*self._last)
+        else:
+            self._say((iteration, self._unit * objective, self._unit * bound, gap))
 
     def repeat(self) -> None:
         """Reports as before, if that was a second ago."""
         whole = self._whole
         if whole._last is not None and time.monotonic() - whole._told >= _SECONDS:
-            whole.tell(*whole._last)
+            whole._say(whole._last)
+
+    def _say(self, line: tuple[int, float, float, float]) -> None:
+        if self._report is not None:
+            self._told, self._last = time.monotonic(), line
+            self._report(*line)
 
     def of_part(self) -> Watch:
         """For a solver inside another, whose bounds are not those of the whole.

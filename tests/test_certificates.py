@@ -6,7 +6,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import cvxjax as cj
-from cvxjax.judges.judge import scaled_dual
+from cvxjax.bounds.multiples import scaled_dual
 from cvxjax.verdicts import relative_gap
 from tests import instances
 

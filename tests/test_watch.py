@@ -224,12 +224,13 @@ def test_what_it_was_told_is_repeated_once_a_second(monkeypatch):
     watch = Watch(lambda *line: lines.append(line), 10.0)
     part = watch.of_part()
     watch.repeat()
+    watch.measure_in(4.0)
     watch.tell(0, 2.0, 1.0, 0.5)
     part.tell(7, 1.0, 1.0, 0.0)  # of its part alone
-    assert lines == [(0, 2.0, 1.0, 0.5)]
+    assert lines == [(0, 8.0, 4.0, 0.5)]
     now[0] = 1.0
     part.tell(8, 1.0, 1.0, 0.0)
-    assert lines == [(0, 2.0, 1.0, 0.5)] * 2
+    assert lines == [(0, 8.0, 4.0, 0.5)] * 2
     assert part.seconds_left() == 9 and not part.over
     now[0] = 10.0
     assert part.outcome is watch.outcome is cj.Status.TIME_LIMIT

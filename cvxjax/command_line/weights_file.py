@@ -235,19 +235,8 @@ def _lists_all(X: np.ndarray, masks: np.ndarray) -> bool:
 
 def _solution(program: TwoLayerProgram, saved: dict[str, np.ndarray]) -> Solution:
     """The saved point; what a solver said of it is left out."""
-    unknown: Any = None
-    return Solution(
-        params=jnp.asarray(saved["params"]),
-        dual=jnp.asarray(saved["dual"]),
-        multipliers=saved.get("multipliers"),
-        status=Status.RUNNING,
-        objective=unknown,
-        dual_bound=unknown,
-        gap=unknown,
-        iterations=unknown,
-        history=unknown,
-        scope=program.scope,
-    )
+    params, dual = (jnp.asarray(saved[name]) for name in ("params", "dual"))
+    return Solution.of(program, params, dual, multipliers=saved.get("multipliers"))
 
 
 def loss_of(name: str, quantile: float | None = None) -> Any:

@@ -18,14 +18,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn
 
 import numpy as np
 
-from cvxjax.algebra.rounding import dual_rounding, gauge_rounding, pulled
+from cvxjax.algebra.rounding import gauge_rounding, pulled
 from cvxjax.bounds.duals import improve_dual
+from cvxjax.bounds.multiples import dual_value, scaled_dual
 
 if TYPE_CHECKING:
     from cvxjax.interfaces import Loss
-
-_LINE_SEARCH = 60  # golden sections
-_DOUBLINGS = 1100  # of a dual vector without a price: beyond them numbers overflow
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -192,48 +190,3 @@ def lower_worst(norms: np.ndarray, lowered: Callable[[int, int], float]) -> floa
             return float(norms[s, i])
         solved[s, i] = True
         norms[s, i] = np.fmin(norms[s, i], lowered(s, i))
-
-
-def dual_value(loss: Loss, v: np.ndarray, y: np.ndarray) -> float:
-    """-L*(-v), less what rounding may have added."""
-    value = -float(loss.conjugate(-v, y))
-    return value - float(dual_rounding(v, y, value))
-
-
-def scaled_dual(
-    loss: Loss,
-    v: np.ndarray,
-    y: np.ndarray,
-    beta: float,
-    bound: float,
-    start: float = 1.0,
-) -> tuple[float, float]:
-    """max_t -L*(-t v) over 0 <= t <= beta / bound, and t: a concave line search.
-
-    Args:
-      v: [n].
-      bound: upper bound of v's polar gauge; 0: t is doubled while the value rises.
-      start: a t that is tried, if it is allowed.
-    """
-    value = lambda t: dual_value(loss, t * v, y)  # noqa: E731
-    if not np.isfinite(bound):
-        return value(0.0), 0.0
-    limit = beta / bound if bound > 0 else np.inf
-    high = limit
-    if not np.isfinite(limit):
-        high = start
-        for _ in range(_DOUBLINGS):
-            if not value(2 * high) > value(high):
-                break
-            high = 2 * high
-        high = 2 * high
-    low, tried = 0.0, [min(start, limit), high]
-    with np.errstate(over="ignore", invalid="ignore"):
-        for _ in range(_LINE_SEARCH):
-            a, b = low + 0.382 * (high - low), low + 0.618 * (high - low)
-            if value(a) > value(b) or not np.isfinite(value(b)):
-                high = b
-            else:
-                low = a
-        found = [(value(t), t) for t in (0.0, *tried, low, high)]
-    return max((x, t) for x, t in found if not np.isnan(x))

@@ -12,6 +12,7 @@ import numpy as np
 
 from cvxjax import verdicts
 from cvxjax.algebra import rounding
+from cvxjax.bounds.multiples import dual_value, scaled_dual
 from cvxjax.terms.losses import FEASIBILITY
 from cvxjax.verdicts import Status
 
@@ -43,20 +44,16 @@ class HostBounds:
 
     def value(self, v: np.ndarray) -> float:
         """-L*(-v), less what rounding may have added."""
-        v = np.asarray(v, np.float64)
-        value = -float(self.loss.conjugate(-v, self.y))
-        return value - float(rounding.dual_rounding(v, self.y, value))
+        return dual_value(self.loss, np.asarray(v, np.float64), self.y)
 
     def scaled(self, v: np.ndarray, highest: float) -> tuple[float, float]:
-        """The better lower bound of v at a scale of 1 or at the largest, and its scale.
+        """The best lower bound of a multiple of v, and that multiple.
 
         Args:
-          highest: of the prices of v, rounding included; 0: there is no largest scale.
+          highest: of the prices of v, rounding included.
         """
-        if not np.isfinite(highest):
-            return self.value(0 * v), 0.0
-        limit = self.beta / highest if highest > 0 else 1.0
-        return max((self.value(t * v), t) for t in (min(1.0, limit), limit))
+        v = np.asarray(v, np.float64)
+        return scaled_dual(self.loss, v, self.y, self.beta, highest)
 
     def verdict(self, objective: float, bound: float, v: np.ndarray, tol: float) -> Any:
         """CONVERGED, INCONSISTENT or RUNNING, by the bound of v alone."""

@@ -12,7 +12,8 @@ from cvxjax.programs import (
     make_vector_output,
 )
 from cvxjax.returned import inside
-from cvxjax.solvers.neurons.record import Ledger
+from cvxjax.solvers.neurons.rounds import NeuronRounds
+from cvxjax.watch import Watch
 
 Status = cj.Status
 FEW = cj.solvers.Admm(max_iters=100)
@@ -226,10 +227,10 @@ def test_neurons_too_small_to_be_balanced_are_left_out():
     """The square of an outer weight underflowed, and its neuron became infinite."""
     X = np.array([[1.0, 2.0], [2.0, -1.0], [-1.0, 0.5]])
     program = make_vector_output(X, np.eye(3, 2), enumerate_patterns(X), beta=0.1)
-    ledger = Ledger(program)
-    ledger.best = np.ones((2, 2)), np.array([[1.0, 0.0], [1e-200, -1e-200]])
-    ledger.end_line()
-    params = np.asarray(ledger.finish(program, Status.STALLED).params)
+    rounds = NeuronRounds(program, Watch())
+    rounds.best = np.ones((2, 2)), np.array([[1.0, 0.0], [1e-200, -1e-200]])
+    rounds.end_line()
+    params = np.asarray(rounds.finish(Status.STALLED).params)
     assert np.all(np.isfinite(params))
     assert np.sum(np.any(params != 0, axis=-1)) == 1
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import cvxjax as cj
-from cvxjax.judges.judge import scaled_dual
+from cvxjax.bounds.multiples import scaled_dual
 from cvxjax.judges.sign_cones import SignConeJudge
 from cvxjax.verdicts import gap_floor
 

@@ -11,7 +11,8 @@ from cvxjax import verdicts
 from cvxjax.solvers import loop
 from cvxjax.solvers.blocks.feasible import feasible_point
 from cvxjax.solvers.host_bounds import HostBounds
-from cvxjax.solvers.neurons.record import Ledger
+from cvxjax.solvers.neurons.rounds import NeuronRounds
+from cvxjax.watch import Watch
 from tests import instances
 
 
@@ -99,9 +100,9 @@ def test_nothing_is_known_of_a_price_that_is_not_finite(unknown):
     judged = HostBounds(program)
     assert judged.scaled(v, unknown) == (judged.value(0 * v), 0)
     vectors = instances.program_of("vector_output/relu")
-    ledger = Ledger(vectors)
-    value, scale = ledger.bound_of(np.asarray(vectors.y), unknown)
-    assert scale == 0 and value <= 0
+    rounds = NeuronRounds(vectors, Watch())
+    assert rounds.offer_residual(np.asarray(vectors.y), unknown) <= 0
+    assert not rounds.dual.any()
 
 
 NAMES = [

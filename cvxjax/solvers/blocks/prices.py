@@ -27,30 +27,34 @@ _MARGIN = 0.1  # of the tolerance: by which a price may lie above beta
 
 
 class Prices:
-    """Multipliers of every block, the working set, and the best lower bound so far.
+    """Multipliers of every block, and the working set.
 
     Args:
       program: two-layer, in float64.
       blocks: of the program.
+      judged: its bounds.
       tol: relative duality gap that is aimed at.
     """
 
-    def __init__(self, program: Any, blocks: HostBlocks, tol: float) -> None:
-        self.program, self.blocks, self.loss = program, blocks, program.loss
-        self.y, self.beta = np.asarray(program.y), float(program.beta)
-        self.judged = HostBounds(program)
+    def __init__(
+        self, program: Any, blocks: HostBlocks, judged: HostBounds, tol: float
+    ) -> None:
+        self.program, self.blocks = program, blocks
+        self.judged, self.beta = judged, judged.beta
         self.most = self.beta * (1 + _MARGIN * tol)
         self.multipliers = np.zeros((len(blocks.signs), len(blocks.rows)))
         self.working = np.zeros(len(blocks.signs), bool)
-        self.best = 0 * self.y, self.multipliers
-        self.bound = self.judged.value(0 * self.y)
 
     def near(self, v: np.ndarray) -> float:
         """The lower bound that v would give if only the working set mattered."""
-        return self._value(v, self._bounds(v)[self.working])[0]
+        bounds = self._bounds(v)[self.working]
+        return self.judged.scaled(v, float(bounds.max(initial=0)))[0]
 
-    def offer(self, v: np.ndarray) -> None:
-        """Prices every block at v; the worst of those left out join the working set."""
+    def offer(self, v: np.ndarray) -> float:
+        """An upper bound of all prices at v, by `multipliers`.
+
+        The worst of the blocks left out join the working set.
+        """
         bounds = self._bounds(v)
         (doubtful,) = np.nonzero((bounds > self.most) & ~self.working)
         if self.program.cones is not None:
@@ -60,12 +64,10 @@ class Prices:
                 doubtful = doubtful[bounds[doubtful] > self.most]
             if len(doubtful) <= _EXACT:
                 self._project(v, doubtful, bounds)
-        value, scale = self._value(v, bounds)
-        if value > self.bound:
-            self.bound, self.best = value, (scale * v, scale * self.multipliers)
         (outside,) = np.nonzero((bounds > self.most) & ~self.working)
         room = max(_LEAST, int(self.working.sum()))
         self.working[outside[np.argsort(-bounds[outside])[:room]]] = True
+        return float(bounds.max(initial=0))
 
     def highest(self, v: np.ndarray) -> float:
         """An upper bound of all prices, by the known multipliers."""
@@ -81,10 +83,6 @@ class Prices:
         rounding = self.judged.rounding(v, multipliers.sum(axis=1))
         bounds[far] = np.minimum(bounds[far], np.linalg.norm(bent, axis=1) + rounding)
         return bounds
-
-    def _value(self, v: np.ndarray, bounds: np.ndarray) -> tuple[float, float]:
-        """The lower bound of v, scaled for these bounds, and the factor."""
-        return self.judged.scaled(v, float(bounds.max(initial=0)))
 
     def _project(self, v: np.ndarray, chosen: np.ndarray, bounds: np.ndarray) -> None:
         """The prices of a few blocks, in place, by their projections."""

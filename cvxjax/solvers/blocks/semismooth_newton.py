@@ -31,12 +31,13 @@ import scipy
 
 from cvxjax.forms.contracts import Patterned
 from cvxjax.record import static
-from cvxjax.solution import History, Solution, Status
+from cvxjax.solution import Solution, Status
 from cvxjax.solvers import loop
 from cvxjax.solvers.base import SolverRecord
 from cvxjax.solvers.blocks.faces import make_blocks
 from cvxjax.solvers.blocks.prices import Prices
 from cvxjax.solvers.refusals import Takes, inner_refusal
+from cvxjax.solvers.rounds import Rounds
 from cvxjax.solvers.starts import Start, as_start
 from cvxjax.watch import Watch
 
@@ -93,34 +94,11 @@ class SemismoothNewton(SolverRecord):
             rounds.adopt(rough)
         else:
             rounds.begin(start or Start(params=np.zeros(program.shape)))
-        unit = rounds.unit()
         near = start is not None and start.dual is not None
-        sigma = (_NEAR if near else _FIRST) * unit
-        status, best, since = Status.RUNNING, np.inf, 0
-        while status is Status.RUNNING:
-            gap = rounds.gap
-            watch.tell(*rounds.lines[-1])
-            best, since = (gap, 0) if gap < 0.99 * best else (best, since + 1)
-            verdict = rounds.verdict(tol)
-            if verdict is not Status.RUNNING:
-                status = verdict
-            elif not rounds.finite:
-                status = Status.NONFINITE
-            elif watch.over:
-                status = watch.outcome
-            elif len(rounds.lines) > self.max_iters:
-                status = Status.MAX_ITERATIONS
-            elif since >= _PATIENCE:
-                status = Status.STALLED
-            else:
-                steps = loop.attempt(rounds.advance, sigma)
-                if steps is None:
-                    status = Status.STALLED
-                elif steps <= _EASY:
-                    sigma = min(_GROWTH * sigma, _LARGEST * unit)
-                elif steps == _NEWTON_STEPS:
-                    sigma = sigma / _GROWTH
-        return rounds.finish(status)
+        unit = rounds.unit()
+        rounds.sigma = (_NEAR if near else _FIRST) * unit
+        rounds.longest = _LARGEST * unit
+        return rounds.finish(rounds.drive(tol, self.max_iters, _PATIENCE))
 
 
 class _Move(NamedTuple):
@@ -134,26 +112,25 @@ class _Move(NamedTuple):
     merit: float  # minus the round's dual function at v, which the steps minimise
 
 
-class _ProximalRounds:
+class _ProximalRounds(Rounds):
     """The centre w, the predictions z, the prices, and the best point so far."""
 
+    sigma: float
+    longest: float  # sigma
+
     def __init__(self, program: Any, tol: float, watch: Watch) -> None:
-        self.program, self.loss, self.tol = program, program.loss, tol
-        self.watch = watch
-        self.y, self.beta = np.asarray(program.y), float(program.beta)
-        self.blocks = blocks = make_blocks(program)
-        self.prices = Prices(program, blocks, tol)
-        self.w = np.zeros((len(blocks.signs), program.shape[-1]))
-        self.z = np.zeros_like(self.y)
-        self.params, self.objective = self.w, float(self.loss.value(self.z, self.y))
-        self.steps, self.lines = 0, []
+        super().__init__(program, watch)
+        self.tol, self.blocks = tol, make_blocks(program)
+        self.prices = Prices(program, self.blocks, self.judged, tol)
+        self.w = np.zeros((len(self.blocks.signs), program.shape[-1]))
+        self.z, self.params = np.zeros_like(self.y), self.w
 
     def adopt(self, solution: Solution) -> None:
         """Starts from a solution, no worse than which the result will be."""
         self.w = np.array(solution.params).reshape(self.w.shape)
         self._know(solution.multipliers)
         self.steps = int(solution.iterations)
-        self._keep()
+        self.z = self._keep()
         self._begin(np.asarray(solution.dual))
 
     def _know(self, multipliers: Any) -> None:
@@ -169,7 +146,7 @@ class _ProximalRounds:
         self._know(start.multipliers)
         for block in np.flatnonzero(np.any(self.w != 0, axis=1)):
             self.w[block], _ = self.blocks.project(int(block), self.w[block])
-        self._keep()
+        self.z = self._keep()
         # Prices that are not scaled, so that blocks about to be active are at work.
         self._begin(-self.loss.gradient(self.z, self.y))
         if start.dual is not None:
@@ -188,21 +165,10 @@ class _ProximalRounds:
 
     def _begin(self, v: np.ndarray) -> None:
         self.prices.working |= np.any(self.w != 0, axis=1)
-        self.prices.offer(v)
-        self._note()
+        self._price(v)
 
-    @property
-    def gap(self) -> float:
-        return self.prices.judged.gap(self.objective, self.prices.bound)
-
-    def verdict(self, tol: float) -> Status:
-        """CONVERGED, INCONSISTENT or RUNNING."""
-        prices = self.prices
-        return prices.judged.verdict(self.objective, prices.bound, prices.best[0], tol)
-
-    @property
-    def finite(self) -> bool:
-        return bool(np.all(np.isfinite(self.z)) and np.all(np.isfinite(self.w)))
+    def _price(self, v: np.ndarray) -> None:
+        self.offer_dual(v, self.prices.offer(v), self.prices.multipliers)
 
     def unit(self) -> float:
         """The largest block over beta; from zero, of a least-squares fit's size."""
@@ -211,8 +177,22 @@ class _ProximalRounds:
             largest = np.linalg.norm(self.y) / np.linalg.norm(self.blocks.X)
         return float(largest) / self.beta
 
-    def advance(self, sigma: float) -> int:
-        """One round; returns its Newton steps."""
+    def advance(self) -> Status:
+        """One round of Newton steps, and the next sigma."""
+        taken = self._newton_steps(self.sigma)
+        v = -self.loss.gradient(self.z, self.y)
+        ripe = max(_ENOUGH * self.tol, _RIPE * self.gap)
+        if self.judged.gap(self.objective, self.prices.near(v)) <= ripe:
+            self._price(v)
+        if taken <= _EASY:
+            self.sigma = min(_GROWTH * self.sigma, self.longest)
+        elif taken == _NEWTON_STEPS:
+            self.sigma = self.sigma / _GROWTH
+        self.finite = bool(np.all(np.isfinite(self.z)) and np.all(np.isfinite(self.w)))
+        return Status.RUNNING
+
+    def _newton_steps(self, sigma: float) -> int:
+        """Moves z and w; returns the steps taken."""
         at, taken = self._move(self.z, sigma), 0
         while taken < _NEWTON_STEPS and not self.watch.over:
             self.watch.repeat()
@@ -232,11 +212,6 @@ class _ProximalRounds:
         self.w = np.zeros_like(self.w)
         self.w[at.blocks] = at.u
         self._keep()
-        v = -self.loss.gradient(self.z, self.y)
-        ripe = max(_ENOUGH * self.tol, _RIPE * self.gap)
-        if self.prices.judged.gap(self.objective, self.prices.near(v)) <= ripe:
-            self.prices.offer(v)
-        self._note()
         return taken
 
     def _move(self, z: np.ndarray, sigma: float) -> _Move:
@@ -290,41 +265,27 @@ class _ProximalRounds:
             step = step + np.sqrt(sigma) * (features @ part)
         return step, float(np.sum(curvature * miss * step))
 
-    def _keep(self) -> None:
-        """Takes the centre if it is the best point so far; its predictions are z."""
+    def _keep(self) -> np.ndarray:
+        """Takes the centre if it is the best point so far; returns its predictions."""
         (active,) = np.nonzero(np.any(self.w != 0, axis=1))
         z = self.blocks.predict(active, self.w[active])
         penalty = np.sum(np.linalg.norm(self.w[active], axis=1))
         value = float(self.loss.value(z, self.y)) + self.beta * float(penalty)
         if value < self.objective:
             self.params, self.objective = self.w, value
-        if not self.lines:
-            self.z = z
-
-    def _note(self) -> None:
-        self.lines.append((self.steps, self.objective, self.prices.bound, self.gap))
+        return z
 
     def finish(self, status: Status) -> Solution:
-        program, dtype = self.program, self.program.X.dtype
-        dual, given = self.prices.best
-        multipliers = None
+        """The solution, with a multiplier of every row of the cones."""
+        program, multipliers = self.program, None
         if program.cones is not None:
-            full = np.zeros((len(self.w), program.cones.num_rows))
-            full[:, self.blocks.live] = given
-            full = full / np.asarray(program.cones.lengths)
-            multipliers = jnp.asarray(full.reshape(*program.shape[:2], -1))
-        return Solution(
-            params=jnp.asarray(self.params.reshape(program.shape)),
-            dual=jnp.asarray(dual),
-            multipliers=multipliers,
-            status=jnp.asarray(status, jnp.int32),
-            objective=jnp.asarray(self.objective, dtype),
-            dual_bound=jnp.asarray(self.prices.bound, dtype),
-            gap=jnp.asarray(self.gap, dtype),
-            iterations=jnp.asarray(self.steps, jnp.int32),
-            history=History.of_lines(self.lines, dtype),
-            scope=program.scope,
-        )
+            full = np.zeros((*program.shape[:2], program.cones.num_rows))
+            if self.multipliers is not None:
+                flat = full.reshape(len(self.w), -1)
+                flat[:, self.blocks.live] = self.multipliers
+            multipliers = full / np.asarray(program.cones.lengths)
+        params = self.params.reshape(program.shape)
+        return self.solution(status, params, multipliers=multipliers)
 
 
 def _ridge(A: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -18,14 +18,14 @@ import numpy as np
 
 from cvxjax.forms.contracts import Vectors
 from cvxjax.record import static
-from cvxjax.solution import History, Solution, Status
+from cvxjax.solution import Solution, Status
 from cvxjax.solvers import loop
 from cvxjax.solvers.base import SolverRecord
 from cvxjax.solvers.blocks.admm import Admm
 from cvxjax.solvers.blocks.feasible import feasible_point
 from cvxjax.solvers.blocks.interior_point import InteriorPoint
-from cvxjax.solvers.host_bounds import HostBounds
 from cvxjax.solvers.refusals import Takes, inner_refusal, refusal
+from cvxjax.solvers.rounds import Rounds
 from cvxjax.solvers.starts import as_start
 from cvxjax.terms.regularisers import group_norms
 from cvxjax.watch import Watch
@@ -78,38 +78,16 @@ class WorkingSet(SolverRecord):
             scouted = loop.run_on_host(scout, program, None, part)
             if watch.over:
                 return scouted.replace(status=jnp.asarray(watch.outcome, jnp.int32))
-            rounds = _WorkingRounds(program, watch, scouted.params, scouted.objective)
+            rounds = _WorkingRounds(
+                program, inner, tol, watch, scouted.params, scouted.objective
+            )
             rounds.take(scouted.multipliers)
             rounds.keep_bound(scouted)
         else:
-            rounds = _WorkingRounds(program, watch, *_feasible(program, start.params))
+            near = _feasible(program, start.params)
+            rounds = _WorkingRounds(program, inner, tol, watch, *near)
             rounds.take(start.multipliers)
-        working, aim = np.any(rounds.params != 0, axis=-1).ravel(), _SHARE * tol
-        status = Status.RUNNING
-        while status is Status.RUNNING:
-            solution = loop.attempt(rounds.solve, inner.replace(tol=aim), working)
-            if solution is None:
-                status = Status.STALLED
-                break
-            bounds = rounds.price(solution, working, 1 + 0.1 * aim)
-            watch.tell(len(rounds.lines), *rounds.lines[-1][1:])
-            violators = (bounds > rounds.beta * (1 + 0.1 * aim)) & ~working
-            verdict = rounds.verdict(tol)
-            if verdict is not Status.RUNNING:
-                status = verdict
-            elif not np.isfinite(solution.objective):
-                status = Status.NONFINITE
-            elif watch.over:
-                status = watch.outcome
-            elif len(rounds.lines) >= self.max_iters:
-                status = Status.MAX_ITERATIONS
-            elif violators.any():
-                working |= violators
-            elif int(solution.status) == Status.CONVERGED:
-                aim = aim / 10
-            else:
-                status = Status(int(solution.status))
-        return rounds.finish(status)
+        return rounds.finish(rounds.drive(tol, self.max_iters))
 
 
 def _scout(tol: float, steps: int) -> Admm:
@@ -141,58 +119,64 @@ def padded(count: int) -> int:
     return next(s for s in range(size, 2 * size + 1, size // 4) if s >= count)
 
 
-class _WorkingRounds:
-    """The best point, the best bound, and the history of the rounds so far.
+class _WorkingRounds(Rounds):
+    """The working set, every block's multipliers, and the best point so far.
 
-    Their arrays are NumPy's, whose indexing compiles nothing.
+    Arrays are NumPy's, whose indexing compiles nothing.
     """
 
-    def __init__(self, program: Any, watch: Watch, point: Any, objective: Any) -> None:
-        self.program, self.beta = program, float(program.beta)
-        self.watch = watch
-        self.y, self.bounds = np.asarray(program.y), HostBounds(program)
+    def __init__(
+        self,
+        program: Any,
+        inner: Any,
+        tol: float,
+        watch: Watch,
+        point: Any,
+        objective: Any,
+    ) -> None:
+        super().__init__(program, watch)
+        self.inner, self.aim = inner, _SHARE * tol
         self.size = program.shape[0] * program.shape[1]
         self.params, self.objective = np.asarray(point), float(objective)
-        self.multipliers = self._nothing()
-        self.best = 0 * self.y, self._nothing()
-        self.bound = self.bounds.value(0 * self.y)
-        self.lines: list[tuple[int, float, float, float]] = []
-        self.iterations = 0
+        self.known, self.multipliers = self._nothing(), self._nothing()
+        self.working = np.any(self.params != 0, axis=-1).ravel()
+        self.violators, self.inner_status = np.zeros(self.size, bool), Status.RUNNING
 
-    @property
-    def gap(self) -> float:
-        return self.bounds.gap(self.objective, self.bound)
-
-    def verdict(self, tol: float) -> Status:
-        """CONVERGED, INCONSISTENT or RUNNING."""
-        return self.bounds.verdict(self.objective, self.bound, self.best[0], tol)
+    def advance(self) -> Status:
+        """Solves over a larger set, or more closely, and prices all blocks."""
+        if self.violators.any():
+            self.working |= self.violators
+        elif self.inner_status is Status.CONVERGED:
+            self.aim = self.aim / 10
+        elif self.inner_status is not Status.RUNNING:
+            return self.inner_status
+        solution = self._solve()
+        most = self.beta * (1 + 0.1 * self.aim)
+        self.violators = self._price(np.asarray(solution.dual), most) > most
+        self.violators &= ~self.working
+        self.inner_status = Status(int(solution.status))
+        self.finite = bool(np.isfinite(solution.objective))
+        return Status.RUNNING
 
     def _nothing(self) -> Any:
-        """Multipliers [2 P, m], of zero; None without cones."""
+        """Multipliers [2 P, m] of unit rows, of zero; None without cones."""
         cones = self.program.cones
-        return (
-            None
-            if cones is None
-            else np.zeros((self.size, cones.num_rows), self.y.dtype)
-        )
+        if cones is None:
+            return None
+        return np.zeros((self.size, cones.num_rows), self.program.X.dtype)
 
     def take(self, multipliers: Any) -> None:
         """Starts from a solution's multipliers."""
         if multipliers is not None:
             lengths = np.asarray(self.program.cones.lengths)
             scaled = np.asarray(multipliers) * lengths
-            self.multipliers = scaled.reshape(self.size, -1)
+            self.known = scaled.reshape(self.size, -1)
 
     def keep_bound(self, solution: Solution) -> None:
-        """Keeps the lower bound of a solution of this program, if it is better."""
+        """Keeps the lower bound of a solution whose multipliers were taken."""
         if float(solution.dual_bound) > self.bound:
-            multipliers = None
-            if self.multipliers is not None:
-                scaled = np.asarray(solution.multipliers)
-                scaled = scaled * np.asarray(self.program.cones.lengths)
-                multipliers = scaled.reshape(self.size, -1)
-            self.bound = float(solution.dual_bound)
-            self.best = np.asarray(solution.dual), multipliers
+            self.bound, self.dual = float(solution.dual_bound), solution.dual
+            self.multipliers = None if self.known is None else self.known.copy()
 
     def _select(self, chosen: np.ndarray) -> tuple[Any, np.ndarray]:
         """The program of the chosen blocks, padded, and which these are."""
@@ -202,48 +186,42 @@ class _WorkingRounds:
         live = np.arange(len(blocks)) < len(index)
         return _select(self.program, blocks, live), blocks
 
-    def solve(self, inner: Any, working: np.ndarray) -> Solution:
+    def _solve(self) -> Solution:
         """Over the working set; keeps its point if it is better."""
-        part, _ = self._select(working)
+        part, _ = self._select(self.working)
+        inner = self.inner.replace(tol=self.aim)
         solution = inner.run(part, None, self.watch.of_part())
-        self.iterations += int(solution.iterations)
-        count = int(working.sum())
+        self.steps += int(solution.iterations)
+        count = int(self.working.sum())
         if float(solution.objective) < self.objective:
             flat = np.zeros((self.size, part.shape[-1]), self.params.dtype)
-            flat[working] = np.asarray(solution.params)[0, :count]
+            flat[self.working] = np.asarray(solution.params)[0, :count]
             self.params = flat.reshape(self.program.shape)
             self.objective = float(solution.objective)
-        if self.multipliers is not None:
+        if self.known is not None:
             scaled = np.asarray(solution.multipliers) * np.asarray(part.cones.lengths)
-            self.multipliers[working] = scaled[0, :count]
+            self.known[self.working] = scaled[0, :count]
         return solution
 
-    def price(
-        self, solution: Solution, working: np.ndarray, margin: float
-    ) -> np.ndarray:
+    def _price(self, v: np.ndarray, most: float) -> np.ndarray:
         """Upper bounds [2 P] of every block's maximum; keeps a better lower bound.
 
-        Those of other blocks than `working` need not fall below `margin` times beta.
+        Those outside the working set need not fall below `most`.
         """
-        program, v = self.program, np.asarray(solution.dual)
-        bounds = np.array(_bounds(program, v, self._shaped(self.multipliers))).ravel()
-        most = self.beta * margin
+        known = self._shaped(self.known)
+        bounds = np.array(_bounds(self.program, v, known)).ravel()
         for steps in _PRICING_STEPS:
-            doubtful = (bounds > most) & ~working
-            if self.multipliers is None or not doubtful.any() or self.watch.over:
+            doubtful = (bounds > most) & ~self.working
+            if self.known is None or not doubtful.any() or self.watch.over:
                 break
             part, blocks = self._select(doubtful)
-            norms, better = _project(part, v, self.multipliers[blocks], most, steps)
+            norms, better = _project(part, v, self.known[blocks], most, steps)
             count = int(doubtful.sum())
             sums = np.sum(np.asarray(better, np.float64)[0, :count], axis=1)
-            norms = np.asarray(norms)[0, :count] + self.bounds.rounding(v, sums)
+            norms = np.asarray(norms)[0, :count] + self.judged.rounding(v, sums)
             bounds[doubtful] = np.minimum(bounds[doubtful], norms)
-            self.multipliers[doubtful] = np.asarray(better)[0, :count]
-        value, scale = self.bounds.scaled(v, float(bounds.max()))
-        if value > self.bound:
-            scaled = None if self.multipliers is None else scale * self.multipliers
-            self.bound, self.best = value, (scale * v, scaled)
-        self.lines.append((self.iterations, self.objective, self.bound, self.gap))
+            self.known[doubtful] = np.asarray(better)[0, :count]
+        self.offer_dual(v, float(bounds.max()), self.known)
         return bounds
 
     def _shaped(self, multipliers: Any) -> Any:
@@ -253,23 +231,11 @@ class _WorkingRounds:
         return multipliers.reshape(*self.program.shape[:2], -1)
 
     def finish(self, status: Status) -> Solution:
-        program, dtype = self.program, self.params.dtype
-        dual, multipliers = self.best
+        """The solution, with multipliers in the program's units."""
+        multipliers = self._shaped(self.multipliers)
         if multipliers is not None:
-            lengths = np.asarray(program.cones.lengths)
-            multipliers = jnp.asarray(self._shaped(multipliers) / lengths)
-        return Solution(
-            params=jnp.asarray(self.params),
-            dual=jnp.asarray(dual),
-            multipliers=multipliers,
-            status=jnp.asarray(status, jnp.int32),
-            objective=jnp.asarray(self.objective, dtype),
-            dual_bound=jnp.asarray(self.bound, dtype),
-            gap=jnp.asarray(self.gap, dtype),
-            iterations=jnp.asarray(self.iterations, jnp.int32),
-            history=History.of_lines(self.lines, dtype),
-            scope=program.scope,
-        )
+            multipliers = multipliers / np.asarray(self.program.cones.lengths)
+        return self.solution(status, self.params, multipliers=multipliers)
 
 
 @jax.jit

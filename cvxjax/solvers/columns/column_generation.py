@@ -23,7 +23,7 @@ import numpy as np
 
 from cvxjax.interfaces import NeuronProgram
 from cvxjax.record import static
-from cvxjax.solution import History, Scope, Solution, Status
+from cvxjax.solution import Scope, Solution, Status
 from cvxjax.solvers import loop
 from cvxjax.solvers.base import SolverRecord
 from cvxjax.solvers.blocks.admm import Admm
@@ -31,8 +31,8 @@ from cvxjax.solvers.blocks.interior_point import InteriorPoint
 from cvxjax.solvers.blocks.semismooth_newton import SemismoothNewton
 from cvxjax.solvers.columns.oracle import Oracle, Price
 from cvxjax.solvers.columns.pattern_pool import PatternPool
-from cvxjax.solvers.host_bounds import HostBounds
 from cvxjax.solvers.refusals import Takes, refusal
+from cvxjax.solvers.rounds import Rounds
 from cvxjax.solvers.starts import as_start
 from cvxjax.watch import Stopped, Watch
 
@@ -74,9 +74,8 @@ class ColumnGeneration(SolverRecord):
     def run(self, program: Any, start: Any, watch: Watch) -> Solution:
         """Rounds of solving and pricing, on the host."""
         tol = loop.default_tol(program.X.dtype) if self.tol is None else self.tol
-        tol, beta = float(tol), float(program.beta)
+        tol = float(tol)
         inner = _default_inner(program) if self.inner is None else self.inner
-        repeats = len(program.rows) // len(program.y)
         oracle = Oracle(
             np.asarray(program.rows),
             np.asarray(program.masks),
@@ -85,47 +84,9 @@ class ColumnGeneration(SolverRecord):
             seed=self.seed,
             watch=watch,
         )
-        pool, rounds = PatternPool(program, as_start(start)), _PricingRounds(program)
-        aim, status = max(tol / 4, _FIRST_AIM), Status.RUNNING
-        while status is Status.RUNNING:
-            restricted, first = pool.restrict(program)
-            inner = inner.replace(tol=jnp.asarray(aim, program.X.dtype))
-            part = watch.of_part()
-            solution = loop.attempt(_solve, inner, restricted, first, part)
-            if solution is None:
-                status = Status.STALLED
-                break
-            if not np.isfinite(solution.objective):
-                status = Status.NONFINITE
-                break
-            pool.take(restricted, solution)
-            v = np.asarray(solution.dual, np.float64)
-            floor = beta * (1 + tol / 10)
-            of_rows = np.repeat(v, repeats)
-            try:
-                price = oracle.price(of_rows, floor, pool.points())
-                near = rounds.gap_at(v, pool.objective, price.value)
-                if near <= tol:  # the price once more: proven, or from other starts
-                    price = oracle.price(of_rows, floor, pool.points(), prove=True)
-            except Stopped:
-                rounds.stop(v, pool.objective)
-                status = watch.outcome
-                break
-            gap = rounds.add(v, pool.objective, price, oracle.exact)
-            watch.tell(rounds.count, *rounds.last)
-            if gap <= tol:
-                status = rounds.verdict(pool.objective, tol)
-            elif rounds.count == self.max_iters:
-                status = Status.MAX_ITERATIONS
-            elif pool.grow(oracle.rows, price.neurons):
-                aim = max(tol / 4, min(aim, _SHARE * near))
-            elif aim > tol / 4 and int(solution.status) == Status.CONVERGED:
-                aim = max(tol / 4, aim / 10)
-            else:
-                status = Status.STALLED
-        stopped = status in (Status.TIME_LIMIT, Status.INTERRUPTED)
-        proven = oracle.exact and (not stopped or rounds.bound > rounds.zero)
-        return rounds.finish(pool, status, proven)
+        pool = PatternPool(program, as_start(start))
+        rounds = _PricingRounds(program, watch, inner, oracle, pool, tol)
+        return rounds.finish(rounds.drive(tol, self.max_iters))
 
 
 def _default_inner(program: Any) -> Any:
@@ -146,83 +107,102 @@ def _solve(inner: Any, program: Any, first: Any, watch: Watch) -> Solution:
     return min(solution, second, key=lambda s: float(s.gap))
 
 
-class _PricingRounds:
-    """Bounds and history of the rounds so far."""
+class _PricingRounds(Rounds):
+    """Restricted programs and prices in turn.
 
-    def __init__(self, program: Any) -> None:
-        self.program = program
-        self.y = np.asarray(program.y, np.float64)
-        self.judged = HostBounds(program)
-        self.zero = self.judged.value(0 * self.y)
-        self.bound, self.dual = self.zero, 0 * self.y
-        self.vector, self.last = self.dual, (np.inf, self.zero, np.inf)
-        self.lines: list[tuple[float, float, float]] = []
+    Besides the bound for all networks, which only proven prices give, there is that of
+    the neurons found, `near`: where no price can be proven, it decides when to stop.
+    """
+
+    def __init__(
+        self,
+        program: Any,
+        watch: Watch,
+        inner: Any,
+        oracle: Oracle,
+        pool: PatternPool,
+        tol: float,
+    ) -> None:
+        super().__init__(program, watch)
+        self.inner, self.oracle, self.pool, self.tol = inner, oracle, pool, tol
+        self.aim, self.zero = max(tol / 4, _FIRST_AIM), self.bound
+        self.vector, self.near = self.dual, self.bound
+        self.inner_converged, self.neurons = False, []
 
     @property
-    def count(self) -> int:
-        return len(self.lines)
+    def told(self) -> tuple[int, float, float, float]:
+        """The gap to all networks if that can be proven, else to the neurons found."""
+        bound = self.bound if self.oracle.exact else self.near
+        return self.steps, self.objective, bound, self.judged.gap(self.objective, bound)
 
-    def scaled(self, v: np.ndarray, price: float) -> tuple[float, np.ndarray]:
-        """The best of the dual values of t v with t price <= beta, and that t v."""
-        value, t = self.judged.scaled(v, price)
-        return value, t * v
-
-    def verdict(self, objective: float, tol: float) -> Status:
-        """CONVERGED, or INCONSISTENT if a proven bound lies above the objective."""
-        verdict = self.judged.verdict(objective, self.bound, self.dual, tol)
+    def verdict(self, tol: float) -> Status:
+        """CONVERGED by `near` where nothing can be proven; else as of all rounds."""
+        if not self.told[-1] <= tol:
+            return Status.RUNNING
+        verdict = super().verdict(tol)
         return Status.CONVERGED if verdict is Status.RUNNING else verdict
 
-    def gap_at(self, v: np.ndarray, objective: float, price: float) -> float:
-        return self.judged.gap(objective, max(self.bound, self.scaled(v, price)[0]))
+    def advance(self) -> Status:
+        """Solves over more patterns, or more closely, and prices the dual vector."""
+        if self.steps and not self._go_on():
+            return Status.STALLED
+        restricted, first = self.pool.restrict(self.program)
+        aim = jnp.asarray(self.aim, self.program.X.dtype)
+        inner = self.inner.replace(tol=aim)
+        solution = _solve(inner, restricted, first, self.watch.of_part())
+        self.finite = bool(np.isfinite(solution.objective))
+        if not self.finite:
+            return Status.NONFINITE
+        self.pool.take(restricted, solution)
+        self.objective = self.pool.objective
+        self.vector = np.asarray(solution.dual, np.float64)
+        self.inner_converged = int(solution.status) == Status.CONVERGED
+        self.steps += 1
+        try:
+            price = self._price(self.vector)
+        except Stopped:
+            return self.watch.outcome
+        self.neurons = price.neurons
+        if self.oracle.exact and price.proven:
+            self.offer_dual(self.vector, price.value)
+        return Status.RUNNING
 
-    def add(self, v: np.ndarray, objective: float, price: Price, exact: bool) -> float:
-        """The gap to all networks if that can be proven, else to the neurons found."""
-        value, dual = self.scaled(v, price.value)
-        self.vector = v
-        if price.proven and exact and value > self.bound:
-            self.bound, self.dual = value, dual
-        gap = self.judged.gap(objective, self.bound if exact else value)
-        proven = self.judged.gap(objective, self.bound)
-        self.lines.append((objective, self.bound, proven))
-        self.last = objective, self.bound if exact else value, gap
-        return gap
+    def _go_on(self) -> bool:
+        """Takes up the neurons found, or asks for a closer solution; False: neither."""
+        if self.pool.grow(self.oracle.rows, self.neurons):
+            best = max(self.bound, self.near)
+            share = _SHARE * self.judged.gap(self.objective, best)
+            self.aim = max(self.tol / 4, min(self.aim, share))
+            return True
+        closer = self.aim > self.tol / 4 and self.inner_converged
+        self.aim = max(self.tol / 4, self.aim / 10)
+        return closer
 
-    def stop(self, v: np.ndarray, objective: float) -> None:
-        """Ends the history with a point whose price is not known."""
-        self.vector = v
-        self.lines.append(
-            (objective, self.bound, self.judged.gap(objective, self.bound))
-        )
+    def _price(self, v: np.ndarray) -> Price:
+        """The price of v; once more where it would end the rounds: proven, or anew."""
+        rows = np.repeat(v, len(self.program.rows) // len(v))
+        floor, points = self.beta * (1 + self.tol / 10), self.pool.points()
+        price = self.oracle.price(rows, floor, points)
+        self.near = self.judged.scaled(v, price.value)[0]
+        if self.judged.gap(self.objective, max(self.bound, self.near)) <= self.tol:
+            price = self.oracle.price(rows, floor, points, prove=True)
+            self.near = self.judged.scaled(v, price.value)[0]
+        return price
 
-    def finish(self, pool: PatternPool, status: Status, exact: bool) -> Solution:
+    def finish(self, status: Status) -> Solution:
         """The best point over the patterns it needs, and the bound that holds there."""
-        program, params = pool.result(self.program)
-        bound, dual = self.bound, self.dual
+        program, params = self.pool.result(self.program)
+        if not np.isfinite(self.pool.objective):  # no round, and a start of any value
+            params = jnp.zeros_like(params)
+        stopped = status in (Status.TIME_LIMIT, Status.INTERRUPTED)
+        exact = self.oracle.exact and (not stopped or self.bound > self.zero)
         if not exact:
             price = program.judge().polar_bound(self.vector, None)
-            bound, dual = self.scaled(self.vector, price)
-        if self.lines:
-            objective = self.lines[-1][0]
-            self.lines[-1] = objective, bound, self.judged.gap(objective, bound)
-        dtype = self.program.X.dtype
-        columns = np.reshape(self.lines, (-1, 3)).T
-        objectives, bounds, gaps = (jnp.asarray(column, dtype) for column in columns)
-        scope = Scope.EXHAUSTIVE if exact else program.scope
-        return Solution(
-            params=params,
-            dual=jnp.asarray(dual, dtype),
-            multipliers=None,
-            status=jnp.asarray(status, jnp.int32),
-            objective=jnp.asarray(pool.objective, dtype),
-            dual_bound=jnp.asarray(bound, dtype),
-            gap=jnp.asarray(self.judged.gap(pool.objective, bound), dtype),
-            iterations=jnp.asarray(self.count, jnp.int32),
-            history=History(
-                iteration=jnp.arange(1, self.count + 1, dtype=jnp.int32),
-                objective=objectives,
-                dual_bound=bounds,
-                gap=gaps,
-            ),
-            scope=scope,
+            self.bound, scale = self.judged.scaled(self.vector, price)
+            self.dual = scale * self.vector
+        return self.solution(
+            status,
+            params,
+            scope=Scope.EXHAUSTIVE if exact else self.program.scope,
             patterns=None if program is self.program else program.patterns,
         )

@@ -29,7 +29,7 @@ from cvxjax.record import static
 from cvxjax.solution import Scope, Solution, Status
 from cvxjax.solvers.base import SolverRecord
 from cvxjax.solvers.lbfgs import descend
-from cvxjax.solvers.neurons.record import Ledger
+from cvxjax.solvers.neurons.rounds import NeuronRounds
 from cvxjax.solvers.refusals import Takes
 from cvxjax.solvers.starts import as_start
 from cvxjax.watch import Watch
@@ -72,48 +72,61 @@ class BurerMonteiro(SolverRecord):
     def run(self, program: Any, start: Any, watch: Watch) -> Solution:
         """Starts in turn, on the host."""
         tol = float(_TOLERANCE if self.tol is None else self.tol)
-        ledger, found = Ledger(program), program
-        _, most, width = program.shape
-        m = min(most, _MOST) if self.num_neurons is None else self.num_neurons
-        rng, d = np.random.default_rng(self.seed), program.X.shape[1]
-        finite, steps, start = True, 0, as_start(start)
-        for k in range(self.starts):
-            first = rng.standard_normal((m, width)) / np.sqrt(width)
-            if k == 0 and start is not None and np.any(np.asarray(start.params)):
-                first = np.asarray(start.params[0], np.float64)
-            w, taken = descend(
-                partial(_objective, program),
-                first,
-                watch,
-                dtype=program.X.dtype,
-                max_iters=self.max_iters,
-                memory=_MEMORY,
-                ftol=1e-15,
-                gtol=1e-10,
-            )
-            steps += taken
-            finite = bool(np.all(np.isfinite(w)))
-            if finite:
-                sizes = np.linalg.norm(w, axis=1)
-                w = w[sizes > _DEAD * np.max(sizes, initial=0)]
-                best = ledger.objective
-                if ledger.offer_point(w[:, :d], w[:, d:]) < best:
-                    found = _with_own(program, w[:, :d])
-                    if found is not program:
-                        ledger.bound = ledger.least  # of other cells
-                    R = ledger.residual(*ledger.best)
-                    highest = vector_bound(ledger.X, np.asarray(found.masks), R)
-                    ledger.offer_residual(R, highest)
-            ledger.end_line(steps)
-            watch.tell(*ledger.lines[-1])
-            if not finite or ledger.gap <= tol or watch.over:
-                break
-        status = ledger.verdict(tol)
-        if status is Status.RUNNING:
-            status = watch.outcome if watch.over else Status.STALLED
-        status = status if finite else Status.NONFINITE
-        patterns = None if found is program else found.patterns
-        return ledger.finish(program, status).replace(patterns=patterns)
+        rounds = _Descents(program, self, as_start(start), watch)
+        status = rounds.drive(tol, self.starts)
+        if status is Status.MAX_ITERATIONS:
+            status = Status.STALLED
+        found = rounds.found
+        return rounds.finish(status, None if found is program else found.patterns)
+
+
+class _Descents(NeuronRounds):
+    """A descent from another start in each round, and the best point's cells."""
+
+    def __init__(
+        self, program: Any, solver: BurerMonteiro, start: Any, watch: Watch
+    ) -> None:
+        super().__init__(program, watch)
+        self.solver, self.start, self.found = solver, start, program
+        self.rng, self.least = np.random.default_rng(solver.seed), self.bound
+
+    def _first(self) -> np.ndarray:
+        """Neurons [m, d + c] to descend from; the first ones are those given."""
+        _, most, width = self.program.shape
+        m, given = self.solver.num_neurons or min(most, _MOST), self.start
+        drawn = self.rng.standard_normal((m, width)) / np.sqrt(width)
+        self.start = None
+        if given is not None and np.any(np.asarray(given.params)):
+            return np.asarray(given.params[0], np.float64)
+        return drawn
+
+    def advance(self) -> Status:
+        """A descent, and the bound of its point if it is the best."""
+        w, taken = descend(
+            partial(_objective, self.program),
+            self._first(),
+            self.watch,
+            dtype=self.program.X.dtype,
+            max_iters=self.solver.max_iters,
+            memory=_MEMORY,
+            ftol=1e-15,
+            gtol=1e-10,
+        )
+        self.steps += taken
+        self.finite = bool(np.all(np.isfinite(w)))
+        if not self.finite:
+            return Status.NONFINITE
+        sizes, d = np.linalg.norm(w, axis=1), self.X.shape[1]
+        w = w[sizes > _DEAD * np.max(sizes, initial=0)]
+        best = self.objective
+        if self.offer_point(w[:, :d], w[:, d:]) < best:
+            self.found = _with_own(self.program, w[:, :d])
+            if self.found is not self.program:
+                self.bound = self.least  # of other cells
+            R = self.residual_of(*self.best)
+            highest = vector_bound(self.X, np.asarray(self.found.masks), R)
+            self.offer_residual(R, highest)
+        return Status.RUNNING
 
 
 def _with_own(program: Any, u: np.ndarray) -> Any:

@@ -35,13 +35,12 @@ from cvxjax.record import static
 from cvxjax.solution import Solution, Status
 from cvxjax.solvers.base import SolverRecord
 from cvxjax.solvers.neurons.doubly_nonnegative import (
-    Iterate,
     Relaxation,
     make_relaxation,
     newton_step,
 )
-from cvxjax.solvers.neurons.frank_wolfe import FrankWolfe, NeuronRounds
-from cvxjax.solvers.neurons.record import Ledger
+from cvxjax.solvers.neurons.frank_wolfe import FrankWolfe, FrankWolfeRounds
+from cvxjax.solvers.neurons.rounds import NeuronRounds
 from cvxjax.solvers.refusals import Takes
 from cvxjax.watch import Watch
 
@@ -83,56 +82,78 @@ class CopositiveRelaxation(SolverRecord):
     def run(self, program: Any, start: Any, watch: Watch) -> Solution:
         """Steps, on the host."""
         tol = float(_TOLERANCE if self.tol is None else self.tol)
-        relaxation, point = make_relaxation(program)
-        ledger = Ledger(program)
-        status, stuck = Status.RUNNING, False
-        while status is Status.RUNNING:
-            value, R = relaxation.evaluate(point.U)
-            finite = bool(jnp.isfinite(value))
-            found = None
-            if finite:
-                found = _judge(program, relaxation, point, np.asarray(R), ledger)
-            size = max(abs(ledger.objective), ledger.judged.floor)
-            rest = (float(value) - ledger.bound) / (size if size > 0 else 1)
-            settled = rest <= _SETTLED * tol
-            last = len(ledger.lines) >= self.max_iters
-            if found is not None and (ledger.gap <= tol or settled or stuck or last):
-                _finish(program, found, ledger, tol, watch)
-            ledger.end_line()
-            watch.tell(*ledger.lines[-1])
-            if not finite:
-                status = Status.NONFINITE
-            elif (verdict := ledger.verdict(tol)) is not Status.RUNNING:
-                status = verdict
-            elif watch.over:
-                status = watch.outcome
-            elif settled or stuck:
-                status = Status.STALLED
-            elif last:
-                status = Status.MAX_ITERATIONS
-            else:
-                ahead = newton_step(relaxation, point)
-                sizes = [jnp.max(jnp.abs(x)) for x in (ahead.U, ahead.Z)]
-                stuck = not bool(jnp.isfinite(sum(sizes)))
-                point = point if stuck else ahead
-        return ledger.finish(program, status)
+        rounds = _RelaxedRounds(program, tol, self.max_iters, watch)
+        return rounds.finish(rounds.drive(tol, self.max_iters))
 
 
-def _judge(
-    program: Any, relaxation: Relaxation, point: Iterate, R: np.ndarray, ledger: Ledger
-) -> tuple[np.ndarray, np.ndarray]:
-    """Offers the network and the bound of one point; returns the network's u and v."""
-    X, Y, beta, masks = ledger.X, ledger.Y, ledger.beta, np.asarray(program.masks)
-    u = _split(relaxation, np.asarray(point.U))
-    features = np.maximum(X @ u.T, 0)
-    ridge = features @ features.T + beta * np.eye(len(X))
-    v = features.T @ np.linalg.solve(ridge, Y)
-    ledger.offer_point(u, v)
-    weights = beta * np.asarray(point.N / relaxation.scales)[..., None]
-    multipliers = np.concatenate([np.asarray(relaxation.ends), weights], axis=2)
-    highest = float(np.max(relaxed_maxima(X, masks, R, multipliers)))
-    ledger.offer_residual(R, highest, multipliers)
-    return u, v
+class _RelaxedRounds(NeuronRounds):
+    """The relaxation's iterate, its bound, and the best network of any iterate."""
+
+    def __init__(self, program: Any, tol: float, most: int, watch: Watch) -> None:
+        super().__init__(program, watch)
+        self.tol, self.most = tol, most
+        self.relaxation, self.point = make_relaxation(program)
+        self.stuck = self.settled = False
+        self._judge()
+
+    def advance(self) -> Status:
+        """A Newton step, and the network and bound of where it leads."""
+        if self.settled or self.stuck:
+            return Status.STALLED
+        ahead = newton_step(self.relaxation, self.point)
+        self.steps += 1
+        sizes = [jnp.max(jnp.abs(x)) for x in (ahead.U, ahead.Z)]
+        self.stuck = not bool(jnp.isfinite(sum(sizes)))
+        self.point = self.point if self.stuck else ahead
+        self._judge()
+        return Status.RUNNING
+
+    def _judge(self) -> None:
+        """Offers the network and the bound of the iterate; at the end, better ones."""
+        value, R = self.relaxation.evaluate(self.point.U)
+        self.finite = bool(jnp.isfinite(value))
+        if not self.finite:
+            return
+        u, v = self._network()
+        self.offer_point(u, v)
+        weights = self.beta * np.asarray(self.point.N / self.relaxation.scales)
+        ends = np.asarray(self.relaxation.ends)
+        multipliers = np.concatenate([ends, weights[..., None]], axis=2)
+        masks, R = np.asarray(self.program.masks), np.asarray(R)
+        highest = float(np.max(relaxed_maxima(self.X, masks, R, multipliers)))
+        self.offer_residual(R, highest, multipliers)
+        self.settled = self.judged.gap(float(value), self.bound) <= _SETTLED * self.tol
+        ending = self.settled or self.stuck or self.steps >= self.most
+        if ending or self.gap <= self.tol:
+            self._improve(u, v)
+
+    def _network(self) -> tuple[np.ndarray, np.ndarray]:
+        """u [m, d] and v [m, c] of the iterate."""
+        u = _split(self.relaxation, np.asarray(self.point.U))
+        features = np.maximum(self.X @ u.T, 0)
+        ridge = features @ features.T + self.beta * np.eye(len(self.X))
+        return u, features.T @ np.linalg.solve(ridge, self.y)
+
+    def _improve(self, u: np.ndarray, v: np.ndarray) -> None:
+        """Offers better networks from the larger neurons of one.
+
+        First the best output weights; if that is not enough, rounds of Frank-Wolfe,
+        which move all neurons in their cells and add others.
+        """
+        sizes = np.linalg.norm(u, axis=1) * np.linalg.norm(v, axis=1)
+        live = sizes > _DEAD * np.max(sizes, initial=0)
+        u = u[live] / np.linalg.norm(u[live], axis=1, keepdims=True)
+        v = _reweighed(np.maximum(self.X @ u.T, 0), self.y, self.beta)
+        self.offer_point(u, v)
+        if self.gap <= self.tol:
+            return
+        start = np.hstack([u, v])[None]
+        rounds = FrankWolfeRounds(self.program, FrankWolfe(), start, self.watch)
+        for _ in range(_ROUNDS):
+            self.offer_point(rounds.neurons.u, rounds.neurons.v)
+            ended = self.watch.over or self.gap <= self.tol or not rounds.finite
+            if ended or rounds.advance() is not Status.RUNNING:
+                return
 
 
 def _split(relaxation: Relaxation, U: np.ndarray) -> np.ndarray:
@@ -161,36 +182,6 @@ def _split(relaxation: Relaxation, U: np.ndarray) -> np.ndarray:
     x = np.concatenate([first[every, best], second[every, best][inside]])
     cells = np.concatenate([every, every[inside]])
     return np.einsum("mda,ma->md", turns[cells], x)
-
-
-def _finish(
-    program: Any,
-    found: tuple[np.ndarray, np.ndarray],
-    ledger: Ledger,
-    tol: float,
-    watch: Watch,
-) -> None:
-    """Offers better networks from the last one's larger neurons.
-
-    First the best output weights; if that is not enough, rounds of Frank-Wolfe, which
-    move all neurons in their cells and add others.
-    """
-    u, v = found
-    sizes = np.linalg.norm(u, axis=1) * np.linalg.norm(v, axis=1)
-    live = sizes > _DEAD * np.max(sizes, initial=0)
-    u = u[live] / np.linalg.norm(u[live], axis=1, keepdims=True)
-    v = _reweighed(np.maximum(ledger.X @ u.T, 0), ledger.Y, ledger.beta)
-    ledger.offer_point(u, v)
-    if ledger.gap <= tol:
-        return
-    rounds = NeuronRounds(program, FrankWolfe(), np.hstack([u, v])[None], watch)
-    for _ in range(_ROUNDS):
-        if watch.over:
-            return
-        rounds.price()
-        ledger.offer_point(rounds.neurons.u, rounds.neurons.v)
-        if ledger.gap <= tol or not rounds.finite or not rounds.advance():
-            return
 
 
 def _reweighed(features: np.ndarray, Y: np.ndarray, beta: float) -> np.ndarray:

@@ -39,7 +39,7 @@ from cvxjax.solution import Solution, Status
 from cvxjax.solvers import loop
 from cvxjax.solvers.base import SolverRecord
 from cvxjax.solvers.neurons.correction import Neurons, correct, join_alike, walls
-from cvxjax.solvers.neurons.record import Ledger
+from cvxjax.solvers.neurons.rounds import NeuronRounds
 from cvxjax.solvers.refusals import Takes
 from cvxjax.solvers.starts import as_start
 from cvxjax.watch import Watch
@@ -82,47 +82,30 @@ class FrankWolfe(SolverRecord):
         dtype = program.X.dtype
         usual = max(loop.default_tol(dtype), _TOLERANCE)
         tol = float(usual if self.tol is None else self.tol)
-        rounds = NeuronRounds(program, self, start, watch)
-        status, mark, since = Status.RUNNING, np.inf, 0
-        while status is Status.RUNNING:
-            rounds.price()
-            gap = rounds.ledger.gap
-            watch.tell(*rounds.ledger.lines[-1])
-            mark, since = (gap, 0) if gap < 0.99 * mark else (mark, since + 1)
-            if not rounds.finite:
-                status = Status.NONFINITE
-            elif (verdict := rounds.ledger.verdict(tol)) is not Status.RUNNING:
-                status = verdict
-            elif watch.over:
-                status = watch.outcome
-            elif len(rounds.ledger.lines) > self.max_iters:
-                status = Status.MAX_ITERATIONS
-            elif since >= _PATIENCE or not loop.attempt(rounds.advance):
-                status = Status.STALLED
-        return rounds.ledger.finish(program, status)
+        rounds = FrankWolfeRounds(program, self, start, watch)
+        return rounds.finish(rounds.drive(tol, self.max_iters, _PATIENCE))
 
 
-class NeuronRounds:
+class FrankWolfeRounds(NeuronRounds):
     """The neurons so far, their prices, and the barrier."""
 
     def __init__(
         self, program: Any, solver: FrankWolfe, start: Any, watch: Watch
     ) -> None:
-        self.program, self.solver, self.watch = program, solver, watch
-        self.ledger = ledger = Ledger(program)
-        self.X, self.Y, self.beta = ledger.X, ledger.Y, ledger.beta
-        self.loss, self.smoothness = program.loss, float(program.loss.smoothness)
+        super().__init__(program, watch)
+        self.solver = solver
+        self.smoothness = float(program.loss.smoothness)
         self.masks = np.asarray(program.masks)
         self.interior = np.asarray(program.cones.interior, np.float64)
         self.exact = is_exact(self.X)
         self.rows = int(np.sum(np.any(self.X != 0, axis=1)))
         self.slack, self.mu = np.inf, np.inf
-        self.finite = True
         self.neurons = self._enter(start)
+        self.price()
 
     def _enter(self, start: Any) -> Neurons:
         """The neurons of parameters, moved into their nearest cells where outside."""
-        d, c = self.X.shape[1], self.Y.shape[1]
+        d, c = self.X.shape[1], self.y.shape[1]
         start = as_start(start)
         given = np.zeros((0, d + c))
         if start is not None:
@@ -144,24 +127,23 @@ class NeuronRounds:
     def price(self) -> None:
         """Judges the point, and finds the best new neuron of every cell."""
         u, v = self.neurons.u, self.neurons.v
-        R = self.ledger.residual(u, v)
+        self.residual = R = self.residual_of(u, v)
         self.finite = bool(np.all(np.isfinite(R)))
-        if self.finite:
-            value = self.ledger.offer_point(u, v)
-            if self.exact:
-                self.values, self.directions = cell_maxima(self.X, self.masks, R)
-                highest = float(np.max(self.values))
-            else:
-                self.values, self.directions = self._search(R)
-                highest = vector_bound(self.X, self.masks, R)
-            self.ledger.offer_residual(R, highest)
-            near, _ = self.ledger.bound_of(R, float(np.max(self.values)))
-            self.slack = value - near
-            self.residual = R
-        self.ledger.end_line()
+        if not self.finite:
+            return
+        value = self.offer_point(u, v)
+        if self.exact:
+            self.values, self.directions = cell_maxima(self.X, self.masks, R)
+            highest = float(np.max(self.values))
+        else:
+            self.values, self.directions = self._search(R)
+            highest = vector_bound(self.X, self.masks, R)
+        self.offer_residual(R, highest)
+        found = self.rounded(R, float(np.max(self.values)))
+        self.slack = value - self.judged.scaled(R, found)[0]
 
     def _search(self, R: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        key = jax.random.fold_in(jax.random.key(0), len(self.ledger.lines))
+        key = jax.random.fold_in(jax.random.key(0), self.steps)
         dtype = self.program.X.dtype
         found = _power(
             self.program,
@@ -173,8 +155,8 @@ class NeuronRounds:
         values, directions = (np.asarray(x, np.float64) for x in found)
         return values, directions
 
-    def advance(self) -> bool:
-        """Joined neurons, new ones, a lower barrier; False if nothing is left to do.
+    def advance(self) -> Status:
+        """Joined neurons, new ones, a lower barrier; STALLED if nothing is left to do.
 
         A barrier of mu costs k mu for each neuron. Where that explains the gap, no
         neuron is added: new ones would only disturb the path to mu = 0.
@@ -184,27 +166,25 @@ class NeuronRounds:
         mu = min(_SHARE * self.slack / (k * count + 1), _FALL * self.mu)
         if explained:
             mu = min(mu, _SHARE * self.mu)
-        size = max(self.ledger.objective, self.ledger.judged.floor)
-        mu = max(mu, _LEAST * size)
-        neurons = join_alike(
-            self.X, self.Y, self.neurons, loss=self.loss, beta=self.beta, most=k * mu
-        )
+        mu = max(mu, _LEAST * max(self.objective, self.judged.floor))
+        terms = {"loss": self.loss, "beta": self.beta}
+        neurons = join_alike(self.X, self.y, self.neurons, most=k * mu, **terms)
         entrants = self._entrants(0 if explained else _BATCH)
         if len(entrants.cells) == 0 and (mu == self.mu or count == 0):
-            return False
-        self.mu, self.neurons = mu, neurons.and_also(entrants)
+            return Status.STALLED
+        self.mu, self.steps = mu, self.steps + 1
         self.neurons = correct(
             self.X,
             self.masks,
-            self.Y,
-            self.neurons,
-            loss=self.loss,
-            beta=self.beta,
+            self.y,
+            neurons.and_also(entrants),
             mu=mu,
             max_steps=_STEPS,
             watch=self.watch,
+            **terms,
         )
-        return True
+        self.price()
+        return Status.RUNNING
 
     def _entrants(self, most: int) -> Neurons:
         """The best neurons found, if better than beta: off their walls, and small."""

@@ -25,16 +25,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cvxjax import verdicts
 from cvxjax.algebra import linalg
 from cvxjax.forms.contracts import Pairs
 from cvxjax.record import Record, static
 from cvxjax.recovery.from_pairs import decompose
-from cvxjax.solution import History, Solution, Status
+from cvxjax.solution import Solution, Status
 from cvxjax.solvers import loop
 from cvxjax.solvers.base import SolverRecord
 from cvxjax.solvers.lbfgs import descend
 from cvxjax.solvers.refusals import Takes
+from cvxjax.solvers.rounds import Rounds
 from cvxjax.solvers.starts import as_start
 from cvxjax.watch import Watch
 
@@ -45,7 +45,7 @@ _MEMORY = 30  # pairs of L-BFGS
 _FIRST = 4  # columns of every matrix at the start
 _DEAD = 1e-10  # of the largest column: it makes room for a new one
 _NEW = 1e-3  # of the largest column: the size of a new one
-_PATIENCE = 5  # rounds without a smaller gap
+_PATIENCE = 5  # rounds without a gap smaller by 1 %
 
 
 class LowRankSemidefinite(SolverRecord):
@@ -69,55 +69,60 @@ class LowRankSemidefinite(SolverRecord):
 
     def run(self, program: Any, start: Any, watch: Watch) -> Solution:
         """Rounds, on the host."""
-        dtype = program.X.dtype
         tol = float(_TOLERANCE if self.tol is None else self.tol)
-        rng = np.random.default_rng(self.seed)
         start = as_start(start)
-        factors = _first(program, None if start is None else start.params, rng)
-        limits = _Limits(max_iters=self.rounds, check_every=1, tol=tol)
-        progress = _start(limits, program)
-        lines: list[tuple[int, float, float, float]] = []
-        steps, best, stuck = 0, np.inf, 0
-        status = Status.RUNNING
-        while status is Status.RUNNING:
-            factors, taken = descend(
-                partial(_objective, program),
-                factors,
-                watch,
-                dtype=dtype,
-                max_iters=self.max_iters,
-                memory=_MEMORY,
-                ftol=1e-16,
-                gtol=1e-12,
-            )
-            steps += max(taken, 1)
-            given = jnp.asarray(factors, dtype)
-            progress, pull = _judge(limits, program, progress, given)
-            objective, bound = float(progress.objective), float(progress.dual_bound)
-            gap = verdicts.relative_gap(objective, bound, float(progress.floor))
-            lines.append((steps, objective, bound, gap))
-            watch.tell(*lines[-1])
-            stuck = 0 if gap < best else stuck + 1
-            best = min(best, gap)
-            if not np.all(np.isfinite(factors)):
-                status = Status.NONFINITE
-            elif int(progress.status) == Status.INCONSISTENT:
-                status = Status.INCONSISTENT
-            elif gap <= tol:
-                status = Status.CONVERGED
-            elif watch.over:
-                status = watch.outcome
-            elif len(lines) >= self.rounds:
-                status = Status.MAX_ITERATIONS
-            elif stuck >= _PATIENCE:
-                status = Status.STALLED
-            else:
-                factors = _widen(program, factors, np.asarray(pull), rng)
-        return loop.solution_of(program, progress).replace(
-            status=jnp.asarray(status, jnp.int32),
-            iterations=jnp.asarray(steps, jnp.int32),
-            history=History.of_lines(lines, dtype),
+        params = None if start is None else start.params
+        rounds = _Descents(program, self, tol, params, watch)
+        status = rounds.drive(tol, self.rounds, _PATIENCE)
+        return rounds.solution(status, rounds.progress.params)
+
+
+class _Descents(Rounds):
+    """A descent of more columns in each round."""
+
+    def __init__(
+        self,
+        program: Any,
+        solver: LowRankSemidefinite,
+        tol: float,
+        start: Any,
+        watch: Watch,
+    ) -> None:
+        super().__init__(program, watch)
+        self.solver, self.rng = solver, np.random.default_rng(solver.seed)
+        self.factors, self.pull = _first(program, start, self.rng), None
+        self.limits = _Limits(max_iters=solver.rounds, check_every=1, tol=tol)
+        self.progress = _start(self.limits, program)
+
+    def verdict(self, tol: float) -> Status:
+        status = Status(int(self.progress.status))
+        if status is Status.INCONSISTENT:
+            return status
+        return Status.CONVERGED if self.gap <= tol else Status.RUNNING
+
+    def advance(self) -> Status:
+        """A descent, from columns widened by what the last one's prices ask for."""
+        program = self.program
+        if self.pull is not None:
+            self.factors = _widen(program, self.factors, self.pull, self.rng)
+        self.factors, taken = descend(
+            partial(_objective, program),
+            self.factors,
+            self.watch,
+            dtype=program.X.dtype,
+            max_iters=self.solver.max_iters,
+            memory=_MEMORY,
+            ftol=1e-16,
+            gtol=1e-12,
         )
+        self.steps += max(taken, 1)
+        self.finite = bool(np.all(np.isfinite(self.factors)))
+        given = jnp.asarray(self.factors, program.X.dtype)
+        progress, pull = _judge(self.limits, program, self.progress, given)
+        self.progress, self.pull = progress, np.asarray(pull)
+        self.objective = float(progress.objective)
+        self.bound, self.dual = float(progress.dual_bound), progress.dual
+        return Status.RUNNING
 
 
 class _Limits(Record):

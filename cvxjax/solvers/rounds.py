@@ -1,0 +1,139 @@
+"""The driver of solvers with a loop on the host: rounds, best bounds, history, status.
+
+A subclass of `Rounds` holds what its method works on and has `advance`, one round. It
+offers points and dual vectors; the loop decides when that is enough, and why it ends.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from cvxjax.solution import Scope, Solution, Status
+from cvxjax.solvers.host_bounds import HostBounds
+from cvxjax.solvers.loop import attempt
+from cvxjax.watch import Watch
+
+
+class Rounds:
+    """The best objective and lower bound so far, and the rounds that improve them.
+
+    Args:
+      program: that is solved, on the host.
+      watch: says when to stop, and is told where the rounds stand.
+    """
+
+    def __init__(self, program: Any, watch: Watch) -> None:
+        self.program, self.watch = program, watch
+        self.judged = HostBounds(program)
+        self.loss, self.beta, self.y = program.loss, self.judged.beta, self.judged.y
+        zero = np.zeros_like(self.y)
+        with np.errstate(all="ignore"):  # solvers say what is not finite
+            self.objective = float(self.loss.value(zero, self.y))
+            self.bound = self.judged.value(zero)
+        self.dual, self.multipliers = zero, None
+        self.steps, self.finite = 0, True
+        self.lines: list[tuple[int, float, float, float]] = []
+
+    def advance(self) -> Status:
+        """One round; RUNNING, or why there is no other."""
+        raise NotImplementedError
+
+    @property
+    def gap(self) -> float:
+        """The relative gap of the best objective to the best bound."""
+        return self.judged.gap(self.objective, self.bound)
+
+    @property
+    def told(self) -> tuple[int, float, float, float]:
+        """What the watch is told: the last line of the history."""
+        return self.lines[-1]
+
+    def verdict(self, tol: float) -> Status:
+        """CONVERGED, INCONSISTENT or RUNNING."""
+        return self.judged.verdict(self.objective, self.bound, self.dual, tol)
+
+    def offer_dual(
+        self, v: np.ndarray, highest: float, multipliers: Any = None
+    ) -> float:
+        """The lower bound of v, scaled to be feasible, which is kept if it is the best.
+
+        Args:
+          v: of y's shape.
+          highest: an upper bound of the prices of v, rounding included.
+          multipliers: of the cones, that this bound is by; they scale with v.
+        """
+        value, scale = self.judged.scaled(v, highest)
+        if value > self.bound:
+            self.bound, self.dual = value, scale * v
+            if multipliers is not None:
+                self.multipliers = self.program.rescaled_multipliers(multipliers, scale)
+        return value
+
+    def end_line(self) -> None:
+        """Ends a line of the history."""
+        self.lines.append((self.steps, self.objective, self.bound, self.gap))
+
+    def drive(self, tol: float, max_iters: int, patience: float = np.inf) -> Status:
+        """Rounds until the gap is at most `tol`, or a reason to stop.
+
+        Args:
+          tol: relative duality gap.
+          max_iters: rounds at most.
+          patience: rounds in a row that may fail to lower the gap by 1 %.
+        """
+        best, since, status = np.inf, 0, Status.RUNNING
+        while status is Status.RUNNING:
+            self.end_line()
+            self.watch.tell(*self.told)
+            gap = self.told[-1]
+            best, since = (gap, 0) if gap < 0.99 * best else (best, since + 1)
+            reasons = (
+                self.verdict(tol),
+                Status.RUNNING if self.finite else Status.NONFINITE,
+                self.watch.outcome,
+                Status.MAX_ITERATIONS if len(self.lines) > max_iters else status,
+                Status.STALLED if since >= patience else status,
+            )
+            status = next((s for s in reasons if s is not Status.RUNNING), status)
+            if status is Status.RUNNING:
+                found = attempt(self.advance)
+                status = Status.STALLED if found is None else found
+        return status
+
+    def solution(
+        self,
+        status: Status,
+        params: Any,
+        *,
+        multipliers: Any = None,
+        scope: Scope | None = None,
+        patterns: Any = None,
+    ) -> Solution:
+        """The solution of these parameters, whose objective is the best one.
+
+        Args:
+          status: of `drive`.
+          params: of the program's shape.
+          multipliers: of the cones, in the program's units.
+          scope: of the bound, where it is not the program's.
+          patterns: of the parameters, where they are not the program's.
+        """
+        if self.lines[-1][0] == self.steps:
+            self.lines.pop()  # what followed may have changed it
+        self.end_line()
+        dtype = self.program.X.dtype
+        if multipliers is not None:
+            multipliers = jnp.asarray(multipliers, dtype)
+        return Solution.of(
+            self.program,
+            jnp.asarray(params, dtype),
+            jnp.asarray(self.dual, dtype),
+            multipliers=multipliers,
+            status=status,
+            lines=self.lines,
+            scope=scope,
+            patterns=patterns,
+        )
