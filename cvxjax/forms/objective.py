@@ -86,6 +86,19 @@ class RegularisedProgram(Record):
         """Whether parameters of this shape are the program's."""
         return tuple(shape) == tuple(self.shape)
 
+    def checked(self, w: Any, *, any_patterns: bool = False) -> np.ndarray:
+        """w as an array of a shape that the program `holds`, or ValueError.
+
+        Args:
+          any_patterns: whether there may be more or fewer blocks, of other patterns.
+        """
+        blocks = np.asarray(w)
+        shape, own = blocks.shape, self.shape
+        alike = len(shape) == len(own) and shape[::2] == own[::2]
+        if not (any_patterns and alike or self.holds(shape)):
+            raise ValueError(f"want params {list(own)}; got {list(shape)}")
+        return blocks
+
     @property
     def inputs(self) -> Array:
         """What the network takes, [n, ...]."""

@@ -84,11 +84,7 @@ class PooledProgram(SumProgram):
         Args:
           w: [2, P, h], feasible; of any patterns.
         """
-        blocks = np.asarray(w)
-        if blocks.ndim != 3 or blocks.shape[::2] != self.shape[::2]:
-            raise ValueError(
-                f"want params {list(self.shape)}; got {list(blocks.shape)}"
-            )
+        blocks = self.checked(w, any_patterns=True)
         return recovery.two_layer_variables(*recovery.neurons(blocks))
 
 
@@ -125,11 +121,7 @@ class ConvolutionalProgram(BlockProgram):
         Args:
           w: of the program's shape, feasible.
         """
-        blocks = np.asarray(w)
-        if blocks.shape != self.shape:
-            raise ValueError(
-                f"want params {list(self.shape)}; got {list(blocks.shape)}"
-            )
+        blocks = self.checked(w)
         if self.kind == "max_pool":
             return recovery.two_layer_variables(*recovery.neurons(blocks))
         if self.kind == "linear":
