@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +31,7 @@ class RegularisedProgram(Record):
     regulariser: Any  # of `cvxjax.regularisers`
     cones: Any  # of `cvxjax.cones`; None: no constraints
     scope: Scope = static()
+    scaled: ClassVar[tuple[str, ...]] = ()  # where predictions are homogeneous
 
     def replace(self, **changes: Any) -> Self:
         """The same record with some fields changed.
@@ -158,11 +159,16 @@ class RegularisedProgram(Record):
     @property
     def has_units(self) -> bool:
         """Whether predictions are homogeneous in the data, as `in_data_units` needs."""
-        return False
+        return bool(self.scaled)
 
-    def in_data_units(self, unit: float) -> Any:
+    def in_data_units(self, unit: float) -> Self:
         """The program of data that are `unit` times smaller, as are its cones' rows."""
-        raise ValueError(f"{type(self).__name__} is not homogeneous in its data")
+        if not self.has_units:
+            raise ValueError(f"{type(self).__name__} is not homogeneous in its data")
+        changes = {name: getattr(self, name) / unit for name in self.scaled}
+        if self.cones is not None:
+            changes["cones"] = self.cones.replace(lengths=self.cones.lengths / unit)
+        return self.replace(**changes, scope=self.scope)
 
     def rescaled(self, params: Any, factor: float) -> Any:
         """Parameters whose predictions are `factor` times larger."""
