@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,6 +25,7 @@ class BlockProgram(RegularisedProgram):
 
     features: Array  # [P, n, d], F_p
     signs: Array  # [S, 1]; of selected blocks [1, P], 0 for padding
+    scaled: ClassVar[tuple[str, ...]] = ("features",)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -74,18 +77,6 @@ class BlockProgram(RegularisedProgram):
         n = self.features.shape[1]
         fit = jnp.swapaxes(linalg.dot(self.features, blocks), 0, 1).reshape(n, -1)
         return linalg.dot(fit, jnp.swapaxes(self.features, 0, 1).reshape(n, -1).T)
-
-    @property
-    def has_units(self) -> bool:
-        return True
-
-    def in_data_units(self, unit: float) -> BlockProgram:
-        """The program of features and cones' rows that are `unit` times smaller."""
-        cones = self.cones
-        if cones is not None:
-            cones = cones.replace(lengths=cones.lengths / unit)
-        features = self.features / unit
-        return self.replace(features=features, cones=cones, scope=self.scope)
 
     def select(self, blocks: Array, live: Array) -> BlockProgram:
         """The program of some blocks alone, whose parameters are [1, B, d].

@@ -5,6 +5,8 @@ minimise  L(sum_i D_i X V_i, Y) + beta sum_i ||V_i||_*
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import jax
 import numpy as np
 
@@ -23,6 +25,7 @@ class MatrixProgram(RegularisedProgram):
     masks: Array  # [P, n], bool
     gates: Array  # [P, d]
     cones: None = None
+    scaled: ClassVar[tuple[str, ...]] = ("X",)
 
     def lists_every_pattern(self) -> bool:
         """Whether no pattern of X is missing."""
@@ -39,14 +42,6 @@ class MatrixProgram(RegularisedProgram):
     @property
     def block_size(self) -> int:
         return SPECTRAL * sum(self.shape[2:])
-
-    @property
-    def has_units(self) -> bool:
-        return True
-
-    def in_data_units(self, unit: float) -> MatrixProgram:
-        """The program of X that is `unit` times smaller."""
-        return self.replace(X=self.X / unit, scope=self.scope)
 
     def forward(self, w: Array) -> Array:
         """sum_i D_i X V_i, [n, c]."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +31,7 @@ class RegularisedProgram(Record):
     regulariser: Any  # of `cvxjax.regularisers`
     cones: Any  # of `cvxjax.cones`; None: no constraints
     scope: Scope = static()
+    scaled: ClassVar[tuple[str, ...]] = ()  # where predictions are homogeneous
 
     def replace(self, **changes: Any) -> Self:
         """The same record with some fields changed.
@@ -85,6 +86,19 @@ class RegularisedProgram(Record):
     def holds(self, shape: tuple[int, ...]) -> bool:
         """Whether parameters of this shape are the program's."""
         return tuple(shape) == tuple(self.shape)
+
+    def checked(self, w: Any, *, any_patterns: bool = False) -> np.ndarray:
+        """w as an array of a shape that the program `holds`, or ValueError.
+
+        Args:
+          any_patterns: whether there may be more or fewer blocks, of other patterns.
+        """
+        blocks = np.asarray(w)
+        shape, own = blocks.shape, self.shape
+        alike = len(shape) == len(own) and shape[::2] == own[::2]
+        if not (any_patterns and alike or self.holds(shape)):
+            raise ValueError(f"want params {list(own)}; got {list(shape)}")
+        return blocks
 
     @property
     def inputs(self) -> Array:
@@ -145,11 +159,16 @@ class RegularisedProgram(Record):
     @property
     def has_units(self) -> bool:
         """Whether predictions are homogeneous in the data, as `in_data_units` needs."""
-        return False
+        return bool(self.scaled)
 
-    def in_data_units(self, unit: float) -> Any:
+    def in_data_units(self, unit: float) -> Self:
         """The program of data that are `unit` times smaller, as are its cones' rows."""
-        raise ValueError(f"{type(self).__name__} is not homogeneous in its data")
+        if not self.has_units:
+            raise ValueError(f"{type(self).__name__} is not homogeneous in its data")
+        changes = {name: getattr(self, name) / unit for name in self.scaled}
+        if self.cones is not None:
+            changes["cones"] = self.cones.replace(lengths=self.cones.lengths / unit)
+        return self.replace(**changes, scope=self.scope)
 
     def rescaled(self, params: Any, factor: float) -> Any:
         """Parameters whose predictions are `factor` times larger."""

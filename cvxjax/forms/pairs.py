@@ -188,15 +188,6 @@ class SpectralProgram(RegularisedProgram):
             norm=self.regulariser.norm,
         )
 
-    def checked(self, w: Any) -> np.ndarray:
-        """w as an array of the program's shape, or ValueError."""
-        blocks = np.asarray(w)
-        if blocks.shape != self.shape:
-            raise ValueError(
-                f"want params {list(self.shape)}; got {list(blocks.shape)}"
-            )
-        return blocks
-
 
 def lift(X: Array, pool: int, lifted: bool) -> Array:
     """The rows [n, W, patches in a window, q] of X [n, d] or patches [n, K, h]."""

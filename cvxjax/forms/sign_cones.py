@@ -16,11 +16,9 @@ import numpy as np
 
 from cvxjax.algebra import linalg
 from cvxjax.algebra.coordinates import Coordinates, orthonormal
-from cvxjax.arrangements.coverage import lists_every_pattern
 from cvxjax.arrangements.patterns import Patterns
-from cvxjax.forms.objective import RegularisedProgram
+from cvxjax.forms.listed import ListedPatterns
 from cvxjax.judges.sign_cones import SignConeJudge
-from cvxjax.solution import Scope
 from cvxjax.terms.cones import SignCones, make_sign_cones
 from cvxjax.terms.regularisers import EllipsoidNorm, GroupNorm
 
@@ -30,18 +28,18 @@ _CHUNK_ELEMENTS = 1 << 19  # of `spread`'s temporaries, which should fit the cac
 _ROW_PARTS = 4  # in which `spread` leaves out what symmetry gives
 
 
-class SignConeProgram(RegularisedProgram):
+class SignConeProgram(ListedPatterns):
     """The form above; parameters are [2, P, d], v first and w second.
 
     `select` leaves some of these 2 P blocks, whose parameters are [1, P, d].
     """
 
-    masks: Array  # [P, n], bool
     gates: Array  # [P, d], the networks' gates if there are no cones
     cones: SignCones | None  # None: gated ReLU
     signs: Array  # [2, 1], 1 and -1; of selected blocks [1, P], 0 for padding
     regulariser: GroupNorm | EllipsoidNorm = GroupNorm()
     features: ClassVar[None] = None  # made of X and masks
+    scaled: ClassVar[tuple[str, ...]] = ("X",)
 
     @property
     def splits(self) -> bool:
@@ -51,41 +49,19 @@ class SignConeProgram(RegularisedProgram):
     def shape(self) -> tuple[int, int, int]:
         return (self.signs.shape[0], self.masks.shape[0], self.X.shape[1])
 
-    @property
-    def rows(self) -> Array:
-        """X: what neurons see, [n, d]."""
-        return self.X
-
     def lists_every_pattern(self) -> bool:
         """Whether no pattern of X is missing, nor a sign."""
-        return len(self.signs) == 2 and lists_every_pattern(self.X, self.masks)
+        return len(self.signs) == 2 and super().lists_every_pattern()
 
     @property
     def patterns(self) -> Patterns:
         return Patterns(masks=self.masks, gates=self.gates, scope=self.scope)
 
-    def with_patterns(self, masks: Any, gates: Any) -> SignConeProgram:
-        """The ReLU program of the same data over other patterns; scope SAMPLED.
-
-        Args:
-          masks: [P, n], bool; those whose cones have no interior are left out.
-          gates: [P, d], points of the closed cells.
-
-        Raises:
-          ValueError: if the program is gated, or no cone has an interior.
-        """
-        if self.cones is None:
-            raise ValueError("want a ReLU program; got a gated one, whose gates stay")
-        masks, gates = np.asarray(masks, bool), np.asarray(gates, self.X.dtype)
-        cones, kept = make_sign_cones(np.asarray(self.X), masks, gates)
-        if not kept.any():
-            raise ValueError(f"want a cone with an interior; got {len(kept)} without")
-        return self.replace(
-            masks=jnp.asarray(masks[kept]),
-            gates=jnp.asarray(gates[kept]),
-            cones=cones,
-            scope=Scope.SAMPLED,
-        )
+    def parts_of(
+        self, masks: np.ndarray, gates: np.ndarray
+    ) -> tuple[dict[str, Any], np.ndarray]:
+        parts, kept = super().parts_of(masks, gates)
+        return parts | {"gates": jnp.asarray(gates[kept])}, kept
 
     def select(self, blocks: Array, live: Array) -> SignConeProgram:
         """The program of some blocks alone, whose parameters are [1, B, d].
@@ -113,17 +89,6 @@ class SignConeProgram(RegularisedProgram):
         if self.cones is None or self.regulariser.norm == "group":
             return 1.0
         return self.regulariser.lengths(self.cones.rows)[None, None]
-
-    @property
-    def has_units(self) -> bool:
-        return True
-
-    def in_data_units(self, unit: float) -> SignConeProgram:
-        """The program of X that is `unit` times smaller."""
-        cones = self.cones
-        if cones is not None:
-            cones = cones.replace(lengths=cones.lengths / unit)
-        return self.replace(X=self.X / unit, cones=cones, scope=self.scope)
 
     def coordinate_rows(self) -> Array:
         """X."""

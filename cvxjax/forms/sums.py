@@ -10,7 +10,7 @@ neurons that are not listed.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -19,18 +19,18 @@ import numpy as np
 from cvxjax.arrangements.coverage import lists_every_pattern
 from cvxjax.arrangements.patterns import Patterns
 from cvxjax.forms.blocks import BlockProgram
+from cvxjax.forms.listed import ListedPatterns
 from cvxjax.judges.sums import PooledJudge
-from cvxjax.solution import Scope
 from cvxjax.terms.cones import make_sign_cones
 
 Array = jax.Array
 
 
-class SumProgram(BlockProgram):
+class SumProgram(ListedPatterns, BlockProgram):
     """The form above; parameters are neurons, [2, P, h], v first."""
 
-    masks: Array  # [P, n K], bool, sample by sample
     gates: Array  # [P, h]
+    scaled: ClassVar[tuple[str, ...]] = ("X", "features")
 
     @property
     def share(self) -> float:
@@ -52,26 +52,10 @@ class SumProgram(BlockProgram):
     def patterns(self) -> Patterns:
         return Patterns(masks=self.masks, gates=self.gates, scope=self.scope)
 
-    def with_patterns(self, masks: Any, gates: Any) -> SumProgram:
-        """The program of the same data over other patterns; scope SAMPLED.
-
-        Args:
-          masks: [P, n K], bool; those whose cones have no interior are left out.
-          gates: [P, h], points of the closed cells.
-
-        Raises:
-          ValueError: if no cone has an interior.
-        """
-        masks, gates = np.asarray(masks, bool), np.asarray(gates, self.X.dtype)
-        parts, kept = parts_of(np.asarray(self.rows), len(self.y), masks, gates)
-        if not kept.any():
-            raise ValueError(f"want a cone with an interior; got {len(kept)} without")
-        return self.replace(scope=Scope.SAMPLED, **parts)
-
-    def in_data_units(self, unit: float) -> BlockProgram:
-        """The program of patches that are `unit` times smaller."""
-        scaled = super().in_data_units(unit)
-        return scaled.replace(X=self.X / unit, scope=self.scope)
+    def parts_of(
+        self, masks: np.ndarray, gates: np.ndarray
+    ) -> tuple[dict[str, Any], np.ndarray]:
+        return parts_of(np.asarray(self.rows), len(self.y), masks, gates)
 
     def judge(self) -> PooledJudge:
         return PooledJudge(

@@ -102,11 +102,7 @@ class NormBeforeProgram(Whitened, TwoLayerProgram):
         Args:
           w: [2, P, r + 1] (r without `shift`), feasible; of any patterns.
         """
-        blocks = np.asarray(w)
-        if blocks.ndim != 3 or blocks.shape[::2] != self.shape[::2]:
-            raise ValueError(
-                f"want params {list(self.shape)}; got {list(blocks.shape)}"
-            )
+        blocks = self.checked(w, any_patterns=True)
         directions, second = recovery.neurons(blocks)
         r = self.unmix.shape[1]
         first = np.asarray(self.unmix, np.float64) @ directions[:, :r].T
@@ -190,11 +186,7 @@ class NormAfterProgram(BlockProgram):
         Args:
           w: of the program's shape, feasible.
         """
-        blocks = np.asarray(w)
-        if blocks.shape != self.shape:
-            raise ValueError(
-                f"want params {list(self.shape)}; got {list(blocks.shape)}"
-            )
+        blocks = self.checked(w)
         directions, second = recovery.neurons(blocks)
         pattern = np.tile(np.arange(blocks.shape[1]), 2)
         pattern = pattern[np.any(blocks.reshape(-1, blocks.shape[2]) != 0, axis=1)]

@@ -1,4 +1,4 @@
-"""Convolutional networks with a scalar output: six kinds, one constructor.
+"""Convolutional networks with a scalar output: six kinds, a class each.
 
 For patches X_k [n, h], k = 1..K, and half squares of all weights as the penalty of the
 networks (`networks.Convolutional`), 1/2 ||f - y||^2 + beta times that equals what
@@ -25,7 +25,7 @@ The deck's l1 norm of a unitary transform has the factor 1 / sqrt(d), as here.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -46,70 +46,39 @@ from cvxjax.forms.blocks import BlockProgram
 from cvxjax.forms.sums import SumProgram, parts_of
 from cvxjax.interfaces import Loss
 from cvxjax.networks.convolutional import Convolutional, check_kind
-from cvxjax.record import static
 from cvxjax.solution import Scope
 from cvxjax.terms.cones import make_row_cones, make_sign_cones
 from cvxjax.terms.regularisers import GroupNorm, NuclearNorm, PairNorms
 
 Array = jax.Array
 
-_SUMS = ("sum_pool", "average_pool")
-_MADE_OF_PATTERNS = ("max_pool", "circular_relu")
-_SIGNS = {
-    "max_pool": [[1.0], [-1.0]],
-    "linear": [[1.0]],
-    "circular": [[1.0]],
-    "circular_relu": [[1.0], [-1.0]],
-}
-
-
-class PooledProgram(SumProgram):
-    """The programs of sums and averages; parameters are filters, [2, P, h], v first."""
-
-    kind: str = static()
-
-    @property
-    def share(self) -> float:
-        return 1 / self.X.shape[1] if self.kind == "average_pool" else 1.0
-
-    def network(self) -> Convolutional:
-        """The Flax network of `recover`'s variables, whatever their width."""
-        return Convolutional(self.kind)
-
-    def recover(self, w: Array) -> dict[str, Any]:
-        """Variables of a network with the same predictions and the same objective.
-
-        Every non-zero block is a filter.
-
-        Args:
-          w: [2, P, h], feasible; of any patterns.
-        """
-        blocks = np.asarray(w)
-        if blocks.ndim != 3 or blocks.shape[::2] != self.shape[::2]:
-            raise ValueError(
-                f"want params {list(self.shape)}; got {list(blocks.shape)}"
-            )
-        return recovery.two_layer_variables(*recovery.neurons(blocks))
+_BOTH = [[1.0], [-1.0]]
 
 
 class ConvolutionalProgram(BlockProgram):
-    """One of the programs above; `PooledProgram` for sums and averages.
+    """What the programs above share; parameters are filters unless a kind says more."""
 
-    Parameters are [2, P, h] for max_pool, v first; [1, 1, K h] for linear, z_1 to z_K;
-    [1, G, 2] for circular; [2, P, 2 G] for circular_relu. G = d // 2 + 1.
-    """
+    kind: ClassVar[str]
+    any_patterns: ClassVar[bool] = False  # may be those of parameters to `recover`
 
-    kind: str = static()
+    @classmethod
+    def made_of(cls, X: np.ndarray, patterns: Patterns | None) -> dict[str, Any]:
+        """Features, signs, regulariser, cones and scope; see `make_convolutional`."""
+        raise NotImplementedError
+
+    @classmethod
+    def seen(cls, X: np.ndarray) -> np.ndarray | None:
+        """The rows whose patterns count; None: there are none."""
+        return None
 
     def lists_every_pattern(self) -> bool:
         """Whether features and signs are those of the data's own patterns."""
-        X, every = np.asarray(self.X), None
-        if self.kind in _MADE_OF_PATTERNS:
-            every = enumerate_patterns(X if X.ndim == 2 else max_pool_rows(X))
-        made = _parts_of(X, self.kind, every)
+        X = np.asarray(self.X)
+        seen = self.seen(X)
+        made = self.made_of(X, None if seen is None else enumerate_patterns(seen))
         listed = {np.asarray(block).tobytes() for block in np.asarray(self.features)}
         needed = {block.astype(X.dtype).tobytes() for block in made["features"]}
-        return len(self.signs) == len(_SIGNS[self.kind]) and needed <= listed
+        return len(self.signs) == len(made["signs"]) and needed <= listed
 
     def network(self) -> Convolutional:
         """The Flax network of `recover`'s variables, whatever their width."""
@@ -118,26 +87,187 @@ class ConvolutionalProgram(BlockProgram):
     def recover(self, w: Array) -> dict[str, Any]:
         """Variables of a network with the same predictions and the same objective.
 
-        max_pool: every non-zero block is a filter. linear: one filter for each singular
-        value. circular: one filter. circular_relu: every non-zero block, its filter of
-        unit length.
-
         Args:
-          w: of the program's shape, feasible.
+          w: of the program's shape, feasible; for sums and averages, of any patterns.
         """
-        blocks = np.asarray(w)
-        if blocks.shape != self.shape:
-            raise ValueError(
-                f"want params {list(self.shape)}; got {list(blocks.shape)}"
-            )
-        if self.kind == "max_pool":
-            return recovery.two_layer_variables(*recovery.neurons(blocks))
-        if self.kind == "linear":
-            return _linear(blocks[0, 0].reshape(self.regulariser.shape))
-        d = self.X.shape[1]
-        if self.kind == "circular":
-            return _circular(_signals(blocks.reshape(1, -1), d)[0])
-        return _circular_relu(blocks, d)
+        return self.variables(self.checked(w, any_patterns=self.any_patterns))
+
+    def variables(self, blocks: np.ndarray) -> dict[str, Any]:
+        """Of a network in which every non-zero block is a filter."""
+        return recovery.two_layer_variables(*recovery.neurons(blocks))
+
+
+class PooledProgram(SumProgram, ConvolutionalProgram):
+    """Of sums over patches; parameters are [2, P, h], v first."""
+
+    kind: ClassVar[str] = "sum_pool"
+    any_patterns: ClassVar[bool] = True
+
+    @classmethod
+    def made_of(cls, X: np.ndarray, patterns: Patterns | None) -> dict[str, Any]:
+        n, K, h = X.shape
+        stacked = X.reshape(n * K, h)
+        patterns = few_patterns(stacked, patterns)
+        rows = stacked / K if cls.kind == "average_pool" else stacked
+        parts, kept = parts_of(rows, n, *check_patterns(patterns, stacked))
+        check_interiors(kept)
+        shared = {"signs": _BOTH, "regulariser": GroupNorm(), "scope": patterns.scope}
+        return parts | shared
+
+
+class AveragedProgram(PooledProgram):
+    """Of averages over patches; parameters are [2, P, h], v first."""
+
+    kind: ClassVar[str] = "average_pool"
+
+    @property
+    def share(self) -> float:
+        return 1 / self.X.shape[1]
+
+
+class MaxPoolProgram(ConvolutionalProgram):
+    """Of the largest patch; parameters are [2, P, h], v first."""
+
+    kind: ClassVar[str] = "max_pool"
+
+    @classmethod
+    def seen(cls, X: np.ndarray) -> np.ndarray:
+        return max_pool_rows(X)
+
+    @classmethod
+    def made_of(cls, X: np.ndarray, patterns: Patterns | None) -> dict[str, Any]:
+        n, K, h = X.shape
+        rows, decisive = X.reshape(n * K, h), max_pool_rows(X)
+        patterns = few_patterns(decisive, patterns)
+        of_all = np.shape(patterns.masks)[-1] == len(decisive)
+        gates = check_patterns(patterns, decisive if of_all else rows)[1]
+        # Cells with the same largest patches are one.
+        values = np.einsum("nkh,ph->pnk", X, gates)
+        largest = np.argmax(values, axis=2)
+        active = np.max(values, axis=2) > 0
+        names = np.where(active, largest, K)
+        first = np.sort(np.unique(names, axis=0, return_index=True)[1])
+        largest, active, gates = largest[first], active[first], gates[first]
+        chosen = X[np.arange(n)[None], largest]  # [P, n, h]
+        others = chosen[:, :, None] - X[None]  # zero at the largest patch itself
+        itself = np.arange(K) == largest[..., None]
+        others = np.where(itself[..., None], chosen[:, :, None], others)
+        cone_rows = np.where(active[..., None, None], others, -X[None])
+        cones, kept = make_row_cones(cone_rows.reshape(len(first), n * K, h), gates)
+        check_interiors(kept)
+        return {
+            "features": np.where(active[..., None], chosen, 0)[kept],
+            "signs": _BOTH,
+            "regulariser": GroupNorm(),
+            "cones": cones,
+            "scope": patterns.scope if of_all else Scope.SAMPLED,
+        }
+
+
+class LinearPatchesProgram(ConvolutionalProgram):
+    """Of linear filters; parameters are [1, 1, K h], z_1 to z_K."""
+
+    kind: ClassVar[str] = "linear"
+
+    @classmethod
+    def made_of(cls, X: np.ndarray, patterns: Patterns | None) -> dict[str, Any]:
+        return {
+            "features": X.reshape(1, len(X), -1),
+            "signs": [[1.0]],
+            "regulariser": NuclearNorm(shape=X.shape[1:]),
+            "cones": None,
+            "scope": Scope.EXHAUSTIVE,
+        }
+
+    def variables(self, blocks: np.ndarray) -> dict[str, Any]:
+        """A filter for each singular value of z [K, h]."""
+        z = blocks[0, 0].reshape(self.regulariser.shape)
+        left, values, right = np.linalg.svd(z, full_matrices=False)
+        rank = int(np.sum(values > 0))
+        roots = np.sqrt(values[:rank])
+        first, second = right[:rank].T * roots, left[:, :rank] * roots
+        return recovery.two_layer_variables(first.T, second.ravel())
+
+
+class CircularProgram(ConvolutionalProgram):
+    """Of linear circular filters; parameters are [1, G, 2], G = d // 2 + 1."""
+
+    kind: ClassVar[str] = "circular"
+
+    @classmethod
+    def made_of(cls, X: np.ndarray, patterns: Patterns | None) -> dict[str, Any]:
+        n, d = X.shape
+        features = (X @ _waves(d).T).reshape(n, -1, 2)
+        return {
+            "features": features.transpose(1, 0, 2),
+            "signs": [[1.0]],
+            "regulariser": GroupNorm(),
+            "cones": None,
+            "scope": Scope.EXHAUSTIVE,
+        }
+
+    def variables(self, blocks: np.ndarray) -> dict[str, Any]:
+        """One filter u and its weights w with u * w = c(theta) and ||u|| = ||w||."""
+        u, w = _factors(_signals(blocks.reshape(1, -1), self.X.shape[1])[0])
+        return recovery.two_layer_variables(u[None], w)
+
+
+class CircularReluProgram(ConvolutionalProgram):
+    """Of circular filters and ReLU; parameters are [2, P, 2 G], G = d // 2 + 1."""
+
+    kind: ClassVar[str] = "circular_relu"
+
+    @classmethod
+    def seen(cls, X: np.ndarray) -> np.ndarray:
+        return X
+
+    @classmethod
+    def made_of(cls, X: np.ndarray, patterns: Patterns | None) -> dict[str, Any]:
+        patterns = few_patterns(X, patterns)
+        masks, gates = check_patterns(patterns, X)
+        waves = _waves(X.shape[1])
+        images = X @ waves.T
+        squares = np.sum(waves**2, axis=1)
+        angles = gates @ waves.T / np.where(squares > 0, squares, 1)
+        cones, kept = make_sign_cones(images, masks, angles.astype(X.dtype))
+        check_interiors(kept)
+        return {
+            "features": np.where(masks[kept][..., None], images, 0),
+            "signs": _BOTH,
+            "regulariser": PairNorms(),
+            "cones": cones,
+            "scope": patterns.scope,
+        }
+
+    def variables(self, blocks: np.ndarray) -> dict[str, Any]:
+        """Every non-zero block is a neuron, its filter of unit length."""
+        d, dtype = self.X.shape[1], blocks.dtype
+        flat = blocks.reshape(-1, blocks.shape[-1])
+        signs = np.repeat([1.0, -1.0], blocks.shape[1])
+        active = np.any(flat != 0, axis=1)
+        pairs = [_factors(signal) for signal in _signals(flat[active], d)]
+        filters = np.asarray([u for u, _ in pairs]).reshape(-1, d)
+        middle = np.asarray([w for _, w in pairs]).reshape(-1, d)
+        sizes = np.linalg.norm(filters, axis=1)  # roots of the blocks' norms, = ||w||
+        variables = recovery.two_layer_variables(
+            (filters / sizes[:, None]).astype(dtype),
+            (signs[active] * sizes).astype(dtype),
+        )
+        variables["params"]["middle"] = jnp.asarray(middle.T.astype(dtype))
+        return variables
+
+
+_CLASSES: dict[str, type[ConvolutionalProgram]] = {
+    made.kind: made
+    for made in (
+        PooledProgram,
+        AveragedProgram,
+        MaxPoolProgram,
+        LinearPatchesProgram,
+        CircularProgram,
+        CircularReluProgram,
+    )
+}
 
 
 def make_convolutional(
@@ -148,7 +278,7 @@ def make_convolutional(
     kind: str,
     patterns: Patterns | None = None,
     loss: Loss | str | None = None,
-) -> ConvolutionalProgram | PooledProgram:
+) -> ConvolutionalProgram:
     """Validates the data and builds the program.
 
     Args:
@@ -170,152 +300,26 @@ def make_convolutional(
     """
     check_kind(kind)
     circular = kind in ("circular", "circular_relu")
-    rows = check_data(inputs) if circular else stack_patches(inputs)
-    shape = np.shape(inputs)
+    X = check_data(inputs) if circular else stack_patches(inputs)
+    X = X.reshape(np.shape(inputs))
     made = check_loss(loss)
     if made.constraint is not None:
         raise ValueError(f"want a loss that is no constraint; got {made.name}")
-    labels = check_labels(y, rows.reshape(shape), made)
-    beta = check_beta(beta)
+    labels = check_labels(y, X, made)
+    scale = check_beta(beta)
     if kind in ("linear", "circular") and patterns is not None:
         raise ValueError(f"want no patterns for kind {kind!r}, which has no ReLU")
-    if kind in _SUMS:
-        return _make_pooled(rows.reshape(shape), labels, beta, kind, patterns, made)
-    parts = _parts_of(rows.reshape(shape), kind, patterns)
-    features = jnp.asarray(parts.pop("features"))
-    program = ConvolutionalProgram(
-        X=jnp.asarray(rows.reshape(shape)),
+    program = _CLASSES[kind]
+    parts = program.made_of(X, patterns)
+    parts["features"] = jnp.asarray(parts["features"])
+    parts["signs"] = jnp.asarray(parts["signs"], X.dtype)
+    return program(
+        X=jnp.asarray(X),
         y=jnp.asarray(labels),
-        beta=jnp.asarray(beta, rows.dtype),
+        beta=jnp.asarray(scale, X.dtype),
         loss=made,
-        features=features,
-        signs=jnp.asarray(_SIGNS[kind], rows.dtype),
-        kind=kind,
         **parts,
-    )
-    return program.verified()
-
-
-def _make_pooled(
-    patches: np.ndarray,
-    y: np.ndarray,
-    beta: float,
-    kind: str,
-    patterns: Patterns | None,
-    loss: Loss,
-) -> PooledProgram:
-    """The program of checked data.
-
-    Args:
-      patches: [n, K, h].
-      y: [n].
-      beta: > 0.
-      kind: of `_SUMS`.
-      patterns: of the stacked patches; None: all, if there are few.
-      loss: L, no constraint.
-    """
-    n, K, h = patches.shape
-    stacked = patches.reshape(n * K, h)
-    patterns = few_patterns(stacked, patterns)
-    rows = stacked / K if kind == "average_pool" else stacked
-    parts, kept = parts_of(rows, n, *check_patterns(patterns, stacked))
-    check_interiors(kept)
-    program = PooledProgram(
-        X=jnp.asarray(patches),
-        y=jnp.asarray(y),
-        beta=jnp.asarray(beta, patches.dtype),
-        loss=loss,
-        regulariser=GroupNorm(),
-        signs=jnp.asarray([[1], [-1]], patches.dtype),
-        scope=patterns.scope,
-        kind=kind,
-        **parts,
-    )
-    return program.verified()
-
-
-def _parts_of(X: np.ndarray, kind: str, patterns: Patterns | None) -> dict[str, Any]:
-    """What the kinds give a program: features, regulariser, cones and scope."""
-    make = {
-        "max_pool": _max_pool,
-        "linear": _linear_parts,
-        "circular": _circular_parts,
-        "circular_relu": _circular_relu_parts,
-    }[kind]
-    return make(X.reshape(-1, X.shape[-1]), X.shape, patterns)
-
-
-def _max_pool(
-    rows: np.ndarray, shape: tuple[int, ...], patterns: Patterns | None
-) -> dict[str, Any]:
-    n, K, h = shape
-    patches, decisive = rows.reshape(shape), max_pool_rows(rows.reshape(shape))
-    patterns = few_patterns(decisive, patterns)
-    of_all = np.shape(patterns.masks)[-1] == len(decisive)
-    gates = check_patterns(patterns, decisive if of_all else rows)[1]
-    # Cells with the same largest patches are one.
-    values = np.einsum("nkh,ph->pnk", patches, gates)
-    largest = np.argmax(values, axis=2)
-    active = np.max(values, axis=2) > 0
-    names = np.where(active, largest, K)
-    first = np.sort(np.unique(names, axis=0, return_index=True)[1])
-    largest, active, gates = largest[first], active[first], gates[first]
-    chosen = patches[np.arange(n)[None], largest]  # [P, n, h]
-    others = chosen[:, :, None] - patches[None]  # zero at the largest patch itself
-    itself = np.arange(K) == largest[..., None]
-    others = np.where(itself[..., None], chosen[:, :, None], others)
-    cone_rows = np.where(active[..., None, None], others, -patches[None])
-    cones, kept = make_row_cones(cone_rows.reshape(len(first), n * K, h), gates)
-    check_interiors(kept)
-    return {
-        "features": np.where(active[..., None], chosen, 0)[kept],
-        "regulariser": GroupNorm(),
-        "cones": cones,
-        "scope": patterns.scope if of_all else Scope.SAMPLED,
-    }
-
-
-def _linear_parts(
-    rows: np.ndarray, shape: tuple[int, ...], patterns: None
-) -> dict[str, Any]:
-    return {
-        "features": rows.reshape(1, shape[0], -1),
-        "regulariser": NuclearNorm(shape=(shape[1], shape[2])),
-        "cones": None,
-        "scope": Scope.EXHAUSTIVE,
-    }
-
-
-def _circular_parts(
-    rows: np.ndarray, shape: tuple[int, ...], patterns: None
-) -> dict[str, Any]:
-    n, d = shape
-    features = (rows @ _waves(d).T).reshape(n, -1, 2)
-    return {
-        "features": features.transpose(1, 0, 2),
-        "regulariser": GroupNorm(),
-        "cones": None,
-        "scope": Scope.EXHAUSTIVE,
-    }
-
-
-def _circular_relu_parts(
-    rows: np.ndarray, shape: tuple[int, ...], patterns: Patterns | None
-) -> dict[str, Any]:
-    patterns = few_patterns(rows, patterns)
-    masks, gates = check_patterns(patterns, rows)
-    waves = _waves(shape[1])
-    images = rows @ waves.T
-    squares = np.sum(waves**2, axis=1)
-    angles = gates @ waves.T / np.where(squares > 0, squares, 1)
-    cones, kept = make_sign_cones(images, masks, angles.astype(rows.dtype))
-    check_interiors(kept)
-    return {
-        "features": np.where(masks[kept][..., None], images, 0),
-        "regulariser": PairNorms(),
-        "cones": cones,
-        "scope": patterns.scope,
-    }
+    ).verified()
 
 
 def _waves(d: int) -> np.ndarray:
@@ -331,39 +335,6 @@ def _waves(d: int) -> np.ndarray:
 def _signals(theta: np.ndarray, d: int) -> np.ndarray:
     """c(theta), [m, d], of [m, 2 G]."""
     return theta.astype(np.float64) @ _waves(d)
-
-
-def _linear(z: np.ndarray) -> dict[str, Any]:
-    """Filters from the singular vectors of z [K, h]."""
-    left, values, right = np.linalg.svd(z, full_matrices=False)
-    rank = int(np.sum(values > 0))
-    roots = np.sqrt(values[:rank])
-    first, second = right[:rank].T * roots, left[:, :rank] * roots
-    return recovery.two_layer_variables(first.T, second.ravel())
-
-
-def _circular(signal: np.ndarray) -> dict[str, Any]:
-    """One filter u and its weights w with u * w = signal and ||u|| = ||w||."""
-    u, w = _factors(signal)
-    return recovery.two_layer_variables(u[None], w)
-
-
-def _circular_relu(blocks: np.ndarray, d: int) -> dict[str, Any]:
-    flat = blocks.reshape(-1, blocks.shape[-1])
-    signs = np.repeat([1.0, -1.0], blocks.shape[1])
-    active = np.any(flat != 0, axis=1)
-    pairs = [_factors(signal) for signal in _signals(flat[active], d)]
-    filters = np.asarray([u for u, _ in pairs]).reshape(-1, d)
-    middle = np.asarray([w for _, w in pairs]).reshape(-1, d)
-    sizes = np.linalg.norm(
-        filters, axis=1
-    )  # = ||w||, square roots of the blocks' norms
-    variables = recovery.two_layer_variables(
-        (filters / sizes[:, None]).astype(blocks.dtype),
-        (signs[active] * sizes).astype(blocks.dtype),
-    )
-    variables["params"]["middle"] = jnp.asarray(middle.T.astype(blocks.dtype))
-    return variables
 
 
 def _factors(signal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

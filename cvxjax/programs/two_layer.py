@@ -60,12 +60,7 @@ class TwoLayerProgram(SignConeProgram):
         Args:
           w: [2, P, d], feasible; for ReLU, of any patterns.
         """
-        blocks = np.asarray(w)
-        like = blocks.ndim == 3 and blocks.shape[::2] == self.shape[::2]
-        if not like or (self.cones is None and blocks.shape != self.shape):
-            raise ValueError(
-                f"want params {list(self.shape)}; got {list(blocks.shape)}"
-            )
+        blocks = self.checked(w, any_patterns=self.cones is not None)
         if self.cones is None:
             first, second = recovery.balance(blocks[0] - blocks[1])
             gates = {"gates": {"gates": jnp.asarray(self.gates)}}

@@ -71,11 +71,7 @@ class GatedVectorProgram(MatrixProgram):
         Args:
           w: of the program's shape.
         """
-        blocks = np.asarray(w)
-        if blocks.shape != self.shape:
-            raise ValueError(
-                f"want params {list(self.shape)}; got {list(blocks.shape)}"
-            )
+        blocks = self.checked(w)
         left, values, right = np.linalg.svd(blocks[0], full_matrices=False)
         pattern, place = np.nonzero(values)
         roots = np.sqrt(values[pattern, place])[:, None]
@@ -102,11 +98,7 @@ class VectorOutputProgram(OutputNeuronProgram):
         Args:
           w: [1, m, d + c], of any width.
         """
-        blocks = np.asarray(w)
-        if not self.holds(blocks.shape):
-            raise ValueError(
-                f"want params {list(self.shape)}; got {list(blocks.shape)}"
-            )
+        blocks = self.checked(w)
         d = self.X.shape[1]
         u, v = blocks[0, :, :d], blocks[0, :, d:]
         sizes = np.linalg.norm(u, axis=1), np.linalg.norm(v, axis=1)

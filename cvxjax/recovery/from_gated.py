@@ -84,9 +84,7 @@ def to_relu(program: Program, params: Any) -> Decomposition:
         raise ValueError(
             "want a gated program, make_two_layer(..., gated=True); got one with cones"
         )
-    blocks = np.asarray(params, np.float64)
-    if blocks.shape != gated.shape:
-        raise ValueError(f"want params {list(gated.shape)}; got {list(blocks.shape)}")
+    blocks = gated.checked(params).astype(np.float64)
     if not np.all(np.isfinite(blocks)):
         raise ValueError("want finite params; got NaN or infinity")
     masks, gates = np.asarray(gated.masks), np.asarray(gated.gates)
