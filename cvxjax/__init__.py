@@ -50,13 +50,16 @@ _ROOMS = {
     "runtime": "devices",
     "sharding": "devices",
     "spectra": "terms",
+    "stages": "",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _ROOMS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return importlib.import_module(f"{__name__}.{_ROOMS[name]}.{name}")
+    return importlib.import_module(
+        ".".join(filter(None, (__name__, _ROOMS[name], name)))
+    )
 
 
 def __dir__() -> list[str]:

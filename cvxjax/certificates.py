@@ -70,10 +70,8 @@ def certify(
       CertificateError: if the lower bound lies above the objective by more than
         rounding explains. One of them is wrong then: an error in cvxjax.
     """
-    at: Any = program
-    listed, chosen = program.verified_scope(), solution.patterns
-    if chosen is not None:
-        at, listed = at.with_patterns(chosen.masks, chosen.gates), Scope.SAMPLED
+    at = solution.program_of(program)
+    listed = program.verified_scope() if at is program else Scope.SAMPLED
     y = np.asarray(program.y, np.float64)
     params, vector, multipliers = _arrays(at, solution)
     judge, loss, beta = at.judge(), program.loss, float(program.beta)
@@ -82,7 +80,7 @@ def certify(
     # network of their own where the bound is over all networks.
     eps = float(np.finfo(np.float64).eps)
     if judge.free_width:
-        eps = float(np.finfo(np.asarray(solution.params).dtype).eps)
+        eps = float(np.finfo(solution.dtype).eps)
         eps = eps if covered is listed else np.inf
     turns = covered is Scope.GLOBAL_BOUND and covered is not listed and y.ndim == 1
     primal, dual, vector, violation = judge.bounds(
@@ -103,7 +101,7 @@ def certify(
         unit = min(eps, 1.0) / 2
         _refuse_contradiction(judge, loss, primal, dual, vector, y, beta, unit)
     if tol is None:
-        tol = _TOL.get(str(np.asarray(solution.params).dtype), _TOL["float32"])
+        tol = _TOL.get(str(solution.dtype), _TOL["float32"])
     return Certificate(
         primal=primal,
         dual=dual,
@@ -116,10 +114,8 @@ def certify(
 
 def _arrays(program: Any, solution: Solution) -> tuple[Any, Any, Any]:
     """Parameters, dual vector and multipliers in float64, or ValueError."""
-    params = np.asarray(solution.params, np.float64)
+    params = program.checked(solution.params, dtype=np.float64)
     dual = np.asarray(solution.dual, np.float64)
-    if not program.holds(params.shape):
-        raise ValueError(f"want params {list(program.shape)}; got {list(params.shape)}")
     if dual.shape != program.y.shape:
         raise ValueError(
             f"want dual {list(program.y.shape)}; got {list(dual.shape)}: is the "

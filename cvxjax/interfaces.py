@@ -118,20 +118,31 @@ class SeparableLoss(Loss, Protocol):
 
 @runtime_checkable
 class Regulariser(Protocol):
-    """R(w) = sum_b ||w_b||, a norm of each block."""
+    """R(w), a sum over blocks or neurons: all that every program's has."""
 
     norm: ClassVar[str]  # "group", "ellipsoid", "pairs", "nuclear", ...
+    degree: ClassVar[int]  # R(t w) = t^degree R(w) for t > 0
 
-    def norms(self, w: Array) -> Array:
-        """||w_b|| of parameters [S, P, ...], [S, P]."""
+    def norms(self, w: Any) -> Array:
+        """The terms, whose sum is R(w): of parameters [S, P, ...], [S, P]."""
         ...
 
-    def prox(self, w: Array, threshold: Any) -> Array:
-        """argmin_u 1/2 ||u - w||^2 + threshold R(u), of w's shape; threshold >= 0."""
-        ...
 
-    def dual_norms(self, q: Array) -> Array:
+@runtime_checkable
+class Gauge(Regulariser, Protocol):
+    """R(w) = sum_b ||w_b||, norms whose dual norms price a block."""
+
+    def dual_norms(self, q: Any) -> Array:
         """max {q_b^T u : ||u|| <= 1}, [S, P]."""
+        ...
+
+
+@runtime_checkable
+class Proximal(Regulariser, Protocol):
+    """A regulariser whose proximal map is at hand: for first-order solvers."""
+
+    def prox(self, w: Any, threshold: Any) -> Any:
+        """argmin_u 1/2 ||u - w||^2 + threshold R(u), of w's shape; threshold >= 0."""
         ...
 
 
@@ -216,14 +227,9 @@ class Program(Protocol):
     y: Any
     beta: Any
     loss: Any
-    regulariser: Any
+    regulariser: Any  # a `Regulariser`; solvers say in `takes` what more they need
     cones: Any  # of `cvxjax.cones`; None: no constraints
     scope: Scope
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of the parameters."""
-        ...
 
     @property
     def inputs(self) -> Any:
@@ -285,8 +291,20 @@ class Program(Protocol):
         """Of the cones' multipliers; None: there are none, or of many shapes."""
         ...
 
-    def holds(self, shape: tuple[int, ...]) -> bool:
-        """Whether parameters of this shape are the program's."""
+    def zeros(self) -> Any:
+        """Parameters of zeros: one array, or a tree of arrays (any pytree)."""
+        ...
+
+    def holds(self, params: Any) -> bool:
+        """Whether these may be parameters of the program, by their shapes."""
+        ...
+
+    def checked(self, w: Any, *, dtype: Any = None) -> Any:
+        """Parameters as NumPy arrays, or ValueError if it does not hold them.
+
+        Args:
+          dtype: of the result; default that of w.
+        """
         ...
 
     def replace(self, **changes: Any) -> Any:
@@ -336,6 +354,11 @@ class LinearProgram(Program, Protocol):
 
     Those whose parameters are neurons have `neurons(w)` instead of the adjoint.
     """
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the parameters, which are one array."""
+        ...
 
     def adjoint(self, r: Array) -> Any:
         """F^T r, of the parameters' shape."""

@@ -11,16 +11,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cvxjax.algebra import trees
 from cvxjax.algebra.rounding import gauge_rounding, pulled
 from cvxjax.certificates import certify
 from cvxjax.solution import Solution, Status
 from cvxjax.verdicts import CertificateError, Scope, gap_floor, relative_gap
 
 
-def inside(program: Any, params: Any) -> np.ndarray | None:
+def inside(program: Any, params: Any) -> Any:
     """Parameters inside the cones to rounding, `params` where they are; on the host.
 
     Zero, where rounding leaves no other that is known, and None where these do not meet
@@ -30,9 +32,9 @@ def inside(program: Any, params: Any) -> np.ndarray | None:
       program: of these parameters.
       params: of the program's shape, finite or not.
     """
+    if program.cones is None or not trees.all_finite(params):
+        return trees.on_host(params)
     given = np.asarray(params)
-    if program.cones is None or not np.all(np.isfinite(given)):
-        return given
     judge, constrained = program.judge(), program.loss.constraint is not None
     allowed = judge.terms * float(np.finfo(given.dtype).eps)
     if judge.violation(given.astype(np.float64)) <= allowed:
@@ -57,19 +59,16 @@ def returned(program: Any, solution: Solution, tol: float) -> Solution:
       program: the user's.
       tol: the gap at which a solution counts as CONVERGED.
     """
-    at, chosen = program, solution.patterns
-    if chosen is not None:
-        at = program.with_patterns(chosen.masks, chosen.gates)
-    given = np.asarray(solution.params)
+    at, given = solution.program_of(program), trees.on_host(solution.params)
     point = inside(at, given)
-    kept = point is not None and np.array_equal(point, given, True)
+    kept = point is not None and jax.tree.all(jax.tree.map(_same, point, given))
     value, loss, y = np.inf, program.loss, np.asarray(program.y, np.float64)
-    settled = given.dtype == np.float64 or loss.constraint is not None
-    if kept and (settled or not np.all(np.isfinite(given))):
+    settled = solution.dtype == np.float64 or loss.constraint is not None
+    if kept and (settled or not trees.all_finite(given)):
         return solution
     certain = np.inf
     if point is not None:
-        judge, wide = at.judge(), point.astype(np.float64)
+        judge, wide = at.judge(), trees.on_host(point, np.float64)
         value = certain = _objective(program, judge, wide)
         if not settled:  # inside to float32's rounding, which thin cells are to float64
             moved = judge.repair(wide, keep_predictions=False)
@@ -78,8 +77,8 @@ def returned(program: Any, solution: Solution, tol: float) -> Solution:
                 certain = np.inf
         at_zero = float(loss.value(np.zeros_like(y), y))
         if not kept and at_zero < value:
-            point, value, certain = np.zeros_like(point), at_zero, at_zero
-        solution = solution.replace(params=jnp.asarray(point))
+            point, value, certain = at.zeros(), at_zero, at_zero
+        solution = solution.replace(params=jax.tree.map(jnp.asarray, point))
     bound = float(solution.dual_bound)
     floor = float(gap_floor(loss, y))
     gap = relative_gap(value, bound, floor)
@@ -140,7 +139,11 @@ def proved(
     )
 
 
-def _objective(program: Any, judge: Any, params: np.ndarray) -> float:
+def _same(x: np.ndarray, y: np.ndarray) -> bool:
+    return np.array_equal(x, y, equal_nan=True)
+
+
+def _objective(program: Any, judge: Any, params: Any) -> float:
     """L(F w, y) + beta R(w), in float64."""
     y = np.asarray(program.y, np.float64)
     value = float(program.loss.value(judge.predict(params), y))
@@ -158,12 +161,10 @@ def resolved(program: Any, solution: Solution, tol: float) -> Solution:
     """
     if int(solution.status) != Status.CONVERGED:
         return solution
-    at, chosen = program, solution.patterns
-    if chosen is not None:
-        at = program.with_patterns(chosen.masks, chosen.gates)
-    judge, params = at.judge(), np.asarray(solution.params, np.float64)
+    at = solution.program_of(program)
+    judge, params = at.judge(), trees.on_host(solution.params, np.float64)
     size = np.max(np.abs(np.asarray(program.y)))
-    eps = float(np.finfo(np.asarray(solution.params).dtype).eps)
+    eps = float(np.finfo(solution.dtype).eps)
     lost = eps * np.max(judge.reach) * judge.penalty(params)  # of sums that cancel
     if not (program.blur > tol or lost > tol * size):
         return solution

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from cvxjax.algebra.trees import dtype_of
 from cvxjax.record import Record, static
 from cvxjax.verdicts import Certificate, Scope, Status
 
@@ -118,6 +119,21 @@ class Solution(Record):
             scope=program.scope if scope is None else scope,
             patterns=patterns,
         )
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The type of the parameters."""
+        return dtype_of(self.params)
+
+    def program_of(self, program: Any) -> Any:
+        """The program that the parameters are of: of other patterns, if these are.
+
+        Args:
+          program: that was solved.
+        """
+        if self.patterns is None:
+            return program
+        return program.with_patterns(self.patterns.masks, self.patterns.gates)
 
     def __repr__(self) -> str:
         """A few lines for people, without the arrays."""

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from cvxjax.algebra import trees
 from cvxjax.devices.runtime import forget_old_programs, share_cores
 from cvxjax.devices.sharding import gather
 from cvxjax.interfaces import Program, Solver
@@ -106,7 +107,7 @@ def _solve(
             solution = form.plain(solution)
             point = inside(form.undistorted, solution.params)
             if point is not None:
-                solution = solution.replace(params=jnp.asarray(point))
+                solution = solution.replace(params=jax.tree.map(jnp.asarray, point))
             solution = loop.judged(solver, form.undistorted, solution)
         if v is not None and not watch.shared:
             v = np.asarray(v)
@@ -195,7 +196,7 @@ def solve_path(
         for beta in values:
             at = program.replace(beta=jnp.asarray(beta, program.X.dtype))
             solution = _solve(at, solver, start, tol, watch)
-            if bool(jnp.all(jnp.isfinite(solution.params))):
+            if bool(trees.all_finite(solution.params)):
                 start = solution
             if report is not None:
                 report(float(beta), solution)
@@ -226,11 +227,9 @@ def _zero_if_optimal(program: Any) -> Solution | None:
 
 def _zero(program: Any, status: Status, value: Any, bound: Any, dual: Any) -> Solution:
     """Zero parameters, with the loss's value there and a lower bound, unsolved."""
-    dtype = program.X.dtype
     gap = loop.relative_gap(value, bound, gap_floor(program.loss, program.y))
-    zero = jnp.zeros(program.shape, dtype)
     last: Any = (0, value, bound, gap)
-    return Solution.of(program, zero, dual, status=status, last=last)
+    return Solution.of(program, program.zeros(), dual, status=status, last=last)
 
 
 def _bounds_of_zero(program: Any) -> tuple[float, float, float]:

@@ -11,6 +11,7 @@ from cvxjax.solvers import Admm, choice
 from cvxjax.solvers.choice import default_solver
 from cvxjax.solvers.pairs import semidefinite
 from tests import instances
+from tests.contracts.test_trees import make_skip
 
 RELU, GATED = "two_layer/squared", "two_layer/gated/squared"
 
@@ -49,6 +50,7 @@ ROWS = {  # why: an instance, and what of the table's limits is changed for it
     "cones, at most a thousand blocks": (RELU, {"_SPARSE": np.inf}),
     "cones of many blocks": (RELU, {"_SPARSE": np.inf, "_MANY": 31}),
     "blocks": (GATED, {}),
+    "trees of arrays": ("skip", {}),
 }
 
 
@@ -61,6 +63,8 @@ def instance(name):
         X, Y = rng.standard_normal((9, 4)), rng.standard_normal((9, 2))
         patterns = cj.arrangements.from_gates(X, X[:1])
         return cj.programs.make_vector_output(X, Y, patterns, beta=0.1)
+    if name == "skip":
+        return make_skip(rng.standard_normal((9, 4)), np.ones(9), beta=0.1)
     return instances.program_of(name)
 
 

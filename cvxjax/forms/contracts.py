@@ -15,12 +15,17 @@ Array = jax.Array
 
 
 @runtime_checkable
-class Blocks(Protocol):
-    """Blocks w_b with linear predictions, sum_b F_b w_b."""
+class Linear(Protocol):
+    """Predictions F w, linear in parameters that may be any tree of arrays."""
 
     def adjoint(self, r: Array) -> Any:
-        """F^T r, of the parameters' shape [S, P, ...]."""
+        """F^T r, as the parameters are."""
         ...
+
+
+@runtime_checkable
+class Blocks(Linear, Protocol):
+    """Blocks w_b with linear predictions, sum_b F_b w_b: one array [S, P, ...]."""
 
     def response(self, weights: Array, inner: Array) -> Array:
         """sum_b weights_b F_b M F_b^T, [n, n], for M = inner, weights [S, P]."""
@@ -50,7 +55,7 @@ class Patterned(Vectors, Protocol):
 
 
 @runtime_checkable
-class Gated(Protocol):
+class Gated(Blocks, Protocol):
     """Blocks, vectors or matrices, that have a gate each: samples can come and go."""
 
     masks: Any  # [P, n], bool

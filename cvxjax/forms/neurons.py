@@ -18,7 +18,6 @@ from cvxjax.arrangements.patterns import Patterns
 from cvxjax.forms.listed import ListedPatterns
 from cvxjax.judges.neurons import NeuronJudge
 from cvxjax.terms.cones import SignCones
-from cvxjax.terms.regularisers import group_norms
 
 Array = jax.Array
 
@@ -45,8 +44,9 @@ class OutputNeuronProgram(ListedPatterns):
     def multipliers_shape(self) -> None:
         return None
 
-    def holds(self, shape: tuple[int, ...]) -> bool:
+    def holds(self, params: Any) -> bool:
         """Neurons may be of any number."""
+        shape = np.shape(params)
         return len(shape) == 3 and tuple(shape[::2]) == self.shape[::2]
 
     @property
@@ -76,11 +76,6 @@ class OutputNeuronProgram(ListedPatterns):
         """sum_j (X u_j)_+ v_j^T, [n, c]."""
         u, v = self.neurons(w)
         return linalg.dot(jnp.maximum(linalg.dot(self.X, u.T), 0), v)
-
-    def penalty(self, w: Array) -> Array:
-        """sum_j ||u_j|| ||v_j||, without beta."""
-        sizes = [group_norms(x) for x in self.neurons(w)]
-        return jnp.sum(sizes[0] * sizes[1])
 
     def judge(self) -> NeuronJudge:
         return NeuronJudge(

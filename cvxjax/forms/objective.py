@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cvxjax.algebra import trees
 from cvxjax.algebra.coordinates import Coordinates
 from cvxjax.algebra.rounding import lengths, terms_of
 from cvxjax.interfaces import Judge, Loss
@@ -83,22 +84,29 @@ class RegularisedProgram(Record):
             return None
         return (*self.shape[:2], self.cones.num_rows)
 
-    def holds(self, shape: tuple[int, ...]) -> bool:
-        """Whether parameters of this shape are the program's."""
-        return tuple(shape) == tuple(self.shape)
+    def zeros(self) -> Any:
+        """Parameters of zeros: one array, or a tree of arrays."""
+        return jnp.zeros(self.shape, self.X.dtype)
 
-    def checked(self, w: Any, *, any_patterns: bool = False) -> np.ndarray:
-        """w as an array of a shape that the program `holds`, or ValueError.
+    def holds(self, params: Any) -> bool:
+        """Whether these may be parameters of the program, by their shapes."""
+        return trees.alike(params, jax.eval_shape(self.zeros))
+
+    def checked(self, w: Any, *, any_patterns: bool = False, dtype: Any = None) -> Any:
+        """w as NumPy arrays of shapes that the program `holds`, or ValueError.
 
         Args:
           any_patterns: whether there may be more or fewer blocks, of other patterns.
+          dtype: of the result; default that of w.
         """
-        blocks = np.asarray(w)
-        shape, own = blocks.shape, self.shape
-        alike = len(shape) == len(own) and shape[::2] == own[::2]
-        if not (any_patterns and alike or self.holds(shape)):
-            raise ValueError(f"want params {list(own)}; got {list(shape)}")
-        return blocks
+        params = trees.on_host(w, dtype)
+        wanted = trees.shapes_of(jax.eval_shape(self.zeros))
+        got = trees.shapes_of(params)
+        own = isinstance(wanted, list) and isinstance(got, list)
+        alike = own and len(got) == len(wanted) and got[::2] == wanted[::2]
+        if not (any_patterns and alike or self.holds(params)):
+            raise ValueError(f"want params {wanted}; got {got}")
+        return params
 
     @property
     def inputs(self) -> Array:
@@ -172,7 +180,7 @@ class RegularisedProgram(Record):
 
     def rescaled(self, params: Any, factor: float) -> Any:
         """Parameters whose predictions are `factor` times larger."""
-        return factor * params
+        return jax.tree.map(lambda x: factor * x, params)
 
     def rescaled_multipliers(self, multipliers: Any, factor: float) -> Any:
         """Multipliers of a dual vector that is `factor` times larger."""
@@ -180,11 +188,13 @@ class RegularisedProgram(Record):
 
     def penalty(self, w: Array) -> Array:
         """R(w), without beta; of w so far from one that squares are lost, too."""
-        size = jax.lax.stop_gradient(jnp.max(jnp.abs(w), initial=0))
-        room = 1 / jnp.finfo(w.dtype).tiny ** 0.25
+        parts = [jnp.max(jnp.abs(x), initial=0) for x in jax.tree.leaves(w)]
+        size = jax.lax.stop_gradient(jnp.max(jnp.stack(parts)))
+        room = 1 / jnp.finfo(size.dtype).tiny ** 0.25
         far = jnp.isfinite(size) & (size > 0) & ((size > room) | (size * room < 1))
         unit = jnp.where(far, size, 1)
-        return unit * jnp.sum(self.regulariser.norms(w / unit))
+        terms = self.regulariser.norms(jax.tree.map(lambda x: x / unit, w))
+        return unit**self.regulariser.degree * jnp.sum(terms)
 
     def objective(self, w: Array) -> Array:
         """L(F w, y) + beta penalty(w); says nothing of the cones."""

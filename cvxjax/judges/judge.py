@@ -33,7 +33,7 @@ class Question:
     loss: Loss
     y: np.ndarray  # [n], or [n, c]
     beta: float
-    params: np.ndarray
+    params: Any  # one array, or a tree of arrays
     dual: np.ndarray  # of y's shape
     multipliers: np.ndarray | None  # of the cones
     every_network: bool  # whether the lower bound is to hold for all of them
@@ -72,12 +72,12 @@ class GaugeJudge(abc.ABC):
         ...
 
     @abc.abstractmethod
-    def predict(self, params: np.ndarray) -> np.ndarray:
+    def predict(self, params: Any) -> np.ndarray:
         """F w, of y's shape."""
         ...
 
     @abc.abstractmethod
-    def penalty(self, params: np.ndarray) -> float:
+    def penalty(self, params: Any) -> float:
         """R(w), without beta."""
         ...
 
@@ -86,15 +86,15 @@ class GaugeJudge(abc.ABC):
         """An upper bound of max {v^T F w : R(w) <= 1, A w >= 0}, rounding included."""
         ...
 
-    def violation(self, params: np.ndarray) -> float:
+    def violation(self, params: Any) -> float:
         """0, since there are no cones; inf for NaN."""
-        return 0.0 if np.all(np.isfinite(params)) else float("inf")
+        return 0.0 if np.isfinite(self.penalty(params)) else float("inf")
 
-    def repair(self, params: np.ndarray, *, keep_predictions: bool) -> np.ndarray:
+    def repair(self, params: Any, *, keep_predictions: bool) -> Any:
         """The same parameters."""
         return params
 
-    def match(self, params: np.ndarray, y: np.ndarray) -> np.ndarray:
+    def match(self, params: Any, y: np.ndarray) -> Any:
         """Does nothing: no loss of these programs is a constraint."""
         return params
 
@@ -157,16 +157,16 @@ class GaugeJudge(abc.ABC):
         less is not repaired, which may take a long way in a cell that is as thin.
         """
         loss, y, params = asked.loss, asked.y, asked.params
-        if loss.constraint == "equality" and np.all(np.isfinite(params)):
+        if loss.constraint == "equality" and np.isfinite(self.penalty(params)):
             params = self.match(params, y)
         least = min(asked.eps, float(np.finfo(float).eps))
         if self.violation(params) > self.terms * least:
             params = self.repair(params, keep_predictions=loss.constraint is not None)
-        predictions = self.predict(params)
+        predictions, penalty = self.predict(params), self.penalty(params)
         if loss.constraint == "margin" and np.min(y * predictions) > 0:
             scale = 1 / np.min(y * predictions)
-            params, predictions = scale * params, scale * predictions
-        value = float(loss.value(predictions, y)) + asked.beta * self.penalty(params)
+            predictions, penalty = scale * predictions, scale * penalty
+        value = float(loss.value(predictions, y)) + asked.beta * penalty
         inside = self.violation(params) <= self.terms * asked.eps
         return (value if inside else float("inf")), predictions
 

@@ -46,7 +46,7 @@ from cvxjax.interfaces import Loss
 from cvxjax.networks.vector_output import GatedVectorOutput, VectorOutput
 from cvxjax.terms.cones import make_sign_cones
 from cvxjax.terms.losses.softmax import one_hot
-from cvxjax.terms.regularisers import NuclearNorm
+from cvxjax.terms.regularisers import NuclearNorm, ProductNorms
 
 Array = jax.Array
 
@@ -170,7 +170,10 @@ def make_vector_output(
     cones, kept = make_sign_cones(data, masks, gates)
     check_interiors(kept)
     program = VectorOutputProgram(
-        **shared, regulariser=None, masks=jnp.asarray(masks[kept]), cones=cones
+        **shared,
+        regulariser=ProductNorms(split=data.shape[1]),
+        masks=jnp.asarray(masks[kept]),
+        cones=cones,
     )
     return program.verified()
 

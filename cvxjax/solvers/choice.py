@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cvxjax.bounds.exact import is_exact
+from cvxjax.forms.contracts import Blocks
 from cvxjax.interfaces import Program
 from cvxjax.solvers import loop
 from cvxjax.solvers.blocks.admm import Admm
+from cvxjax.solvers.blocks.fista import Fista
 from cvxjax.solvers.blocks.interior_point import InteriorPoint
 from cvxjax.solvers.blocks.semismooth_newton import SemismoothNewton
 from cvxjax.solvers.blocks.working_set import WorkingSet
@@ -35,7 +37,11 @@ _SPARSE = 0.02  # of the beta from which on zero is optimal: few blocks are acti
 
 def is_small(program: Any) -> bool:
     """Whether InteriorPoint is a matter of seconds."""
-    return np.prod(program.shape[:2]) * len(program.y) <= _SMALL
+    return isinstance(program, Blocks) and _multipliers(program) <= _SMALL
+
+
+def _multipliers(program: Any) -> int:
+    return int(np.prod(program.shape[:2])) * len(program.y)
 
 
 class Facts:
@@ -140,6 +146,7 @@ TABLE = (
         lambda facts: facts.coned and refusal(InteriorPoint(), facts.program) is None,
     ),
     Row("blocks", Admm, _always),
+    Row("trees of arrays", Fista, _always),
 )
 
 

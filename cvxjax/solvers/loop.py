@@ -13,7 +13,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from cvxjax import verdicts
-from cvxjax.algebra import rounding
+from cvxjax.algebra import rounding, trees
 from cvxjax.algebra.compiled import jit_leanly
 from cvxjax.record import Record
 from cvxjax.solution import History, Solution, Status
@@ -104,7 +104,7 @@ def price_range(program: Any) -> tuple[Array, Array]:
 class Progress(Record):
     """What a solver has to show so far: the best point and the best bound."""
 
-    params: Array
+    params: Any
     dual: Array  # [n] or [n, c], scaled to be feasible
     multipliers: Array | None
     objective: Array  # []
@@ -119,17 +119,15 @@ class Progress(Record):
     history: History
 
     @classmethod
-    def start(cls, solver: Any, program: Any, w: Array) -> Progress:
-        dtype, y = w.dtype, program.y
+    def start(cls, solver: Any, program: Any, w: Any) -> Progress:
+        dtype, y = program.X.dtype, program.y
         checks = -(-solver.max_iters // solver.check_every)
         nothing = jnp.full(checks, jnp.nan, dtype)
         tol = default_tol(dtype) if solver.tol is None else solver.tol
-        zero = jnp.zeros_like(w)
-        multipliers = None
-        if program.cones is not None:
-            multipliers = jnp.zeros(w.shape[:2] + (program.cones.num_rows,), dtype)
+        shape = program.multipliers_shape
+        multipliers = None if shape is None else jnp.zeros(shape, dtype)
         return cls(
-            params=zero,
+            params=jax.tree.map(jnp.zeros_like, w),
             dual=jnp.zeros_like(y),
             multipliers=multipliers,
             # Not objective(zero): jaxlib 0.10.2 reads outside a constant's memory where
@@ -163,11 +161,11 @@ class Progress(Record):
         self,
         solver: Any,
         program: Any,
-        point: Array,
+        point: Any,
         candidates: Sequence[Array],
         multipliers: Array | None,
         *,
-        finite_of: Array,
+        finite_of: Any,
         rays: Sequence[tuple[Array, Array | None]] = (),
     ) -> Progress:
         """Keeps the better of old and new on both sides, and judges.
@@ -183,7 +181,7 @@ class Progress(Record):
         objective = program.objective(point)
         better = objective < self.objective
         new = new.replace(
-            params=jnp.where(better, point, self.params),
+            params=trees.choose(better, point, self.params),
             objective=jnp.where(better, objective, self.objective),
         )
         for v in candidates:
@@ -238,7 +236,7 @@ class Progress(Record):
         return self.objective - self.dual_bound < -explained
 
     def _judge(
-        self, solver: Any, program: Any, iterate: Array, infeasible: Array
+        self, solver: Any, program: Any, iterate: Any, infeasible: Array
     ) -> Progress:
         gap = self.gap
         done = self.iteration >= solver.max_iters
@@ -252,7 +250,7 @@ class Progress(Record):
             (done, Status.MAX_ITERATIONS),
             (stalled, Status.STALLED),
             (infeasible, Status.INFEASIBLE),
-            (~jnp.all(jnp.isfinite(iterate)), Status.NONFINITE),
+            (~trees.all_finite(iterate), Status.NONFINITE),
             (gap <= self.tol, Status.CONVERGED),
             (self._contradictory(program), Status.INCONSISTENT),
         ):
@@ -345,7 +343,7 @@ def first_state(solver: Any, program: Any, start: Any = None) -> Any:
     """The solver's first state: from zero, parameters, a `Start` or a solution."""
     start = as_start(start)
     if start is None:
-        return solver.init(program, jnp.zeros(program.shape, program.X.dtype))
+        return solver.init(program, program.zeros())
     state = solver.init(program, start.params)
     return solver.adopt(program, state, start)
 

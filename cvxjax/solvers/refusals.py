@@ -10,10 +10,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cvxjax.forms.contracts import Blocks, Gated, Neurons, Pairs, Patterned, Vectors
-from cvxjax.interfaces import NeuronProgram
+from cvxjax.forms.contracts import (
+    Blocks,
+    Gated,
+    Linear,
+    Neurons,
+    Pairs,
+    Patterned,
+    Vectors,
+)
+from cvxjax.interfaces import Gauge, NeuronProgram, Proximal
 
 _WORDS: dict[type, str] = {
+    Linear: "ones with linear predictions",
     Blocks: "blocks with linear predictions (response and cones)",
     Vectors: "blocks that are vectors",
     Patterned: "vectors over activation patterns",
@@ -21,6 +30,8 @@ _WORDS: dict[type, str] = {
     Neurons: "neurons of any number (vector outputs with cones)",
     Pairs: "pairs of PSD matrices (polynomial and quantized networks)",
     NeuronProgram: "ReLU neurons of one output each",
+    Gauge: "dual norm",
+    Proximal: "proximal map",
 }
 
 
@@ -32,6 +43,7 @@ class Takes(NamedTuple):
     smooth: bool = False  # only losses with a Lipschitz gradient
     constraints: bool = True  # also losses that are constraints
     losses: tuple[str, ...] | None = None  # only these, weighted or not
+    regulariser: type = Gauge  # a contract of `interfaces`
     norms: tuple[str, ...] | None = None  # only regularisers of these norms
     float64: bool = False
 
@@ -53,6 +65,8 @@ def refusal(solver: Any, program: Any) -> str | None:
     wanted = takes.losses
     if wanted is not None and loss.name.removeprefix("weighted ") not in wanted:
         return f"its loss is {loss.name} ({name} takes {', '.join(wanted)})"
+    if not isinstance(program.regulariser, takes.regulariser):
+        return f"its regulariser has no {_WORDS[takes.regulariser]}"
     if takes.norms is not None and program.regulariser.norm not in takes.norms:
         return f"its regulariser is no {takes.norms[0]} norm"
     if takes.float64 and program.X.dtype != np.float64:

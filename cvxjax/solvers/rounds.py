@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -129,7 +130,7 @@ class Rounds:
             multipliers = jnp.asarray(multipliers, dtype)
         return Solution.of(
             self.program,
-            jnp.asarray(params, dtype),
+            jax.tree.map(lambda x: jnp.asarray(x, dtype), params),
             jnp.asarray(self.dual, dtype),
             multipliers=multipliers,
             status=status,

@@ -72,7 +72,7 @@ class StandardForm:
             multipliers = given.rescaled_multipliers(multipliers, 1 / self.duals)
             multipliers = _cast(multipliers, dtype)
         return start.replace(
-            params=_cast(params, dtype), dual=dual, multipliers=multipliers
+            params=_all_cast(params, dtype), dual=dual, multipliers=multipliers
         )
 
     def plain(self, solution: Solution) -> Solution:
@@ -93,7 +93,7 @@ class StandardForm:
             multipliers = _cast(multipliers, dtype)
         value = lambda x: _on_host(x, self.values, dtype)  # noqa: E731
         return solution.replace(
-            params=_cast(given.rescaled(solution.params, self.weights), dtype),
+            params=_all_cast(given.rescaled(solution.params, self.weights), dtype),
             dual=_cast(self.duals * solution.dual, dtype),
             multipliers=multipliers,
             status=jnp.asarray(solution.status),
@@ -190,6 +190,10 @@ def _on_host(x: Any, unit: float, dtype: Any) -> Any:
     if unit == 1 and x.dtype == dtype:
         return x
     return jax.device_put((unit * np.asarray(x)).astype(dtype))
+
+
+def _all_cast(params: Any, dtype: Any) -> Any:
+    return jax.tree.map(lambda x: _cast(x, dtype), params)
 
 
 def _cast(x: Any, dtype: Any) -> Any:

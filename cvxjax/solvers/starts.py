@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cvxjax.algebra import trees
 from cvxjax.record import Record
 from cvxjax.solution import Solution
 
@@ -43,21 +45,24 @@ def check_start(given: Any, program: Any, solver: Any) -> Start | None:
     start = as_start(given)
     if start is None:
         return None
-    dtype, shape = program.X.dtype, tuple(program.shape)
-    params = _array(start.params, "start", dtype)
+    dtype, own = program.X.dtype, start.patterns
+    params = jax.tree.map(lambda x: _array(x, "start", dtype), start.params)
+    wanted = jax.eval_shape(program.zeros)
     if program.free_width:  # neurons lie in any cells
         start = start.replace(patterns=None)
-        shape = params.shape if program.holds(params.shape) else shape
-    elif start.patterns is not None:
+        own = None
+    if own is not None:
         if solver is None or not solver.leaves_patterns:
             raise ValueError(
                 f"want a start on the program's own patterns for "
                 f"{type(solver).__name__}; got a solution with patterns of its own, "
                 "whose program is program.with_patterns(patterns.masks, patterns.gates)"
             )
-        shape = (shape[0], len(start.patterns.masks), *shape[2:])
-    if params.shape != shape:
-        raise ValueError(f"want start {list(shape)}; got {list(params.shape)}")
+        shape = (program.shape[0], len(own.masks), *program.shape[2:])
+        wanted = jax.ShapeDtypeStruct(shape, dtype)
+    if not (trees.alike(params, wanted) or own is None and program.holds(params)):
+        wanted, got = trees.shapes_of(wanted), trees.shapes_of(params)
+        raise ValueError(f"want start {wanted}; got {got}")
     start = start.replace(params=params)
     like = program.multipliers_shape
     for name, wanted in (("dual", program.y.shape), ("multipliers", like)):

@@ -1,7 +1,7 @@
 """Regularisers R(w), a sum over blocks: norms, proximal maps, dual norms.
 
-Parameters are [S, P, ...], one block for each sign and pattern. Records meet
-`interfaces.Regulariser`.
+Parameters are [S, P, ...], one block for each sign and pattern. All but `ProductNorms`
+meet `interfaces.Gauge`, and all but that and `EllipsoidNorm` `interfaces.Proximal`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ class GroupNorm(Record):
     """sum_b ||w_b||_2 for blocks [..., d]."""
 
     norm: ClassVar[str] = "group"
+    degree: ClassVar[int] = 1
     shape: ClassVar[None] = None
 
     def norms(self, w: Array) -> Array:
@@ -69,6 +70,7 @@ class EllipsoidNorm(Record):
     """
 
     norm: ClassVar[str] = "ellipsoid"
+    degree: ClassVar[int] = 1
     root: Array  # T [d, d], invertible
     inverse: Array  # [d, d], of T
 
@@ -115,6 +117,7 @@ class PairNorms(Record):
     """sum_b sum_k ||(w_b,2k, w_b,2k+1)||_2 for blocks [..., 2 G]: complex l1 norms."""
 
     norm: ClassVar[str] = "pairs"
+    degree: ClassVar[int] = 1
     shape: ClassVar[None] = None
 
     def norms(self, w: Array) -> Array:
@@ -139,6 +142,7 @@ class NuclearNorm(Record):
     """
 
     norm: ClassVar[str] = "nuclear"
+    degree: ClassVar[int] = 1
     shape: tuple[int, int] | None = static(default=None)
 
     def norms(self, w: Array) -> Array:
@@ -163,6 +167,21 @@ class NuclearNorm(Record):
 
     def _values(self, w: Array) -> Array:
         return jnp.linalg.svd(self._matrices(w), compute_uv=False)
+
+
+class ProductNorms(Record):
+    """sum_j ||u_j||_2 ||v_j||_2 for neurons (u_j, v_j) of [..., d + c].
+
+    As a function of predictions it is a gauge, whose value is NP-hard in general.
+    """
+
+    norm: ClassVar[str] = "products"
+    degree: ClassVar[int] = 2
+    split: int = static()  # d
+
+    def norms(self, w: Array) -> Array:
+        """||u_j|| ||v_j||, [...]."""
+        return group_norms(w[..., : self.split]) * group_norms(w[..., self.split :])
 
 
 def group_norms(w: Array) -> Array:

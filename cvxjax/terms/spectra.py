@@ -10,7 +10,7 @@ two. With the equations it is a gauge:
     ConstantDiagonal    R = rho where diag(Z+ + Z-) = rho 1, one pair: the gamma_2 norm
                     of the difference
 
-Records have the part of `interfaces.Regulariser` that certificates need, and the linear
+Records meet `interfaces.Gauge`, without a proximal map, and have the linear
 equations for solvers.
 
 Source: Bartan & Pilanci, Neural Spectrahedra and Semidefinite Lifts (2021); Bartan &
@@ -44,6 +44,7 @@ class UnitNeurons(Record):
     """sum_j |alpha_j| over neurons [u_j; 1] with ||u_j|| = 1, of both signs."""
 
     norm: ClassVar[str] = "unit neurons"
+    degree: ClassVar[int] = 1
 
     def cost(self, q: int) -> np.ndarray:
         """C with R = sum <C, Z>, [q, q]."""
@@ -132,6 +133,7 @@ class TracePair(Record):
     """tr Z+ + tr Z-, at its least the nuclear norm of Z+ - Z-."""
 
     norm: ClassVar[str] = "trace"
+    degree: ClassVar[int] = 1
 
     def cost(self, q: int) -> np.ndarray:
         """C with R = sum <C, Z>, [q, q]."""
@@ -172,6 +174,7 @@ class ConstantDiagonal(Record):
     """
 
     norm: ClassVar[str] = "constant diagonal"
+    degree: ClassVar[int] = 1
 
     def cost(self, q: int) -> np.ndarray:
         """C with R = sum <C, Z>, [q, q]."""

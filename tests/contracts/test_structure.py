@@ -18,7 +18,8 @@ REPOSITORY = Path(__file__).parents[2]
 # From below: a room knows rooms of earlier floors, never one beside it or above.
 FLOORS = [
     {"record", "verdicts", "saving", "data"},
-    {"algebra", "solution", "watch"},
+    {"algebra", "watch"},
+    {"solution"},
     {"interfaces", "terms"},
     {"arrangements", "bounds", "devices"},
     {"judges", "recovery"},
@@ -26,7 +27,7 @@ FLOORS = [
     {"programs", "solvers", "certificates"},
     {"returned"},
     {"solve"},
-    {"command_line"},
+    {"command_line", "stages"},
     {"__init__", "__main__"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from cvxjax.algebra import linalg
 from cvxjax.algebra.linalg import ShiftedEigh
 from cvxjax.forms.contracts import Blocks
+from cvxjax.interfaces import Proximal
 from cvxjax.record import Record, static
 from cvxjax.solvers import loop
 from cvxjax.solvers.base import SteppedSolver
@@ -101,7 +102,7 @@ class Admm(SteppedSolver):
     projection_steps: int = static(default=30)
     dense_samples: int = static(default=5_000)
     lean: bool = static(default=False)
-    takes: ClassVar[Takes] = Takes(form=Blocks)
+    takes: ClassVar[Takes] = Takes(form=Blocks, regulariser=Proximal)
 
     def another(self) -> Admm:
         """With a smaller penalty to begin with."""

@@ -1,5 +1,7 @@
 """Accelerated proximal gradient for programs without cones and with a smooth loss.
 
+Parameters may be any tree of arrays.
+
     minimise  L(F w, y) + beta R(w)
 
 Source: Beck & Teboulle (2009); adaptive restart of O'Donoghue & Candes (2015).
@@ -13,7 +15,8 @@ import jax
 import jax.numpy as jnp
 
 from cvxjax.algebra import linalg
-from cvxjax.forms.contracts import Blocks
+from cvxjax.forms.contracts import Linear
+from cvxjax.interfaces import Proximal
 from cvxjax.record import Record, static
 from cvxjax.solvers import loop
 from cvxjax.solvers.base import SteppedSolver
@@ -25,8 +28,8 @@ Array = jax.Array
 class FistaState(Record):
     """The iterate and the point that momentum reached."""
 
-    w: Array  # [2, P, d]
-    ahead: Array  # [2, P, d]
+    w: Any
+    ahead: Any
     momentum: Array  # [], t_k
     step_size: Array  # [], 1 / Lipschitz constant
     progress: loop.Progress
@@ -44,28 +47,38 @@ class Fista(SteppedSolver):
     tol: Any = None
     max_iters: int = static(default=20_000)
     check_every: int = static(default=50)
-    takes: ClassVar[Takes] = Takes(form=Blocks, cones=False, smooth=True)
+    takes: ClassVar[Takes] = Takes(
+        form=Linear, regulariser=Proximal, cones=False, smooth=True
+    )
 
-    def init(self, program: Any, w: Array) -> FistaState:
+    def init(self, program: Any, w: Any) -> FistaState:
         square = lambda r: program.forward(program.adjoint(r))  # noqa: E731
         largest = linalg.eigenvalue_bound(square, program.y)
         curvature = program.loss.smoothness * largest
         return FistaState(
             w=w,
             ahead=w,
-            momentum=jnp.asarray(1.0, w.dtype),
+            momentum=jnp.asarray(1.0, program.X.dtype),
             step_size=1 / jnp.where(curvature > 0, curvature, 1),
             progress=loop.Progress.start(self, program, w),
         )
 
     def step(self, program: Any, state: FistaState) -> FistaState:
         slope = program.loss.gradient(program.forward(state.ahead), program.y)
-        forward = state.ahead - state.step_size * program.adjoint(slope)
+        step = lambda x, g: x - state.step_size * g  # noqa: E731
+        forward = jax.tree.map(step, state.ahead, program.adjoint(slope))
         w = program.regulariser.prox(forward, state.step_size * program.beta)
-        uphill = jnp.sum((state.ahead - w) * (w - state.w)) > 0
+        rises = jax.tree.map(
+            lambda ahead, new, old: jnp.sum((ahead - new) * (new - old)),
+            state.ahead,
+            w,
+            state.w,
+        )
+        uphill = jax.tree.reduce(jnp.add, rises) > 0
         t = jnp.where(uphill, 1, state.momentum)
         t_next = (1 + jnp.sqrt(1 + 4 * t * t)) / 2
-        ahead = w + jnp.where(uphill, 0, (t - 1) / t_next) * (w - state.w)
+        share = jnp.where(uphill, 0, (t - 1) / t_next)
+        ahead = jax.tree.map(lambda new, old: new + share * (new - old), w, state.w)
         return state.replace(w=w, ahead=ahead, momentum=t_next)
 
     def check(self, program: Any, state: FistaState) -> FistaState:

@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 
 from cvxjax.algebra import linalg
-from cvxjax.interfaces import Loss, Regulariser
+from cvxjax.interfaces import Loss, Proximal
 from cvxjax.record import Record, static
 
 Array = jax.Array
@@ -63,7 +63,7 @@ class GateModel(Record):
     gates: Array
     beta: Any
     loss: Loss
-    regulariser: Regulariser
+    regulariser: Proximal
     cone_weight: Any = None
     num_samples: int = static()
     summed: bool = static(default=False)

@@ -20,6 +20,7 @@ import optax
 
 from cvxjax.algebra import linalg
 from cvxjax.forms.contracts import Gated
+from cvxjax.interfaces import Proximal
 from cvxjax.record import Record, static
 from cvxjax.solvers import loop
 from cvxjax.solvers.base import SteppedSolver
@@ -88,7 +89,7 @@ class Stochastic(SteppedSolver):
     products: Any = static(default=None)
     seed: int = static(default=0)
     projection_steps: int = static(default=30)
-    takes: ClassVar[Takes] = Takes(form=Gated, smooth=True)
+    takes: ClassVar[Takes] = Takes(form=Gated, regulariser=Proximal, smooth=True)
 
     def limits(self, program: Any) -> str | None:
         if program.masks.shape[1] != len(program.y):

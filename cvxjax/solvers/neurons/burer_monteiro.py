@@ -25,6 +25,7 @@ import numpy as np
 from cvxjax.algebra import linalg
 from cvxjax.bounds.several_outputs import vector_bound
 from cvxjax.forms.contracts import Neurons
+from cvxjax.interfaces import Regulariser
 from cvxjax.record import static
 from cvxjax.solution import Scope, Solution, Status
 from cvxjax.solvers.base import SolverRecord
@@ -67,7 +68,7 @@ class BurerMonteiro(SolverRecord):
     starts: int = static(default=5)
     seed: int = static(default=0)
     leaves_patterns: ClassVar[bool] = True  # of the program, for its neurons' own
-    takes: ClassVar[Takes] = Takes(form=Neurons, smooth=True)
+    takes: ClassVar[Takes] = Takes(form=Neurons, regulariser=Regulariser, smooth=True)
 
     def run(self, program: Any, start: Any, watch: Watch) -> Solution:
         """Starts in turn, on the host."""

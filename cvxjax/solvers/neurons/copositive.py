@@ -31,6 +31,7 @@ import numpy as np
 from cvxjax.algebra.row_space import rank_of
 from cvxjax.bounds.several_outputs import relaxed_maxima
 from cvxjax.forms.contracts import Neurons
+from cvxjax.interfaces import Regulariser
 from cvxjax.record import static
 from cvxjax.solution import Solution, Status
 from cvxjax.solvers.base import SolverRecord
@@ -67,7 +68,9 @@ class CopositiveRelaxation(SolverRecord):
 
     tol: Any = None
     max_iters: int = static(default=100)
-    takes: ClassVar[Takes] = Takes(form=Neurons, losses=("squared",), float64=True)
+    takes: ClassVar[Takes] = Takes(
+        form=Neurons, regulariser=Regulariser, losses=("squared",), float64=True
+    )
 
     def limits(self, program: Any) -> str | None:
         (n, _), (P, _) = program.X.shape, program.masks.shape

@@ -34,6 +34,7 @@ from cvxjax.algebra import linalg
 from cvxjax.bounds.exact import is_exact
 from cvxjax.bounds.several_outputs import cell_maxima, vector_bound
 from cvxjax.forms import contracts
+from cvxjax.interfaces import Regulariser
 from cvxjax.record import static
 from cvxjax.solution import Solution, Status
 from cvxjax.solvers import loop
@@ -75,7 +76,9 @@ class FrankWolfe(SolverRecord):
     max_iters: int = static(default=500)
     starts: int = static(default=4)
     power_steps: int = static(default=30)
-    takes: ClassVar[Takes] = Takes(form=contracts.Neurons, smooth=True)
+    takes: ClassVar[Takes] = Takes(
+        form=contracts.Neurons, regulariser=Regulariser, smooth=True
+    )
 
     def run(self, program: Any, start: Any, watch: Watch) -> Solution:
         """Rounds, on the host."""
