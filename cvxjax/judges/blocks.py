@@ -82,10 +82,7 @@ class BlockJudge(ConeJudge):
     def least(self, q: np.ndarray, i: int, known: float) -> tuple[np.ndarray, float]:
         mu, least = super().least(q, i, known)
         if self.norm == "pairs":
-            rows = self.walls(i)
-            sizes = lengths(rows)[:, None]
-            signed = rows / np.where(sizes > 0, sizes, 1)
-            least = _pair_distance(q, signed, known)
+            least = _pair_distance(q, self.unit_walls(i)[0], known)
         return mu, least
 
 

@@ -54,6 +54,12 @@ class ConeJudge(GaugeJudge):
         """A_i, [m, d]."""
         ...
 
+    def unit_walls(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+        """A_i of unit rows, [m, d], and what they were divided by, [m]."""
+        rows = self.walls(i)
+        sizes = _positive(lengths(rows))
+        return rows / sizes[:, None], sizes
+
     def wall_lengths(self, part: slice) -> np.ndarray:
         """Of the rows of a chunk's A, [m] for all."""
         return lengths(self.walls(part.start))
@@ -163,9 +169,8 @@ class ConeJudge(GaugeJudge):
           q: of the block, [d].
           known: an upper bound of min_{mu >= 0} R*(q + A_i^T mu).
         """
-        rows = self.walls(i)
-        sizes = _positive(lengths(rows))
-        mu, least = _nearest(q, rows / sizes[:, None])
+        rows, sizes = self.unit_walls(i)
+        mu, least = _nearest(q, rows)
         return mu / sizes, least
 
     def _exact_price(
