@@ -21,12 +21,10 @@ class GatedVectorJudge(GaugeJudge):
 
     @property
     def reach(self) -> np.ndarray:
-        """Lengths of the rows, [n]: what each prediction may be for R(w) <= 1."""
         return lengths(self.X)
 
     @property
     def terms(self) -> int:
-        """Of `rounding`, for the price of a block."""
         n, d = self.X.shape
         return terms_of(n, 0, SPECTRAL * (d + self.outputs))
 

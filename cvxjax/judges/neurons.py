@@ -24,12 +24,10 @@ class NeuronJudge(GaugeJudge):
 
     @property
     def reach(self) -> np.ndarray:
-        """Lengths of the rows, [n]: what each prediction may be for R(w) <= 1."""
         return lengths(self.X)
 
     @property
     def terms(self) -> int:
-        """Of `rounding`, for the price of a cell."""
         n, d = self.X.shape
         return terms_of(n, n, SPECTRAL * (d + self.outputs))
 

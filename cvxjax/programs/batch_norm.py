@@ -56,10 +56,11 @@ from cvxjax.arrangements.coverage import missing_patterns
 from cvxjax.arrangements.exact import few_patterns
 from cvxjax.arrangements.patterns import Patterns, check_data
 from cvxjax.forms.blocks import BlockProgram
+from cvxjax.forms.objective import RegularisedProgram
 from cvxjax.networks.batch_norm import BatchNorm, check_order, statistics_of
 from cvxjax.programs.two_layer import TwoLayerProgram, make_two_layer
 from cvxjax.programs.vector_output import VectorOutputProgram, make_vector_output
-from cvxjax.record import Record, static
+from cvxjax.record import static
 from cvxjax.solution import Scope
 from cvxjax.terms import losses
 from cvxjax.terms.cones import make_row_cones
@@ -70,7 +71,7 @@ Array = jax.Array
 _CONSTANT = "want X that is not constant, or shift; normalised X is zero"
 
 
-class Whitened(Record):
+class Whitened(RegularisedProgram):
     """What programs with normalisation before the ReLU add; their X is U'."""
 
     raw: Array  # [n, d], what the network takes
@@ -86,13 +87,20 @@ class Whitened(Record):
     def blur(self) -> float:
         return resolution(np.asarray(self.raw), np.asarray(self.unmix))
 
+    def network(self) -> BatchNorm:
+        """The Flax network of `recover`'s variables, whatever their width."""
+        outputs = None if self.y.ndim == 1 else self.y.shape[1]
+        return BatchNorm("before", self.centre, self.shift, num_outputs=outputs)
+
+    def variables(self, directions: np.ndarray, second: np.ndarray) -> dict[str, Any]:
+        """Of neurons [m, r + 1] on U' (r without `shift`) and their weights [m, c]."""
+        mix = np.asarray(self.unmix, np.float64)
+        first = mix @ directions[:, : mix.shape[1]].T
+        return _variables(self, first, directions, second)
+
 
 class NormBeforeProgram(Whitened, TwoLayerProgram):
     """Normalisation before the ReLU, scalar output."""
-
-    def network(self) -> BatchNorm:
-        """The Flax network of `recover`'s variables, whatever their width."""
-        return BatchNorm("before", self.centre, self.shift)
 
     def recover(self, w: Array) -> dict[str, Any]:
         """Variables of a network with the same predictions and the same objective.
@@ -104,18 +112,11 @@ class NormBeforeProgram(Whitened, TwoLayerProgram):
         """
         blocks = self.checked(w, any_patterns=True)
         directions, second = recovery.neurons(blocks)
-        r = self.unmix.shape[1]
-        first = np.asarray(self.unmix, np.float64) @ directions[:, :r].T
-        return _variables(self, first, directions, second[:, None])
+        return self.variables(directions, second[:, None])
 
 
 class NormBeforeVectorProgram(Whitened, VectorOutputProgram):
     """Normalisation before the ReLU, several outputs."""
-
-    def network(self) -> BatchNorm:
-        """The Flax network of `recover`'s variables, whatever their width."""
-        outputs = self.y.shape[1]
-        return BatchNorm("before", self.centre, self.shift, num_outputs=outputs)
 
     def recover(self, w: Array) -> dict[str, Any]:
         """Variables of a network with the same predictions and the same objective.
@@ -125,10 +126,7 @@ class NormBeforeVectorProgram(Whitened, VectorOutputProgram):
         """
         params = super().recover(w)["params"]
         directions = np.asarray(params["first"]["kernel"]).T
-        r = self.unmix.shape[1]
-        first = np.asarray(self.unmix, np.float64) @ directions[:, :r].T
-        second = np.asarray(params["second"]["kernel"])
-        return _variables(self, first, directions, second)
+        return self.variables(directions, np.asarray(params["second"]["kernel"]))
 
     def embed(self, variables: Any) -> Array:
         """Parameters [1, m, r + 1 + c] of a network's variables, to certify them.
@@ -230,12 +228,12 @@ def make_batch_norm(
     check_order(order)
     data = check_data(X)
     check_sizes(data, squared=order == "after")
-    check_beta(beta)
+    beta = check_beta(beta)
     if order == "after":
         if rank is not None:
             raise ValueError("want no rank for order 'after'")
-        check_labels(y, data, losses.squared())
-        return _after(data, y, beta, centre, shift, patterns)
+        labels = check_labels(y, data, losses.squared())
+        return _after(data, labels, beta, centre, shift, patterns)
     if rank is not None and rank < 1:
         raise ValueError(f"want rank >= 1; got {rank}")
     columns, unmix, whole = _whitened(data, centre, shift, rank)
@@ -298,7 +296,7 @@ def _whitened(
 
 def _after(
     X: np.ndarray,
-    y: Any,
+    y: np.ndarray,
     beta: float,
     centre: bool,
     shift: bool,
@@ -336,8 +334,8 @@ def _after(
     chosen = np.flatnonzero(used)[kept]
     program = NormAfterProgram(
         X=jnp.asarray(X),
-        y=jnp.asarray(check_labels(y, X, losses.squared())),
-        beta=jnp.asarray(check_beta(beta), X.dtype),
+        y=jnp.asarray(y),
+        beta=jnp.asarray(beta, X.dtype),
         loss=losses.squared(),
         regulariser=GroupNorm(),
         features=jnp.asarray(features[chosen]),

@@ -24,7 +24,6 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from cvxjax.arrangements.arguments import check_beta, check_labels, check_loss
@@ -34,6 +33,7 @@ from cvxjax.forms.pairs import SpectralProgram, spectral_parts
 from cvxjax.interfaces import Loss
 from cvxjax.networks.polynomial import Polynomial
 from cvxjax.record import static
+from cvxjax.recovery import two_layer_variables
 from cvxjax.recovery.from_pairs import neurons_of, quadratic_neurons
 from cvxjax.solution import Scope
 from cvxjax.terms.spectra import TracePair, UnitNeurons
@@ -83,12 +83,7 @@ class PolynomialProgram(SpectralProgram):
         second = np.zeros((W, len(kernel), outputs), blocks.dtype)
         for j, (window, output, weight) in enumerate(places):
             second[window, j, output] = weight
-        return {
-            "params": {
-                "first": {"kernel": jnp.asarray(kernel.T)},
-                "second": {"kernel": jnp.asarray(second.reshape(-1, outputs))},
-            }
-        }
+        return two_layer_variables(kernel, second.reshape(-1, outputs))
 
 
 def make_polynomial(

@@ -44,6 +44,7 @@ from cvxjax.forms.matrices import MatrixProgram
 from cvxjax.forms.neurons import OutputNeuronProgram
 from cvxjax.interfaces import Loss
 from cvxjax.networks.vector_output import GatedVectorOutput, VectorOutput
+from cvxjax.recovery import two_layer_variables
 from cvxjax.terms.cones import make_sign_cones
 from cvxjax.terms.losses.softmax import one_hot
 from cvxjax.terms.regularisers import NuclearNorm, ProductNorms
@@ -77,9 +78,8 @@ class GatedVectorProgram(MatrixProgram):
         roots = np.sqrt(values[pattern, place])[:, None]
         first = roots * right[pattern, place]
         second = roots * np.swapaxes(left, 1, 2)[pattern, place]
-        return _variables(first, second) | {
-            "gates": {"gates": jnp.asarray(self.gates)[pattern]}
-        }
+        gates = {"gates": {"gates": jnp.asarray(self.gates)[pattern]}}
+        return two_layer_variables(first, second) | gates
 
 
 class VectorOutputProgram(OutputNeuronProgram):
@@ -104,7 +104,7 @@ class VectorOutputProgram(OutputNeuronProgram):
         sizes = np.linalg.norm(u, axis=1), np.linalg.norm(v, axis=1)
         live = (sizes[0] > 0) & (sizes[1] > 0)
         ratio = np.sqrt(sizes[1][live] / sizes[0][live])[:, None]
-        return _variables(u[live] * ratio, v[live] / ratio)
+        return two_layer_variables(u[live] * ratio, v[live] / ratio)
 
     def embed(self, variables: Any) -> Array:
         """Parameters [1, m, d + c] of a network's variables, so that it is certified.
@@ -217,13 +217,3 @@ def whitened_optimum(Y: Any, *, beta: float) -> float:
     values = np.linalg.svd(labels, compute_uv=False)
     fit = np.minimum(values, scale) ** 2 / 2
     return float(np.sum(fit + scale * np.maximum(values - scale, 0)))
-
-
-def _variables(first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
-    """Flax variables of neurons u [m, d] and v [m, c]."""
-    return {
-        "params": {
-            "first": {"kernel": jnp.asarray(first.T)},
-            "second": {"kernel": jnp.asarray(second)},
-        }
-    }

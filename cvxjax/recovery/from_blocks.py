@@ -51,11 +51,12 @@ def neurons(w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def two_layer_variables(u: np.ndarray, a: np.ndarray) -> dict[str, Any]:
-    """Flax variables of `networks.TwoLayer` with neurons u [m, d], a [m]."""
+    """Flax variables of neurons u [m, d] and a [m], or [m, c] for several outputs."""
+    second = a if a.ndim == 2 else a[:, None]
     return {
         "params": {
             "first": {"kernel": jnp.asarray(u.T)},
-            "second": {"kernel": jnp.asarray(a[:, None])},
+            "second": {"kernel": jnp.asarray(second)},
         }
     }
 
