@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,11 +9,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 import cvxjax as cj
 from cvxjax.recovery.signs_refitted import refit
-from experiments._quantized.planted_signs import quadratic
+from experiments._quantized.planted_signs import cosine_adam, quadratic
 
 _SIDES = ("left", "right")
 
@@ -98,11 +96,6 @@ def _itself(variables: Any) -> Any:
     return variables
 
 
-@functools.cache
-def _adam(rate: float, steps: int) -> optax.GradientTransformation:
-    return optax.adam(optax.cosine_decay_schedule(rate, steps))
-
-
 @jax.jit
 def _fits(variables: Any, X: jax.Array) -> Any:
     """Of all records, [R, n]."""
@@ -118,7 +111,7 @@ def trained(
         jax.random.key(seed),
         network,
         split.train,
-        _adam(rate, steps),
+        cosine_adam(rate, steps),
         steps=steps,
         weight_decay=beta,
         metrics=_itself,
