@@ -37,7 +37,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -48,6 +48,7 @@ import cvxjax as cj
 from experiments._frame import launch
 from experiments._frame.record import resumable
 from experiments._parts import images
+from experiments._parts.images import Patches
 from experiments._polynomial.claims import FAMILIES, REFERENCES, claims
 from experiments._polynomial.drawing import plot
 
@@ -93,31 +94,17 @@ class Config:
         )
 
 
-class Patches(NamedTuple):
-    """Patches [n, K, h] and labels [n], 0 and 1, of training and test images."""
-
-    train: tuple[np.ndarray, np.ndarray]
-    test: tuple[np.ndarray, np.ndarray]
-    names: tuple[str, ...]
-
-
 def load(config: Config) -> Patches:
     """Two classes in patches: pixels (x - 128) / 255, those of digits (x - 8) / 16."""
     split = images.load_bytes(
         config.data, config.data_dir, config.num_train, _CLASSES[config.data]
     )
     middle, scale = (8, 16) if config.data == "digits" else (128, 255)
-
-    def side(pictures: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, Any]:
-        patches = cj.arrangements.extract_patches(
-            (pictures.astype(float) - middle) / scale,
-            (config.size, config.size),
-            strides=(config.stride, config.stride),
-        )
-        return np.asarray(patches), labels.astype(float)
-
-    train = side(split.train, split.train_labels)
-    return Patches(train, side(split.test, split.test_labels), split.names)
+    train, test = (
+        (side.astype(float) - middle) / scale for side in (split.train, split.test)
+    )
+    split = split._replace(train=train, test=test)
+    return images.in_patches(split, config.size, config.stride, first=0)
 
 
 def run(config: Config) -> dict[str, np.ndarray]:
