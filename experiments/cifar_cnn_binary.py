@@ -39,6 +39,7 @@ import optax
 
 import cvxjax as cj
 from experiments._frame import launch
+from experiments._frame.clock import timed
 from experiments._frame.record import Claim, Verdict, resumable
 from experiments._parts import images
 from experiments._parts.cnn_drawing import plot
@@ -143,11 +144,7 @@ def _sampled(config: Config, data: Patches) -> dict[str, Any]:
     """The program over patterns of random filters, by cvxjax and by CVXPY."""
     program = _program(config, data)
     solver = cj.solvers.SemismoothNewton(tol=config.tol)
-    seconds = []
-    for _ in range(2):  # cold, warm
-        start = time.perf_counter()
-        solution = jax.block_until_ready(cj.solve(program, solver))
-        seconds.append(time.perf_counter() - start)
+    solution, seconds = timed(lambda: cj.solve(program, solver), 2)  # cold, warm
     certificate = cj.certify(program, solution)
     launch.say(f"  random filters: {certificate}; {seconds[1]:.2f} s")
     found = {

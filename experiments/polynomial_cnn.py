@@ -36,7 +36,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import time
 from typing import Any, Literal
 
 import jax
@@ -46,6 +45,7 @@ import optax
 
 import cvxjax as cj
 from experiments._frame import launch
+from experiments._frame.clock import timed
 from experiments._frame.record import resumable
 from experiments._parts import images
 from experiments._parts.images import Patches
@@ -162,17 +162,15 @@ def _convex(config: Config, data: Patches) -> dict[str, Any]:
     solver = cj.solvers.SemidefiniteInteriorPoint(tol=config.tol)
     a, b, c = config.coefficients
 
-    def once() -> tuple[Any, Any, Any, float]:
-        start = time.perf_counter()
+    def once() -> tuple[Any, Any, Any]:
         program = cj.programs.make_polynomial(
             None, labels, beta=config.beta, coefficients=(a, b, c), patches=patches
         )
-        solution = jax.block_until_ready(cj.solve(program, solver))
-        variables = jax.block_until_ready(program.recover(solution.params))
-        return program, solution, variables, time.perf_counter() - start
+        solution = cj.solve(program, solver)
+        return program, solution, program.recover(solution.params)
 
-    program, solution, variables, cold = once()
-    warm = [once()[-1] for _ in range(config.repeats)]
+    found, (cold, *warm) = timed(once, 1 + config.repeats)
+    program, solution, variables = found
     certificate = cj.certify(program, solution)
     launch.say(f"  {certificate}; {np.median(warm):.2f} s")
     network = program.network()
