@@ -20,7 +20,6 @@ alone.
 from __future__ import annotations
 
 import dataclasses
-import time
 from typing import Any
 
 import jax.numpy as jnp
@@ -31,6 +30,7 @@ from matplotlib.ticker import NullLocator
 import cvxjax as cj
 from cvxjax.solvers.choice import default_solver
 from experiments._frame import launch, style
+from experiments._frame.clock import timed
 from experiments._frame.record import Claim, Verdict, resumable
 from experiments._peers.spectral import solve_by_cvxpy
 
@@ -155,12 +155,7 @@ def _ours(
     """Seconds of the first and the warm calls; certified gap; objective; steps."""
     if solver is None:
         solver = default_solver(program).replace(tol=config.gap / 2)
-    seconds = []
-    for _ in range(1 + config.repeats):
-        start = time.perf_counter()
-        solution = cj.solve(program, solver)
-        solution.params.block_until_ready()
-        seconds.append(time.perf_counter() - start)
+    solution, seconds = timed(lambda: cj.solve(program, solver), 1 + config.repeats)
     certificate = cj.certify(program, solution)
     return seconds, certificate.gap, certificate.primal, int(solution.iterations)
 

@@ -36,6 +36,7 @@ from cvxjax.saving.files import read_arrays, write_arrays
 from cvxjax.solvers.minibatches.minibatch import GateModel
 from cvxjax.terms.regularisers import GroupNorm
 from experiments._frame import launch, style
+from experiments._frame.clock import timed
 from experiments._frame.record import Claim, Verdict, resumable
 from experiments._peers.session import ENVIRONMENTS, ROOT
 
@@ -184,12 +185,7 @@ def gemm_peak(order: int) -> float:
     """FLOP/s of a square product in float32, the best of four."""
     a = jnp.ones((order, order), jnp.float32)
     product = jax.jit(lambda a: a @ a).lower(a).compile()
-    best = np.inf
-    for _ in range(4):
-        start = time.perf_counter()
-        product(a).block_until_ready()
-        best = min(best, time.perf_counter() - start)
-    return 2 * order**3 / best
+    return 2 * order**3 / min(timed(lambda: product(a), 4)[1])
 
 
 def ask_torch(

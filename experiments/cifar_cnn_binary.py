@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -39,9 +39,11 @@ import optax
 
 import cvxjax as cj
 from experiments._frame import launch
+from experiments._frame.clock import timed
 from experiments._frame.record import Claim, Verdict, resumable
 from experiments._parts import images
 from experiments._parts.cnn_drawing import plot
+from experiments._parts.images import Patches
 from experiments._peers.pooled import solve_by_cvxpy
 
 MINUTES = 4
@@ -88,30 +90,12 @@ class Config:
         )
 
 
-class Patches(NamedTuple):
-    """Patches [n, K, h] and labels [n], -1 and 1, of training and test images."""
-
-    train: tuple[np.ndarray, np.ndarray]
-    test: tuple[np.ndarray, np.ndarray]
-    names: tuple[str, ...]
-
-
 def load(config: Config) -> Patches:
-    """Two classes, in patches."""
+    """Two classes, in patches, with labels -1 and 1."""
     split = images.load(
         config.data, config.data_dir, config.num_train, _CLASSES[config.data]
     )
-
-    def side(pictures: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, Any]:
-        patches = cj.arrangements.extract_patches(
-            pictures,
-            (config.size, config.size),
-            strides=(config.stride, config.stride),
-        )
-        return np.asarray(patches), 2.0 * labels - 1
-
-    train = side(split.train, split.train_labels)
-    return Patches(train, side(split.test, split.test_labels), split.names)
+    return images.in_patches(split, config.size, config.stride, first=-1)
 
 
 def run(config: Config) -> dict[str, np.ndarray]:
@@ -160,11 +144,7 @@ def _sampled(config: Config, data: Patches) -> dict[str, Any]:
     """The program over patterns of random filters, by cvxjax and by CVXPY."""
     program = _program(config, data)
     solver = cj.solvers.SemismoothNewton(tol=config.tol)
-    seconds = []
-    for _ in range(2):  # cold, warm
-        start = time.perf_counter()
-        solution = jax.block_until_ready(cj.solve(program, solver))
-        seconds.append(time.perf_counter() - start)
+    solution, seconds = timed(lambda: cj.solve(program, solver), 2)  # cold, warm
     certificate = cj.certify(program, solution)
     launch.say(f"  random filters: {certificate}; {seconds[1]:.2f} s")
     found = {

@@ -36,8 +36,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import time
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -46,8 +45,10 @@ import optax
 
 import cvxjax as cj
 from experiments._frame import launch
+from experiments._frame.clock import timed
 from experiments._frame.record import resumable
 from experiments._parts import images
+from experiments._parts.images import Patches
 from experiments._polynomial.claims import FAMILIES, REFERENCES, claims
 from experiments._polynomial.drawing import plot
 
@@ -93,31 +94,17 @@ class Config:
         )
 
 
-class Patches(NamedTuple):
-    """Patches [n, K, h] and labels [n], 0 and 1, of training and test images."""
-
-    train: tuple[np.ndarray, np.ndarray]
-    test: tuple[np.ndarray, np.ndarray]
-    names: tuple[str, ...]
-
-
 def load(config: Config) -> Patches:
     """Two classes in patches: pixels (x - 128) / 255, those of digits (x - 8) / 16."""
     split = images.load_bytes(
         config.data, config.data_dir, config.num_train, _CLASSES[config.data]
     )
     middle, scale = (8, 16) if config.data == "digits" else (128, 255)
-
-    def side(pictures: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, Any]:
-        patches = cj.arrangements.extract_patches(
-            (pictures.astype(float) - middle) / scale,
-            (config.size, config.size),
-            strides=(config.stride, config.stride),
-        )
-        return np.asarray(patches), labels.astype(float)
-
-    train = side(split.train, split.train_labels)
-    return Patches(train, side(split.test, split.test_labels), split.names)
+    train, test = (
+        (side.astype(float) - middle) / scale for side in (split.train, split.test)
+    )
+    split = split._replace(train=train, test=test)
+    return images.in_patches(split, config.size, config.stride, first=0)
 
 
 def run(config: Config) -> dict[str, np.ndarray]:
@@ -175,17 +162,15 @@ def _convex(config: Config, data: Patches) -> dict[str, Any]:
     solver = cj.solvers.SemidefiniteInteriorPoint(tol=config.tol)
     a, b, c = config.coefficients
 
-    def once() -> tuple[Any, Any, Any, float]:
-        start = time.perf_counter()
+    def once() -> tuple[Any, Any, Any]:
         program = cj.programs.make_polynomial(
             None, labels, beta=config.beta, coefficients=(a, b, c), patches=patches
         )
-        solution = jax.block_until_ready(cj.solve(program, solver))
-        variables = jax.block_until_ready(program.recover(solution.params))
-        return program, solution, variables, time.perf_counter() - start
+        solution = cj.solve(program, solver)
+        return program, solution, program.recover(solution.params)
 
-    program, solution, variables, cold = once()
-    warm = [once()[-1] for _ in range(config.repeats)]
+    found, (cold, *warm) = timed(once, 1 + config.repeats)
+    program, solution, variables = found
     certificate = cj.certify(program, solution)
     launch.say(f"  {certificate}; {np.median(warm):.2f} s")
     network = program.network()

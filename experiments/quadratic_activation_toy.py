@@ -26,7 +26,6 @@ and widths of the talk's figure are not known.
 from __future__ import annotations
 
 import dataclasses
-import time
 from typing import Any
 
 import jax
@@ -37,6 +36,7 @@ from matplotlib.lines import Line2D
 
 import cvxjax as cj
 from experiments._frame import launch, style
+from experiments._frame.clock import timed
 from experiments._frame.record import Claim, Verdict, resumable
 from experiments._parts.low_rank import truncated
 
@@ -135,12 +135,8 @@ def _convex(
     """The optimum, its certificate, times, and the network that is recovered."""
     program = cj.programs.make_polynomial(X, y, beta=beta, coefficients=_QUADRATIC)
     solver = cj.solvers.SemidefiniteInteriorPoint(tol=config.tol)
-    clocks = []
-    for _ in range(config.solves + 1):
-        start = time.perf_counter()
-        solution = cj.solve(program, solver).check()
-        clocks.append(time.perf_counter() - start)
-    certificate = cj.certify(program, solution)
+    solution, clocks = timed(lambda: cj.solve(program, solver), config.solves + 1)
+    certificate = cj.certify(program, solution.check())
     low, rank = truncated(program, solution.params, _NONE)
     network, variables = program.network(), program.recover(low)
     recovered = cj.networks.weight_decay_objective(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-import time
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from experiments._frame.clock import timed
 
 _SIDES = {"cpu": 2_048}
 _SIDE = 8_192  # of an accelerator
@@ -41,9 +42,5 @@ def gemm_rate(mesh: Mesh, dtype: Any) -> float:
 
     a = jax.jit(ones, out_shardings=NamedSharding(mesh, axes))()
     compiled = jax.jit(square).lower(a).compile()
-    seconds = []
-    for _ in range(1 + _REPEATS):
-        start = time.perf_counter()
-        jax.block_until_ready(compiled(a))
-        seconds.append(time.perf_counter() - start)
+    _, seconds = timed(lambda: compiled(a), 1 + _REPEATS)
     return 2 * side**3 * mesh.size / float(np.median(seconds[1:]))

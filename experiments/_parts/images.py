@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cvxjax.arrangements import extract_patches
 from cvxjax.data import images
 
 _SOURCES = {
@@ -28,6 +29,14 @@ class Split(NamedTuple):
     train_labels: np.ndarray
     test: np.ndarray
     test_labels: np.ndarray
+    names: tuple[str, ...]  # of the classes
+
+
+class Patches(NamedTuple):
+    """Patches [n, K, h] and labels [n] of training and test images."""
+
+    train: tuple[np.ndarray, np.ndarray]
+    test: tuple[np.ndarray, np.ndarray]
     names: tuple[str, ...]  # of the classes
 
 
@@ -67,6 +76,24 @@ def load_bytes(
         test_labels = np.concatenate([labels[num_train:], test_labels])
     names = tuple(full.class_names[label] for label in classes)
     return Split(train[:num_train], labels[:num_train], test, test_labels, names)
+
+
+def in_patches(split: Split, size: int, stride: int, *, first: int) -> Patches:
+    """Images of two classes as patches, with `first` and 1 as their labels.
+
+    Args:
+      split: its labels are 0 and 1.
+      size: of a square patch, pixels.
+      stride: between patches, pixels.
+      first: the label of the first class.
+    """
+
+    def side(pictures: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        patches = extract_patches(pictures, (size, size), strides=(stride, stride))
+        return np.asarray(patches), first + (1.0 - first) * labels
+
+    train = side(split.train, split.train_labels)
+    return Patches(train, side(split.test, split.test_labels), split.names)
 
 
 def _chosen(

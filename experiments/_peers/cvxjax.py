@@ -7,15 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import cvxjax as cj
-from cvxjax.arrangements.patterns import Patterns
 from cvxjax.devices.runtime import configure_jax
 from cvxjax.programs.two_layer import TwoLayerProgram
 from cvxjax.solvers.choice import default_solver
+from experiments._peers.judge import make_program
 from experiments._peers.problem import Problem
 
 configure_jax()
@@ -40,18 +39,7 @@ def solve(problem: Problem, settings: Mapping[str, Any]) -> dict[str, np.ndarray
     name, devices = options.pop("solver", None), options.pop("devices", 1)
     if name is not None and not hasattr(cj.solvers, name):
         raise ValueError(f"not in this version: {name}")
-    patterns = Patterns(
-        masks=jnp.asarray(problem.masks),
-        gates=jnp.asarray(problem.gates),
-        scope=cj.Scope.SAMPLED,
-    )
-    program = cj.programs.make_two_layer(
-        problem.X.astype(dtype),
-        problem.y,
-        patterns,
-        beta=problem.beta,
-        gated=problem.gated,
-    )
+    program = make_program(problem, dtype)
     if devices > 1:
         program = spread(program, devices)
     solver = default_solver(program) if name is None else getattr(cj.solvers, name)()

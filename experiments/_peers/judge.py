@@ -9,6 +9,7 @@ done without the projection, and the better of the two counts.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -33,7 +34,7 @@ class Verdict:
     raw: float  # objective of the answer as it came
 
 
-def make_program(problem: Problem) -> TwoLayerProgram:
+def make_program(problem: Problem, dtype: str = "float64") -> TwoLayerProgram:
     """The problem as a program of cvxjax."""
     patterns = Patterns(
         masks=jnp.asarray(problem.masks),
@@ -41,7 +42,28 @@ def make_program(problem: Problem) -> TwoLayerProgram:
         scope=cj.Scope.SAMPLED,
     )
     return cj.programs.make_two_layer(
-        problem.X, problem.y, patterns, beta=problem.beta, gated=problem.gated
+        problem.X.astype(dtype),
+        problem.y,
+        patterns,
+        beta=problem.beta,
+        gated=problem.gated,
+    )
+
+
+def as_solution(program: Any, params: Any, dual: Any) -> cj.Solution:
+    """A point and a dual vector for `cvxjax.certify`, which asks for nothing else."""
+    unknown = jnp.asarray(jnp.nan)
+    return cj.Solution(
+        params=params,
+        dual=jnp.asarray(dual),
+        multipliers=None,
+        status=cj.Status.RUNNING,
+        objective=unknown,
+        dual_bound=unknown,
+        gap=unknown,
+        iterations=jnp.asarray(0),
+        history=History.of_lines([(0, np.nan, np.nan, np.nan)], float),
+        scope=program.scope,
     )
 
 
@@ -67,22 +89,7 @@ def judge(
     raw = _objective(referee, params, y, beta)
     point = feasible_point(referee, params, y, beta)
     residual = y - referee.predict(point) if dual is None else dual
-    nothing, unknown = jnp.full((0,), jnp.nan), jnp.asarray(jnp.nan)
-    solution = cj.Solution(
-        params=point,
-        dual=jnp.asarray(residual),
-        multipliers=None,
-        status=cj.Status.RUNNING,
-        objective=unknown,
-        dual_bound=unknown,
-        gap=unknown,
-        iterations=jnp.asarray(0),
-        history=History(
-            iteration=nothing, objective=nothing, dual_bound=nothing, gap=nothing
-        ),
-        scope=program.scope,
-    )
-    certificate = cj.certify(program, solution)
+    certificate = cj.certify(program, as_solution(program, point, residual))
     return Verdict(
         objective=certificate.primal,
         bound=certificate.dual,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from cvxjax.algebra import linalg
 from cvxjax.programs.two_layer import TwoLayerProgram
+from experiments._frame.clock import timed
 
 _HALF = 0.625  # of the products of `spread`, which leaves out what symmetry gives
 
@@ -111,10 +111,5 @@ def seconds_of(
 ) -> float:
     """Median seconds of one compiled call."""
     compiled = jax.jit(function)
-    jax.block_until_ready(compiled(*arguments))
-    found = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        jax.block_until_ready(compiled(*arguments))
-        found.append(time.perf_counter() - start)
-    return float(np.median(found))
+    _, seconds = timed(lambda: compiled(*arguments), 1 + repeats)
+    return float(np.median(seconds[1:]))

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse
 
 import cvxjax as cj
-from cvxjax.solution import History
+from experiments._peers.judge import as_solution
 
 
 class Answer(NamedTuple):
@@ -80,26 +80,9 @@ def _judged(program: Any, values: list[np.ndarray], seconds: float) -> Answer:
         odd = (Q[:q, q:] + Q[q:, :q]) / 2
         w = np.stack([even + odd, even - odd])[:, None] / 2
     w = program.regulariser.inside(jnp.asarray(w))
-    certificate = cj.certify(program, _solution(program, w))
+    residual = program.y - program.forward(w)
+    certificate = cj.certify(program, as_solution(program, w, residual))
     return Answer(seconds, certificate.primal, certificate.gap)
-
-
-def _solution(program: Any, w: Any) -> cj.Solution:
-    nothing = jnp.zeros(0)
-    return cj.Solution(
-        params=w,
-        dual=program.y - program.forward(w),
-        multipliers=None,
-        status=jnp.asarray(cj.Status.CONVERGED),
-        objective=program.objective(w),
-        dual_bound=jnp.asarray(-jnp.inf),
-        gap=jnp.asarray(jnp.inf),
-        iterations=jnp.asarray(0),
-        history=History(
-            iteration=nothing, objective=nothing, dual_bound=nothing, gap=nothing
-        ),
-        scope=program.scope,
-    )
 
 
 def _features(program: Any) -> np.ndarray:

@@ -84,7 +84,8 @@ def sampled(
 
 
 @functools.cache
-def _adam(rate: float, steps: int) -> optax.GradientTransformation:
+def cosine_adam(rate: float, steps: int) -> optax.GradientTransformation:
+    """Adam from this rate down to zero; the same one, so that nothing recompiles."""
     return optax.adam(optax.cosine_decay_schedule(rate, steps))
 
 
@@ -109,7 +110,7 @@ def trained(
             jax.random.key(seed),
             network,
             data.train,
-            _adam(rate, steps),
+            cosine_adam(rate, steps),
             steps=steps,
             weight_decay=beta,
             penalty=network.penalty,

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-import time
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 import cvxjax as cj
 from cvxjax.recovery.signs_refitted import refit
-from experiments._quantized.planted_signs import quadratic
+from experiments._frame.clock import timed
+from experiments._quantized.planted_signs import cosine_adam, quadratic
 
 _SIDES = ("left", "right")
 
@@ -26,19 +23,12 @@ class Split(NamedTuple):
     test: tuple[np.ndarray, np.ndarray]
 
 
-def _warm(compute: Callable[[], Any]) -> tuple[Any, float]:
-    """The second result, and its seconds: compilation is in the first."""
-    jax.block_until_ready(compute())
-    start = time.perf_counter()
-    return jax.block_until_ready(compute()), time.perf_counter() - start
-
-
 def sampled(
     split: Split, *, beta: float, num_neurons: int, seed: int
 ) -> dict[str, Any]:
     """The relaxation, its certificate, and networks drawn from it."""
     program = cj.programs.make_quantized(*split.train, beta=beta)
-    solution, solve_seconds = _warm(lambda: cj.solve(program))
+    solution, (_, solve_seconds) = timed(lambda: cj.solve(program), 2)
     certificate = cj.certify(program, solution)
     Q = np.asarray(program.matrix(solution.params))
     found: dict[str, Any] = {
@@ -51,13 +41,14 @@ def sampled(
     fits = [quadratic(Q[:d, d:], X) for X, _ in split]
     found["relaxation_accuracy"] = _shares(fits, split)
     for name, again in (("drawn", False), ("refitted", True)):
-        variables, seconds = _warm(
+        variables, (_, seconds) = timed(
             lambda again=again: program.recover(
                 solution.params,
                 key=jax.random.key(seed),
                 num_neurons=num_neurons,
                 refit=again,
-            )
+            ),
+            2,
         )
         found |= _judged(name, variables, split, beta)
         found |= {f"{name}_seconds": solve_seconds + seconds}
@@ -98,11 +89,6 @@ def _itself(variables: Any) -> Any:
     return variables
 
 
-@functools.cache
-def _adam(rate: float, steps: int) -> optax.GradientTransformation:
-    return optax.adam(optax.cosine_decay_schedule(rate, steps))
-
-
 @jax.jit
 def _fits(variables: Any, X: jax.Array) -> Any:
     """Of all records, [R, n]."""
@@ -118,7 +104,7 @@ def trained(
         jax.random.key(seed),
         network,
         split.train,
-        _adam(rate, steps),
+        cosine_adam(rate, steps),
         steps=steps,
         weight_decay=beta,
         metrics=_itself,
