@@ -416,9 +416,21 @@ PAIRS = [
 ]
 
 
+AROUND = (
+    "ColumnGeneration",
+    "Fista",
+    "LowRankSemidefinite",
+    "Stochastic",
+    "WorkingSet",
+)
+"""Solvers that leave the loss to those that they run, or take its gradient alone."""
+
+
 def _facts(name: str, solver: str) -> set[tuple[str, str]]:
     """What a pair of a program and a solver covers."""
     losses = [loss.removeprefix(WEIGHTED) for loss in _losses(name)]
+    if solver in AROUND:
+        losses = ["smooth" if _is_smooth(name) else "kinked"]
     family = name.split("/")[0] + ("/gated" if "gated" in name.split("/") else "")
     return {
         ("program", name),
