@@ -50,6 +50,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.option.loadscopereorder = False
     config.addinivalue_line("markers", "full: only with --full (scripts/test --full)")
 
 
@@ -79,11 +80,28 @@ def _fixtures(item: Any) -> list[str]:
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(_LONG))
     if config.getoption("--full"):
         return
     out = _left_out(items)
     config.hook.pytest_deselected(items=[i for i in items if i.nodeid in out])
     items[:] = [item for item in items if item.nodeid not in out]
+
+
+_LONG = tuple(
+    f"tests/{room}"
+    for room in (
+        "devices",
+        "cases",
+        "contracts",
+        "test_interruptions",
+        "command_line/test_early",
+        "experiments/test_saved",
+        "solvers",
+        "programs",
+    )
+)
+"""What takes long comes first, so that no worker is left with it at the end."""
 
 
 class _Scheduler(LoadScopeScheduling):
