@@ -10,6 +10,7 @@ import collections
 import itertools
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,14 @@ os.environ.setdefault(
     "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false "
     "--xla_cpu_parallel_codegen_split_count=1",
 )
+# What one worker, or a process that tests start, has compiled, the others read: for
+# this run alone, and whatever other cache there is.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _compiled = tempfile.TemporaryDirectory(
+        prefix="compiled-", ignore_cleanup_errors=True
+    )
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 import jax
 import pytest
@@ -41,6 +50,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.option.loadscopereorder = False
     config.addinivalue_line("markers", "full: only with --full (scripts/test --full)")
 
 
@@ -70,11 +80,28 @@ def _fixtures(item: Any) -> list[str]:
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(_LONG))
     if config.getoption("--full"):
         return
     out = _left_out(items)
     config.hook.pytest_deselected(items=[i for i in items if i.nodeid in out])
     items[:] = [item for item in items if item.nodeid not in out]
+
+
+_LONG = tuple(
+    f"tests/{room}"
+    for room in (
+        "devices",
+        "cases",
+        "contracts",
+        "test_interruptions",
+        "command_line/test_early",
+        "experiments/test_saved",
+        "solvers",
+        "programs",
+    )
+)
+"""What takes long comes first, so that no worker is left with it at the end."""
 
 
 class _Scheduler(LoadScopeScheduling):

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import cvxjax as cj
+from cvxjax.solution import History
 from tests import block_references as blocks
 from tests import references
 from tests import spectral_references as spectra
@@ -416,9 +417,21 @@ PAIRS = [
 ]
 
 
+AROUND = (
+    "ColumnGeneration",
+    "Fista",
+    "LowRankSemidefinite",
+    "Stochastic",
+    "WorkingSet",
+)
+"""Solvers that leave the loss to those that they run, or take its gradient alone."""
+
+
 def _facts(name: str, solver: str) -> set[tuple[str, str]]:
     """What a pair of a program and a solver covers."""
     losses = [loss.removeprefix(WEIGHTED) for loss in _losses(name)]
+    if solver in AROUND:
+        losses = ["smooth" if _is_smooth(name) else "kinked"]
     family = name.split("/")[0] + ("/gated" if "gated" in name.split("/") else "")
     return {
         ("program", name),
@@ -455,6 +468,23 @@ def program_of(name: str) -> Any:
 
 def reference_of(name: str) -> Reference:
     return REFERENCES[name.split("/")[0]]
+
+
+def point_of(program: Any, params: Any, dual: Any, multipliers: Any = None) -> Any:
+    """What a solver might hand back, honest or not."""
+    none = jnp.zeros(0)
+    return cj.Solution(
+        params=jnp.asarray(params),
+        dual=jnp.asarray(dual),
+        multipliers=None if multipliers is None else jnp.asarray(multipliers),
+        status=int(cj.Status.CONVERGED),
+        objective=jnp.asarray(0.0),
+        dual_bound=jnp.asarray(0.0),
+        gap=jnp.asarray(0.0),
+        iterations=jnp.asarray(0),
+        history=History(iteration=none, objective=none, dual_bound=none, gap=none),
+        scope=program.scope,
+    )
 
 
 @functools.cache

@@ -16,27 +16,6 @@ from tests.contracts.test_trees import make_skip
 RELU, GATED = "two_layer/squared", "two_layer/gated/squared"
 
 
-def test_default_solvers():
-    for name in instances.PROGRAMS:
-        program = instances.program_of(name)
-        cones, largest = program.cones is not None, program.beta_max()
-        for fraction, squared in ((0.5, "SemismoothNewton"), (1e-9, "InteriorPoint")):
-            if not 1e-9 < largest < np.inf:  # rounding, or a constraint
-                continue
-            solver = default_solver(
-                program.replace(beta=jnp.asarray(fraction * largest))
-            )
-            preferred = squared if program.loss.quadratic else "InteriorPoint"
-            order = ["FrankWolfe"]
-            if name in instances.SPECTRAL:
-                order = ["SemidefiniteInteriorPoint", "Semidefinite"]
-            if cones or not program.loss.quadratic:
-                order += [preferred, "InteriorPoint"]
-            takes = [s for s in order if instances.SOLVERS[s].takes(name)]
-            wanted = getattr(cj.solvers, [*takes, "Admm"][0])
-            assert isinstance(solver, wanted), (name, fraction)
-
-
 ROWS = {  # why: an instance, and what of the table's limits is changed for it
     "small pairs of a curved loss": ("polynomial/squared", {}),
     "pairs": ("polynomial/hinge", {}),

@@ -6,29 +6,11 @@ import pytest
 from numpy.testing import assert_allclose
 
 import cvxjax as cj
-from cvxjax.solution import History
 from cvxjax.solvers import loop
 from cvxjax.verdicts import gap_floor, relative_gap
 from tests import instances
 
 SLACK = 1e-8  # of the CVXPY optimum
-
-
-def make_solution(program, params, dual, multipliers):
-    """What a solver might hand back, honest or not."""
-    empty = jnp.zeros(0)
-    return cj.Solution(
-        params=jnp.asarray(params),
-        dual=jnp.asarray(dual),
-        multipliers=None if multipliers is None else jnp.asarray(multipliers),
-        status=int(cj.Status.CONVERGED),
-        objective=jnp.asarray(0.0),
-        dual_bound=jnp.asarray(0.0),
-        gap=jnp.asarray(0.0),
-        iterations=jnp.asarray(0),
-        history=History(iteration=empty, objective=empty, dual_bound=empty, gap=empty),
-        scope=program.scope,
-    )
 
 
 def draw_multipliers(program, rng):
@@ -46,7 +28,9 @@ def test_any_dual_vector_and_any_feasible_point_bound_the_optimum(name, program)
     for scale in (1e-3, 1.0, 30.0):
         dual = scale * (y + 0.3 * rng.standard_normal(y.shape))
         params = scale * rng.standard_normal(program.shape)
-        solution = make_solution(program, params, dual, draw_multipliers(program, rng))
+        solution = instances.point_of(
+            program, params, dual, draw_multipliers(program, rng)
+        )
         certificate = cj.certify(program, solution)
         assert certificate.dual <= optimum + slack
         assert certificate.primal >= optimum - slack

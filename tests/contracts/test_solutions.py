@@ -1,11 +1,14 @@
 """Each solver on each program: optimal, feasible, and the same as a network."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
 import cvxjax as cj
 from cvxjax.solvers.base import SteppedSolver
+from cvxjax.solvers.choice import default_solver
 from cvxjax.solvers.refusals import refusal
 from tests import instances
 
@@ -13,6 +16,23 @@ from tests import instances
 def test_takes_exactly_what_instances_say(name, program):
     for solver, case in instances.SOLVERS.items():
         assert (refusal(case.solver, program) is None) == case.takes(name), solver
+
+
+def test_default_solver(name, program):
+    cones, largest = program.cones is not None, program.beta_max()
+    for fraction, squared in ((0.5, "SemismoothNewton"), (1e-9, "InteriorPoint")):
+        if not 1e-9 < largest < np.inf:  # rounding, or a constraint
+            continue
+        solver = default_solver(program.replace(beta=jnp.asarray(fraction * largest)))
+        preferred = squared if program.loss.quadratic else "InteriorPoint"
+        order = ["FrankWolfe"]
+        if name in instances.SPECTRAL:
+            order = ["SemidefiniteInteriorPoint", "Semidefinite"]
+        if cones or not program.loss.quadratic:
+            order += [preferred, "InteriorPoint"]
+        takes = [s for s in order if instances.SOLVERS[s].takes(name)]
+        wanted = getattr(cj.solvers, [*takes, "Admm"][0])
+        assert isinstance(solver, wanted), fraction
 
 
 def test_attains_the_reference_optimum(solved):
@@ -48,18 +68,19 @@ def zero_is_optimal(program):
 
 
 def test_history_is_monotone_and_ends_at_the_solution(solved):
-    solution, history = solved.solution, solved.solution.history
+    solution = jax.tree.map(np.asarray, solved.solution)
+    history = solution.history
     if zero_is_optimal(solved.program):
         assert history.gap.size == 0 and solution.gap == 0
         return
-    done = np.asarray(history.iteration) >= 0
+    done = history.iteration >= 0
     count = int(np.sum(done))
     assert np.all(done[:count])
-    assert np.all(np.isnan(np.asarray(history.gap)[count:]))
+    assert np.all(np.isnan(history.gap[count:]))
     assert int(history.iteration[count - 1]) == int(solution.iterations)
     assert np.all(np.diff(history.iteration[:count]) > 0)
     assert np.all(np.diff(history.dual_bound[:count]) >= 0)
-    objective = np.asarray(history.objective)[:count]
+    objective = history.objective[:count]
     assert np.all(objective[1:] <= objective[:-1])
     assert history.gap[count - 1] == solution.gap
     assert history.objective[count - 1] == solution.objective
@@ -71,12 +92,12 @@ def test_recovered_network_has_the_same_predictions_and_objective(solved):
     program, params = solved.program, solved.solution.params
     variables = program.recover(params)
     network = program.network()
-    z = np.asarray(network.apply(variables, program.inputs))
+    z = np.asarray(jax.jit(network.apply)(variables, program.inputs))
     y = np.asarray(program.y)
     scale = max(1, np.max(np.abs(y)))
     assert_allclose(z, program.forward(params), atol=1e-10 * scale)
 
-    decay = float(network.penalty(variables["params"]))
+    decay = float(jax.jit(network.penalty)(variables["params"]))
     objective = float(program.loss.value(z, y)) + float(program.beta) * decay
     assert np.isfinite(objective)
     assert_allclose(objective, solved.solution.objective, rtol=1e-8)

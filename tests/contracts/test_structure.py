@@ -131,15 +131,12 @@ def test_judges_do_without_jax_and_solvers(path):
     assert len(seen) > 1
 
 
-def test_every_judge_of_a_program_is_tested_for_its_independence():
+def test_every_judge_of_a_program_is_tested_for_its_independence(program):
     from cvxjax.interfaces import Judge
 
-    for name in instances.PROGRAMS:
-        judge = instances.program_of(name).judge()
-        assert isinstance(judge, Judge)
-        assert (
-            ROOT.parent / (type(judge).__module__.replace(".", "/") + ".py") in JUDGES
-        )
+    judge = program.judge()
+    assert isinstance(judge, Judge)
+    assert ROOT.parent / (type(judge).__module__.replace(".", "/") + ".py") in JUDGES
 
 
 def test_no_experiment_is_imported_by_tests_of_the_library():

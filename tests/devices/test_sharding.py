@@ -37,7 +37,7 @@ def on_eight():
 
 def test_solutions_are_the_same_on_every_mesh(on_eight):
     runs = on_eight["runs"]
-    gated, others = runs[:5], runs[5:]
+    gated, others = runs[:3], runs[3:]
     np.testing.assert_allclose(
         [run["primal"] for run in gated], gated[0]["primal"], rtol=1e-12
     )
@@ -74,7 +74,7 @@ def test_minibatch_steps_are_the_same_on_every_mesh(on_eight):
 def test_a_step_sends_one_prediction_however_many_devices(on_eight):
     """Sixteen rows of two outputs; weights stay where they are."""
     prediction = {"all-reduce": 16 * 2 * 8}
-    assert [run["sent"] for run in on_eight["weak"]] == 3 * [prediction]
+    assert [run["sent"] for run in on_eight["weak"]] == 2 * [prediction]
     for run in on_eight["steps"]:
         rows, parts = run["mesh"]
         gradient = 2 * (8 // parts) * 2 * 3 * 8 + 8 if rows > 1 else 0

@@ -167,7 +167,7 @@ def test_no_bound_over_other_patterns_of_max_pool():
     rows = cj.arrangements.max_pool_rows(PATCHES)
     patterns = cj.arrangements.sample_patterns(jax.random.key(0), rows, num=5)
     program = make("max_pool", patterns=patterns)
-    solution = cj.solve(program)
+    solution = instances.point_of(program, np.zeros(program.shape), LABELS)
     with pytest.raises(ValueError, match="no bound over the networks of other"):
         cj.certify(program, solution, scope=cj.Scope.GLOBAL_BOUND)
     with pytest.raises(ValueError, match="not ReLU neurons of one output each"):
