@@ -31,7 +31,7 @@ _MOST = 1 << 28  # scalar products that are worth twice the precision
 
 
 @dataclasses.dataclass(frozen=True)
-class Coordinates:
+class RowSpace:
     """X [n, d] in other coordinates, its rows scaled to size one or so.
 
     That is, X change = 2^exponents rows, up to rounding of `change`; its largest entry
@@ -51,7 +51,7 @@ class Coordinates:
 
 def coordinates(
     X: np.ndarray, precision: float = _EPS, *, axes: tuple[int, ...] = (1, 0)
-) -> Coordinates:
+) -> RowSpace:
     """Well conditioned coordinates of the row space of X [n, d].
 
     Args:
@@ -64,7 +64,7 @@ def coordinates(
     rank, right, sizes, weights = _decided(A, precision, axes)
     if rank == 0:
         none = np.zeros((A.shape[1], 0))
-        return Coordinates(A[:, :0], exponents, none, np.eye(A.shape[1]), 1.0)
+        return RowSpace(A[:, :0], exponents, none, np.eye(A.shape[1]), 1.0)
     right = right / sizes[:, None]
     change = right[:, :rank] / weights[:rank]
     high, low = A @ change, np.zeros((len(A), rank))
@@ -81,7 +81,7 @@ def coordinates(
             change = change @ step
     change, top = _unscaled(change, columns)
     null = np.linalg.qr(_unscaled(right[:, rank:], columns)[0])[0]
-    return Coordinates(high, exponents - top, change, null, max(condition, 1.0))
+    return RowSpace(high, exponents - top, change, null, max(condition, 1.0))
 
 
 def row_space(X: np.ndarray) -> np.ndarray:

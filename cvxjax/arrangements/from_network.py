@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cvxjax.algebra.row_space import Coordinates, coordinates
+from cvxjax.algebra.row_space import RowSpace, coordinates
 from cvxjax.arrangements.exact import enumerate_patterns
 from cvxjax.arrangements.patterns import (
     Patterns,
@@ -97,7 +97,7 @@ def from_network(X: ArrayLike, first: Any, *, tol: float = _TOL) -> Patterns:
     )
 
 
-def _gates(space: Coordinates, points: np.ndarray) -> np.ndarray:
+def _gates(space: RowSpace, points: np.ndarray) -> np.ndarray:
     return unit(points @ space.change.T)
 
 

@@ -16,7 +16,7 @@ from jax.typing import ArrayLike
 
 from cvxjax.algebra import linalg
 from cvxjax.algebra.compiled import jit_leanly
-from cvxjax.algebra.row_space import DISTORTED, Coordinates, coordinates
+from cvxjax.algebra.row_space import DISTORTED, RowSpace, coordinates
 from cvxjax.record import Record
 
 Array = jax.Array
@@ -325,7 +325,7 @@ def make_row_cones(rows: np.ndarray, gates: np.ndarray) -> tuple[RowCones, np.nd
     return cones, kept
 
 
-def _is_even(space: Coordinates) -> bool:
+def _is_even(space: RowSpace) -> bool:
     """Whether the user's coordinates do as well; so they do for X = 0."""
     d, rank = space.change.shape
     return rank == 0 or (rank == d and np.linalg.cond(space.change) <= DISTORTED)

@@ -62,10 +62,11 @@ class SemismoothNewton(SolverRecord):
 
     Work grows with the blocks that matter, so it is fastest where few are active.
     Where the optimum is unique and no multiplier of a tight row is zero, the gap falls
-    by orders of magnitude in each of the last rounds, which makes it the polish of
-    rough solutions: `SemismoothNewton(inner=Admm(tol=1e-4))`. From zero, at a beta
-    below about a hundredth of the one from which on zero is optimal, it takes long,
-    and may stall where the loss has no curvature (Huber, squared hinge).
+    by orders of magnitude in each of the last rounds: given a rough solution from
+    another solver, as `SemismoothNewton(inner=Admm(tol=1e-4))`, it refines it to about
+    ten digits. From zero, at a beta below about a hundredth of the one from which on
+    zero is optimal, it takes long, and may stall where the loss has no curvature
+    (Huber, squared hinge).
 
     Args:
       tol: relative duality gap; default 1e-8.

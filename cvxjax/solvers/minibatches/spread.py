@@ -16,7 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from cvxjax.devices.sharding import PATTERNS, SAMPLES
 from cvxjax.solvers.minibatches.minibatch import GateModel, Sums
-from cvxjax.solvers.minibatches.stochastic import Iterate, Stochastic
+from cvxjax.solvers.minibatches.stochastic import MinibatchIterate, Stochastic
 
 Array = jax.Array
 
@@ -43,18 +43,18 @@ def spread_model(model: GateModel, mesh: Mesh) -> GateModel:
 
 def spread_iterate(
     solver: Stochastic, shape: tuple[int, ...], dtype: Any, mesh: Mesh
-) -> Iterate:
+) -> MinibatchIterate:
     """`solver.start` at zero weights [S, P, c, d], made where they belong."""
 
-    def start() -> Iterate:
+    def start() -> MinibatchIterate:
         return solver.start(jnp.zeros(shape, dtype))
 
     return jax.jit(start, out_shardings=_places(jax.eval_shape(start), mesh))()
 
 
 def compile_move(
-    solver: Stochastic, model: GateModel, iterate: Iterate, mesh: Mesh
-) -> Callable[..., tuple[Iterate, Array]]:
+    solver: Stochastic, model: GateModel, iterate: MinibatchIterate, mesh: Mesh
+) -> Callable[..., tuple[MinibatchIterate, Array]]:
     """`solver.move` as one program over the mesh, which takes the iterate's memory.
 
     Args:

@@ -31,7 +31,7 @@ from cvxjax.solvers.refusals import Takes
 Array = jax.Array
 
 
-class Iterate(Record):
+class MinibatchIterate(Record):
     """Weights, what the optimizer remembers, and the steps taken."""
 
     w: Array  # [S, P, c, d]
@@ -42,7 +42,7 @@ class Iterate(Record):
 class StochasticState(Record):
     """The iterate, and this epoch's order of the rows."""
 
-    iterate: Iterate
+    iterate: MinibatchIterate
     order: Array  # [n], int32
     step_size: Array  # []
     repair: Any  # [S, P, m], multipliers of the projection into the cones
@@ -100,14 +100,19 @@ class Stochastic(SteppedSolver):
             return "its regulariser is no group norm (proximal steps take others)"
         return None
 
-    def start(self, w: Array) -> Iterate:
+    def start(self, w: Array) -> MinibatchIterate:
         """The first iterate, from weights [S, P, c, d]."""
         memory = self._transformation().init(w)
-        return Iterate(w=w, optimizer=memory, clock=jnp.asarray(0, jnp.int32))
+        return MinibatchIterate(w=w, optimizer=memory, clock=jnp.asarray(0, jnp.int32))
 
     def move(
-        self, model: GateModel, iterate: Iterate, x: Array, y: Array, step_size: Any
-    ) -> tuple[Iterate, Array]:
+        self,
+        model: GateModel,
+        iterate: MinibatchIterate,
+        x: Array,
+        y: Array,
+        step_size: Any,
+    ) -> tuple[MinibatchIterate, Array]:
         """One step on rows x [b, d], y [b, c]; also L / b before it."""
         w = iterate.w
         slope, loss = model.slope(w, x, y)
@@ -124,7 +129,7 @@ class Stochastic(SteppedSolver):
         w = w + change
         if self.proximal:
             w = model.prox(w, length)
-        return Iterate(w=w, optimizer=memory, clock=iterate.clock + 1), loss
+        return MinibatchIterate(w=w, optimizer=memory, clock=iterate.clock + 1), loss
 
     def _transformation(self) -> optax.GradientTransformation:
         return optax.trace(self.momentum) if self.optimizer is None else self.optimizer

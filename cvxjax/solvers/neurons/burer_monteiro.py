@@ -73,7 +73,7 @@ class BurerMonteiro(SolverRecord):
     def run(self, program: Any, start: Any, watch: Watch) -> Solution:
         """Starts in turn, on the host."""
         tol = float(_TOLERANCE if self.tol is None else self.tol)
-        rounds = _Descents(program, self, as_start(start), watch)
+        rounds = _NeuronDescents(program, self, as_start(start), watch)
         status = rounds.drive(tol, self.starts)
         if status is Status.MAX_ITERATIONS:
             status = Status.STALLED
@@ -81,7 +81,7 @@ class BurerMonteiro(SolverRecord):
         return rounds.finish(status, None if found is program else found.patterns)
 
 
-class _Descents(NeuronRounds):
+class _NeuronDescents(NeuronRounds):
     """A descent from another start in each round, and the best point's cells."""
 
     def __init__(

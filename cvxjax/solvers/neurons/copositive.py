@@ -36,7 +36,7 @@ from cvxjax.record import static
 from cvxjax.solution import Solution, Status
 from cvxjax.solvers.base import SolverRecord
 from cvxjax.solvers.neurons.doubly_nonnegative import (
-    Relaxation,
+    DoublyNonnegative,
     make_relaxation,
     newton_step,
 )
@@ -159,7 +159,7 @@ class _RelaxedRounds(NeuronRounds):
                 return
 
 
-def _split(relaxation: Relaxation, U: np.ndarray) -> np.ndarray:
+def _split(relaxation: DoublyNonnegative, U: np.ndarray) -> np.ndarray:
     """Two neurons a cell with sum u u^T near U_i, u [m, d].
 
     The first is U a / sqrt(a^T U a) for a facet a, the second the first principal part

@@ -40,7 +40,7 @@ _DAMPING = 1e-3  # the most that the first trial adds to the Hessian
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Neurons:
+class CellNeurons:
     """m neurons strictly inside their cells, and the multipliers of the walls."""
 
     u: np.ndarray  # [m, d]
@@ -48,14 +48,16 @@ class Neurons:
     z: np.ndarray  # [m, k], > 0; 0 before the first step
     cells: np.ndarray  # [m], which pattern
 
-    def take(self, chosen: np.ndarray) -> Neurons:
+    def take(self, chosen: np.ndarray) -> CellNeurons:
         """Those of a mask [m]."""
-        return Neurons(**{name: x[chosen] for name, x in vars(self).items()})
+        return CellNeurons(**{name: x[chosen] for name, x in vars(self).items()})
 
-    def and_also(self, more: Neurons) -> Neurons:
+    def and_also(self, more: CellNeurons) -> CellNeurons:
         """These, then more."""
         pairs = {name: [x, getattr(more, name)] for name, x in vars(self).items()}
-        return Neurons(**{name: np.concatenate(pair) for name, pair in pairs.items()})
+        return CellNeurons(
+            **{name: np.concatenate(pair) for name, pair in pairs.items()}
+        )
 
     def sizes(self) -> np.ndarray:
         """||u_j|| ||v_j||, [m]."""
@@ -74,14 +76,14 @@ def correct(
     X: np.ndarray,
     masks: np.ndarray,
     Y: np.ndarray,
-    neurons: Neurons,
+    neurons: CellNeurons,
     *,
     loss: Any,
     beta: float,
     mu: float,
     max_steps: int,
     watch: Watch,
-) -> Neurons:
+) -> CellNeurons:
     """Steps at one mu, until gradients and |(A u) z - mu| are below 10 mu.
 
     Args:
@@ -135,12 +137,12 @@ def correct(
 def join_alike(
     X: np.ndarray,
     Y: np.ndarray,
-    neurons: Neurons,
+    neurons: CellNeurons,
     *,
     loss: Any,
     beta: float,
     most: float,
-) -> Neurons:
+) -> CellNeurons:
     """Gives a neuron's size to one like it where that costs `most` at most.
 
     Neurons on both sides of a wall, or side by side, can exchange their sizes at the
@@ -199,7 +201,7 @@ class _Local:
         return float(smooth - self.mu * np.sum(np.log(s)))
 
     def expand(
-        self, neurons: Neurons, s: np.ndarray
+        self, neurons: CellNeurons, s: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Gradient, gradient of the Lagrangian [m, d + c], and a Hessian of m (d + c).
 

@@ -41,7 +41,7 @@ _CENTRE = (1e-4, 0.8)  # least and largest share of complementarity that is kept
 _einsum = partial(jnp.einsum, precision="highest")
 
 
-class Relaxation(Record):
+class DoublyNonnegative(Record):
     """The program's data; facets are rows a with a^T x = 1 at the cell's centre."""
 
     y: Array  # [n, c]
@@ -83,7 +83,7 @@ class Relaxation(Record):
         return jnp.sum(R * self.y) / 2 + penalty, R
 
 
-class Iterate(Record):
+class PrimalDualPoint(Record):
     """A point strictly inside the cones and their duals, or a move of one."""
 
     U: Array  # [P, r, r]
@@ -91,7 +91,7 @@ class Iterate(Record):
     N: Array  # [P, k], >= 0
 
 
-def make_relaxation(program: Any) -> tuple[Relaxation, Iterate]:
+def make_relaxation(program: Any) -> tuple[DoublyNonnegative, PrimalDualPoint]:
     """The relaxation of a `VectorOutputProgram`, and where to start.
 
     The start has the penalty that bounds the optimum's, and one complementarity.
@@ -125,7 +125,7 @@ def make_relaxation(program: Any) -> tuple[Relaxation, Iterate]:
     size = np.sum(Y**2) / 2
     U *= size / (2 * beta * P * np.sum(weights * U, axis=(1, 2)))[:, None, None]
     mu = size / (P * r + np.sum(paired))
-    relaxation = Relaxation(
+    relaxation = DoublyNonnegative(
         y=jnp.asarray(Y),
         beta=jnp.asarray(beta),
         features=jnp.asarray(np.where(masks[..., None], features, 0) @ turns),
@@ -139,7 +139,7 @@ def make_relaxation(program: Any) -> tuple[Relaxation, Iterate]:
         scales=jnp.asarray(scales[:, first] * scales[:, second]),
     )
     slacks = relaxation.slacks(jnp.asarray(U))
-    start = Iterate(
+    start = PrimalDualPoint(
         U=jnp.asarray(U),
         Z=jnp.asarray(mu * np.linalg.inv(U)),
         N=jnp.where(relaxation.paired, mu / slacks, 0),
@@ -168,7 +168,7 @@ def _conditioned(X: np.ndarray, interior: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 @jax.jit
-def newton_step(at: Relaxation, point: Iterate) -> Iterate:
+def newton_step(at: DoublyNonnegative, point: PrimalDualPoint) -> PrimalDualPoint:
     """One predictor and one centred step; NaN where rounding leaves none."""
     beta, (P, n, r), q = at.beta, at.features.shape, at.basis.shape[0]
     U, Z, N = point.U, point.Z, point.N
@@ -194,7 +194,7 @@ def newton_step(at: Relaxation, point: Iterate) -> Iterate:
     system = beta**2 * jnp.kron(inverse, jnp.eye(c, dtype=U.dtype))
     system = (jnp.linalg.cholesky(system + linalg.dot(J.T, J)), True)
 
-    def move_to(target: Array) -> Iterate:
+    def move_to(target: Array) -> PrimalDualPoint:
         """The direction to the point of the central path with this complementarity."""
         pull = jnp.where(at.paired, target / slacks, 0)
         side = target * _einsum("qab,pab->pq", at.basis, U_inverse) - slope
@@ -204,9 +204,9 @@ def newton_step(at: Relaxation, point: Iterate) -> Iterate:
         x = _einsum("pkq,pk->pq", factors, z.reshape(P, q))
         dU = _einsum("pq,qab->pab", x, at.basis)
         dZ = target * U_inverse - Z - linalg.dot(linalg.dot(scaling, dU), scaling)
-        return Iterate(U=dU, Z=dZ, N=pull - N - ratio * at.products(dU))
+        return PrimalDualPoint(U=dU, Z=dZ, N=pull - N - ratio * at.products(dU))
 
-    def longest(move: Iterate) -> Array:
+    def longest(move: PrimalDualPoint) -> Array:
         """The step at which some cone's boundary is met."""
         change = linalg.dot(linalg.dot(outer, jnp.stack([move.U, move.Z])), _t(outer))
         falls = [
@@ -217,7 +217,7 @@ def newton_step(at: Relaxation, point: Iterate) -> Iterate:
         steepest = jnp.stack([jnp.min(x, initial=0) for x in falls])
         return 1 / jnp.maximum(-jnp.min(steepest), 1e-30)
 
-    def along(move: Iterate, length: Array) -> Iterate:
+    def along(move: PrimalDualPoint, length: Array) -> PrimalDualPoint:
         return jax.tree.map(lambda x, dx: x + length * dx, point, move)
 
     count = P * r + jnp.sum(at.paired)
@@ -230,7 +230,7 @@ def newton_step(at: Relaxation, point: Iterate) -> Iterate:
     return new.replace(U=(new.U + _t(new.U)) / 2, Z=(new.Z + _t(new.Z)) / 2)
 
 
-def _complementarity(at: Relaxation, point: Iterate) -> Array:
+def _complementarity(at: DoublyNonnegative, point: PrimalDualPoint) -> Array:
     return jnp.sum(point.U * point.Z) + jnp.sum(at.products(point.U) * point.N)
 
 

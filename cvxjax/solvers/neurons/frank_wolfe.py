@@ -39,7 +39,7 @@ from cvxjax.record import static
 from cvxjax.solution import Solution, Status
 from cvxjax.solvers import loop
 from cvxjax.solvers.base import SolverRecord
-from cvxjax.solvers.neurons.correction import Neurons, correct, join_alike, walls
+from cvxjax.solvers.neurons.correction import CellNeurons, correct, join_alike, walls
 from cvxjax.solvers.neurons.rounds import NeuronRounds
 from cvxjax.solvers.refusals import Takes
 from cvxjax.solvers.starts import as_start
@@ -106,7 +106,7 @@ class FrankWolfeRounds(NeuronRounds):
         self.neurons = self._enter(start)
         self.price()
 
-    def _enter(self, start: Any) -> Neurons:
+    def _enter(self, start: Any) -> CellNeurons:
         """The neurons of parameters, moved into their nearest cells where outside."""
         d, c = self.X.shape[1], self.y.shape[1]
         start = as_start(start)
@@ -125,7 +125,7 @@ class FrankWolfeRounds(NeuronRounds):
         short = np.where(wide, least - values / np.where(wide, margins, 1), 0)
         u = u + np.max(short, axis=1, initial=0)[:, None] * centres
         inside = np.all(np.einsum("mkd,md->mk", A, u) > 0, axis=1)
-        return Neurons(u=u, v=v, z=np.zeros(values.shape), cells=cells).take(inside)
+        return CellNeurons(u=u, v=v, z=np.zeros(values.shape), cells=cells).take(inside)
 
     def price(self) -> None:
         """Judges the point, and finds the best new neuron of every cell."""
@@ -189,7 +189,7 @@ class FrankWolfeRounds(NeuronRounds):
         self.price()
         return Status.RUNNING
 
-    def _entrants(self, most: int) -> Neurons:
+    def _entrants(self, most: int) -> CellNeurons:
         """The best neurons found, if better than beta: off their walls, and small."""
         cells = np.argsort(-self.values)[:most]
         cells = cells[self.values[cells] > self.beta * (1 + _BETTER)]
@@ -209,7 +209,7 @@ class FrankWolfeRounds(NeuronRounds):
         squares = self.smoothness * np.sum(fits[at] ** 2, axis=1)
         root = np.sqrt(gains / squares / max(len(chosen), 1))[:, None]
         u, v, cells = root * u[at], root * v[at] / prices[at][:, None], cells[chosen]
-        return Neurons(u=u, v=v, z=np.zeros((len(u), self.rows)), cells=cells)
+        return CellNeurons(u=u, v=v, z=np.zeros((len(u), self.rows)), cells=cells)
 
 
 @partial(jax.jit, static_argnames=("starts", "steps"))

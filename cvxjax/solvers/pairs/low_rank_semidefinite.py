@@ -72,12 +72,12 @@ class LowRankSemidefinite(SolverRecord):
         tol = float(_TOLERANCE if self.tol is None else self.tol)
         start = as_start(start)
         params = None if start is None else start.params
-        rounds = _Descents(program, self, tol, params, watch)
+        rounds = _FactorDescents(program, self, tol, params, watch)
         status = rounds.drive(tol, self.rounds, _PATIENCE)
         return rounds.solution(status, rounds.progress.params)
 
 
-class _Descents(Rounds):
+class _FactorDescents(Rounds):
     """A descent of more columns in each round."""
 
     def __init__(
