@@ -349,14 +349,8 @@ def _plot_errors(axis: Any, arrays: dict[str, np.ndarray]) -> None:
 
 def _plot_objective(axis: Any, arrays: dict[str, np.ndarray]) -> None:
     steps, curves = arrays["sgd_steps"], arrays["sgd_objective"]
-    for index, curve in enumerate(curves):
-        axis.plot(
-            steps[1:],
-            curve[1:],
-            color=style.COLORS["sgd"],
-            linewidth=1,
-            label=f"SGD, {len(curves)} seeds" if index == 0 else None,
-        )
+    label = f"SGD, {len(curves)} seeds"
+    style.curves(axis, steps[1:], curves[:, 1:], label, color=style.COLORS["sgd"])
     for index, primal in enumerate(arrays["primal"]):
         axis.axhline(
             primal,

@@ -42,16 +42,14 @@ class TwoLayer(nn.Module):
     num_neurons: int | None
     init_scale: float = 1.0
 
+    penalty = staticmethod(half_squared_norm)  # what beta multiplies
+
     @nn.compact
     def __call__(self, X: Array) -> Array:
         X = as_input(X)
         d, m = X.shape[-1], width_of(self, self.num_neurons)
         hidden = nn.relu(dense(X, m, "first", self.init_scale * root(2, d)))
         return dense(hidden, 1, "second", self.init_scale * root(1, m))[..., 0]
-
-    def penalty(self, params: Any) -> Array:
-        """What beta multiplies: half the squares of all parameters."""
-        return half_squared_norm(params)
 
 
 class GatedTwoLayer(nn.Module):
@@ -71,6 +69,8 @@ class GatedTwoLayer(nn.Module):
     __hash__ = hash_gated
     __eq__ = equal_gated
 
+    penalty = staticmethod(half_squared_norm)  # what beta multiplies
+
     @nn.compact
     def __call__(self, X: Array) -> Array:
         X = as_input(X)
@@ -82,7 +82,3 @@ class GatedTwoLayer(nn.Module):
         hidden = dense(X, P, "first", self.init_scale * root(2, d))
         hidden = jnp.where(active, hidden, 0)
         return dense(hidden, 1, "second", self.init_scale * root(1, P))[..., 0]
-
-    def penalty(self, params: Any) -> Array:
-        """What beta multiplies: half the squares of all parameters."""
-        return half_squared_norm(params)

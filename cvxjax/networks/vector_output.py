@@ -32,16 +32,14 @@ class VectorOutput(nn.Module):
     num_neurons: int | None = None
     init_scale: float = 1.0
 
+    penalty = staticmethod(half_squared_norm)  # what beta multiplies
+
     @nn.compact
     def __call__(self, X: Array) -> Array:
         X = as_input(X)
         m = width_of(self, self.num_neurons)
         hidden = nn.relu(dense(X, m, "first", self.init_scale * root(2, X.shape[1])))
         return dense(hidden, self.num_outputs, "second", self.init_scale * root(1, m))
-
-    def penalty(self, params: Any) -> Array:
-        """What beta multiplies: half the squares of all parameters."""
-        return half_squared_norm(params)
 
 
 class GatedVectorOutput(nn.Module):
@@ -59,6 +57,8 @@ class GatedVectorOutput(nn.Module):
     __hash__ = hash_gated
     __eq__ = equal_gated
 
+    penalty = staticmethod(half_squared_norm)  # what beta multiplies
+
     @nn.compact
     def __call__(self, X: Array) -> Array:
         X = as_input(X)
@@ -70,7 +70,3 @@ class GatedVectorOutput(nn.Module):
         hidden = dense(X, m, "first", self.init_scale * root(2, X.shape[1]))
         hidden = jnp.where(active, hidden, 0)
         return dense(hidden, self.num_outputs, "second", self.init_scale * root(1, m))
-
-    def penalty(self, params: Any) -> Array:
-        """What beta multiplies: half the squares of all parameters."""
-        return half_squared_norm(params)

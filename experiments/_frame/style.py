@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib.figure
 import matplotlib.style
+import numpy as np
 from cycler import cycler
 
 # Okabe & Ito's palette: told apart under every common colour blindness.
@@ -79,6 +80,12 @@ def figure(
         size = (width or 4.2 * ncols, height or 3.2 * nrows)
         made = matplotlib.figure.Figure(figsize=size)
         return made, made.subplots(nrows, ncols, **subplots)
+
+
+def curves(axis: Any, x: Any, ys: Any, label: str, *look: str, **more: Any) -> None:
+    """Draws ys [k, n] over x [n], k thin lines with one entry in the legend."""
+    labels = [label, *[None] * (len(ys) - 1)]
+    axis.plot(x, np.transpose(ys), *look, label=labels, **{"lw": 1, **more})
 
 
 def caption(shown: matplotlib.figure.Figure, text: str) -> None:

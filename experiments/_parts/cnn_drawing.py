@@ -41,14 +41,9 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
 
 
 def _plot_objectives(axis: Any, arrays: dict[str, np.ndarray]) -> None:
-    for k, curve in enumerate(arrays["sgd"]):
-        axis.plot(
-            arrays["sgd_seconds"][1:],
-            curve[1:],
-            color=style.COLORS["sgd"],
-            lw=1,
-            label=f"SGD, {len(arrays['sgd'])} starts" if k == 0 else None,
-        )
+    seconds, sgd = arrays["sgd_seconds"][1:], arrays["sgd"][:, 1:]
+    label = f"SGD, {len(sgd)} starts"
+    style.curves(axis, seconds, sgd, label, color=style.COLORS["sgd"])
     rounds = arrays["rounds"]
     axis.plot(
         rounds[:, 0],

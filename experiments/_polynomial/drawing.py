@@ -58,8 +58,8 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
 
 def _plot_accuracy(axis: Any, arrays: dict[str, np.ndarray], side: int) -> None:
     for key, name, role, dashes in _CURVES:
-        curves = arrays[f"{key}_accuracy"][side]
-        _lines(axis, arrays[f"{key}_seconds"], curves, name, role, dashes)
+        seconds, curves = arrays[f"{key}_seconds"], arrays[f"{key}_accuracy"][side]
+        style.curves(axis, seconds, curves, name, dashes, color=style.COLORS[role])
     value = arrays["accuracy"][side]
     _mark(axis, arrays["seconds"], value, "convex program, certified")
     lasts = [arrays[f"{key}_accuracy"][side, :, -1].min() for key, *_ in _CURVES]
@@ -69,30 +69,11 @@ def _plot_accuracy(axis: Any, arrays: dict[str, np.ndarray], side: int) -> None:
 
 def _plot_objective(axis: Any, arrays: dict[str, np.ndarray]) -> None:
     for key, name, role, dashes in _CURVES[:2]:
-        curves = arrays[f"{key}_objective"]
-        _lines(axis, arrays[f"{key}_seconds"], curves, name, role, dashes)
+        seconds, curves = arrays[f"{key}_seconds"], arrays[f"{key}_objective"]
+        style.curves(axis, seconds, curves, name, dashes, color=style.COLORS[role])
     _mark(axis, arrays["seconds"], arrays["objective"], "convex program, certified")
     axis.set(yscale="log", ylabel="objective", title="(c) Training objective")
     axis.set_ylim(top=min(axis.get_ylim()[1], _HIGHEST * arrays["objective"]))
-
-
-def _lines(
-    axis: Any,
-    seconds: np.ndarray,
-    curves: np.ndarray,
-    name: str,
-    role: str,
-    dashes: str,
-) -> None:
-    for k, curve in enumerate(curves):
-        axis.plot(
-            seconds,
-            curve,
-            dashes,
-            lw=1,
-            color=style.COLORS[role],
-            label=name if k == 0 else None,
-        )
 
 
 def _mark(axis: Any, seconds: Any, value: Any, name: str) -> None:
