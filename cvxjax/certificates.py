@@ -82,7 +82,6 @@ def certify(
     if judge.free_width:
         eps = float(np.finfo(solution.dtype).eps)
         eps = eps if covered is listed else np.inf
-    turns = covered is Scope.GLOBAL_BOUND and covered is not listed and y.ndim == 1
     primal, dual, vector, violation = judge.bounds(
         Question(
             loss=loss,
@@ -92,7 +91,6 @@ def certify(
             dual=vector,
             multipliers=multipliers,
             every_network=covered is not listed,
-            rows=np.asarray(at.rows, np.float64) if turns else None,
             eps=eps,
         )
     )

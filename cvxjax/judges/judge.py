@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn
 import numpy as np
 
 from cvxjax.algebra.rounding import gauge_rounding, pulled
-from cvxjax.bounds.duals import improve_dual
 from cvxjax.bounds.multiples import dual_value, scaled_dual
 
 if TYPE_CHECKING:
@@ -37,7 +36,6 @@ class Question:
     dual: np.ndarray  # of y's shape
     multipliers: np.ndarray | None  # of the cones
     every_network: bool  # whether the lower bound is to hold for all of them
-    rows: np.ndarray | None  # [n K, d]: for a dual vector that is sought for them
     eps: float  # relative violation of one operation, up to which points are inside
 
 
@@ -117,6 +115,10 @@ class GaugeJudge(abc.ABC):
         """An upper bound of `polar_bound` for every list of patterns."""
         return float(self.covers_every_neuron())
 
+    def improved(self, asked: Question, v: np.ndarray) -> np.ndarray | None:
+        """A dual vector with a better `network_bound` than v, where one is sought."""
+        return None
+
     def bounds(self, asked: Question) -> Bounds:
         """The better of the dual vector and of minus the loss's gradient, scaled.
 
@@ -133,10 +135,10 @@ class GaugeJudge(abc.ABC):
         candidates = [
             -loss.clip_dual(-v, y) for v in candidates if np.all(np.isfinite(v))
         ]
-        if asked.rows is not None and candidates and candidates[-1].any():
-            v = candidates[-1]
-            turned = improve_dual(asked.rows, y, v, loss=loss, beta=asked.beta)
-            candidates = [v, -loss.clip_dual(-turned, y)]
+        if asked.every_network and candidates and candidates[-1].any():
+            better = self.improved(asked, candidates[-1])
+            if better is not None:
+                candidates = [candidates[-1], -loss.clip_dual(-better, y)]
         best, vector = dual_value(loss, 0 * y, y), 0 * y
         for v in filter(np.any, candidates):
             unit = 2.0 ** np.floor(np.log2(np.max(np.abs(v))))  # none underflows

@@ -10,7 +10,7 @@ import numpy as np
 from cvxjax.algebra.rounding import SPECTRAL, lengths, terms_of
 from cvxjax.bounds.several_outputs import vector_bound
 from cvxjax.judges.judge import GaugeJudge
-from cvxjax.judges.sign_cones import every_neuron_bound
+from cvxjax.judges.relu import every_neuron_bound
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

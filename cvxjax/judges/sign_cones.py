@@ -6,18 +6,17 @@ import dataclasses
 
 import numpy as np
 
-from cvxjax.algebra.rounding import gauge_rounding, lengths, pulled, terms_of
-from cvxjax.bounds.exact import best_neuron, is_exact, passed_over
-from cvxjax.bounds.relaxed import neuron_bound
+from cvxjax.algebra.rounding import lengths, terms_of
 from cvxjax.judges.cones import ConeJudge
 from cvxjax.judges.judge import no_other_neurons
+from cvxjax.judges.relu import ReluJudge
 
 _CHUNK_ELEMENTS = 1 << 24
 _PART = 1e-6  # of the largest block: what others may take to reach the labels
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SignConeJudge(ConeJudge):
+class SignConeJudge(ReluJudge, ConeJudge):
     """sum_i D_i X (w_0i - w_1i), group norms, and the cones (2 D_i - I) X w >= 0."""
 
     X: np.ndarray  # [n, d], float64
@@ -81,29 +80,11 @@ class SignConeJudge(ConeJudge):
             params = params + weights[..., None] * np.stack([step, -step])
         return params
 
-    def covers_every_neuron(self) -> bool:
-        """Whether `network_bound` is exact: rank X <= 3.
-
-        Raises:
-          ValueError: for gated networks, which have no neurons but those listed.
-        """
+    def neuron_rows(self) -> np.ndarray:
+        """X; ValueError for gated networks, which have no neurons but those listed."""
         if self.interior is None:
             no_other_neurons()
-        return every_neuron_is_covered(self.X)
-
-    def network_bound(self, v: np.ndarray) -> float:
-        """An upper bound of max |v^T (X u)_+| over all neurons ||u|| <= 1.
-
-        Whatever patterns are listed. Exact to rounding where `covers_every_neuron`.
-
-        Args:
-          v: [n].
-
-        Raises:
-          ValueError: as `covers_every_neuron`.
-        """
-        self.covers_every_neuron()
-        return every_neuron_bound(self.X, v)
+        return self.X
 
     def pull(self, v: np.ndarray) -> np.ndarray:
         parts = [np.where(self.masks[part], v, 0) @ self.X for part in self.chunks()]
@@ -132,21 +113,3 @@ class SignConeJudge(ConeJudge):
         P, n = self.masks.shape
         size = max(1, _CHUNK_ELEMENTS // n)
         return [slice(i, min(i + size, P)) for i in range(0, P, size)]
-
-
-def every_neuron_is_covered(X: np.ndarray) -> bool:
-    """Whether `every_neuron_bound` is exact for X [n, d]: rank X <= 3."""
-    return is_exact(X)
-
-
-def every_neuron_bound(X: np.ndarray, v: np.ndarray) -> float:
-    """An upper bound of max |v^T (X u)_+| over ||u|| <= 1, for v [n].
-
-    For rounding, what `bounds.exact` or `bounds.relaxed` estimate is added, and what
-    `rounding` derives for the value of a neuron.
-    """
-    rounding = gauge_rounding(terms_of(len(X), 0, X.shape[1]), pulled(v, lengths(X)))
-    if not every_neuron_is_covered(X):
-        return max(neuron_bound(X, s * v) for s in (1, -1)) + rounding
-    highest = max(best_neuron(X, s * v)[0] for s in (1, -1))
-    return highest + passed_over(X, v) + rounding

@@ -7,24 +7,15 @@ import dataclasses
 import numpy as np
 
 from cvxjax.judges.blocks import BlockJudge
-from cvxjax.judges.sign_cones import every_neuron_bound, every_neuron_is_covered
+from cvxjax.judges.relu import ReluJudge
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PooledJudge(BlockJudge):
+class PooledJudge(ReluJudge, BlockJudge):
     """Blocks that are filters, which have bounds over those that are not listed."""
 
     neurons: np.ndarray  # [n K, h]: a filter predicts sums of (rows u)_+ over K rows
 
-    def covers_every_neuron(self) -> bool:
-        """Whether `network_bound` is exact: rank <= 3 of all patches together."""
-        return every_neuron_is_covered(self.neurons)
-
-    def network_bound(self, v: np.ndarray) -> float:
-        """An upper bound of max |v^T f(u)| over all filters ||u|| <= 1.
-
-        Args:
-          v: [n].
-        """
-        patches = len(self.neurons) // len(v)
-        return every_neuron_bound(self.neurons, np.repeat(v, patches))
+    def neuron_rows(self) -> np.ndarray:
+        """The rows that a filter is applied to, K of each sample."""
+        return self.neurons
