@@ -25,14 +25,15 @@ from cvxjax.watch import Watch
 
 Array = jax.Array
 
+TOLS = 1e-8, 1e-4  # default tolerances, in float64 and in float32
 _PATIENCE = 50  # checks without progress, near the precision's floor
 _FLOOR = 1e5  # that floor, in machine epsilons
 _MOST = 2**31 - 1  # iterations
 
 
-def default_tol(dtype: Any) -> float:
-    """1e-8 in float64, 1e-4 in float32."""
-    return 1e-8 if jnp.finfo(dtype).bits == 64 else 1e-4
+def default_tol(dtype: Any, tols: tuple[float, float] = TOLS) -> float:
+    """The default tolerance of this precision, of those in float64 and in float32."""
+    return tols[0] if jnp.finfo(dtype).bits == 64 else tols[1]
 
 
 def relative_gap(objective: Array, dual_bound: Array, floor: Array) -> Array:
@@ -123,7 +124,6 @@ class Progress(Record):
         dtype, y = program.X.dtype, program.y
         checks = -(-solver.max_iters // solver.check_every)
         nothing = jnp.full(checks, jnp.nan, dtype)
-        tol = default_tol(dtype) if solver.tol is None else solver.tol
         shape = program.multipliers_shape
         multipliers = None if shape is None else jnp.zeros(shape, dtype)
         return cls(
@@ -139,7 +139,7 @@ class Progress(Record):
             last_gain=jnp.asarray(0, jnp.int32),
             mark=jnp.asarray(jnp.inf, dtype),
             closing=jnp.asarray(False),
-            tol=jnp.asarray(tol, dtype),
+            tol=jnp.asarray(solver.tolerance(program), dtype),
             floor=jnp.asarray(verdicts.gap_floor(program.loss, y, jnp), dtype),
             history=History(
                 iteration=jnp.full(checks, -1, jnp.int32),
@@ -287,20 +287,6 @@ class Progress(Record):
         )
 
 
-def balancing_is_due(check: Array) -> Array:
-    """Whether the penalties may move: ever more rarely, so that they settle."""
-    nearest = jnp.round(jnp.log(jnp.maximum(check, 1)) / jnp.log(1.3))
-    return (check <= 4) | (check == jnp.round(1.3**nearest).astype(check.dtype))
-
-
-def balance_factor(primal: Array, dual: Array) -> Array:
-    """sqrt(primal / dual) within [1/5, 5]; 1 while that is within [1/2, 2]."""
-    known = (primal > 0) & (dual > 0)
-    ratio = jnp.sqrt(jnp.where(known, primal, 1) / jnp.where(known, dual, 1))
-    ratio = jnp.clip(ratio, 0.2, 5)
-    return jnp.where((ratio > 2) | (ratio < 0.5), ratio, 1)
-
-
 def advance(
     solver: Any,
     program: Any,
@@ -423,9 +409,9 @@ def run_on_host(
       ended: called with the solver's last state.
     """
     watch = Watch() if watch is None else watch
-    start, dtype = as_start(start), program.X.dtype
-    tol = default_tol(dtype) if solver.tol is None else solver.tol
-    solver = solver.replace(tol=jnp.asarray(tol, dtype))
+    start = as_start(start)
+    tol = jnp.asarray(solver.tolerance(program), program.X.dtype)
+    solver = solver.replace(tol=tol)
     go_on = _advance_leanly if solver.lean else _advance
     state = _init(solver, program, start)
     pace, done, status, closing = Pace(solver, program), 0, Status.RUNNING, False

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from cvxjax.algebra import linalg
 from cvxjax.forms.contracts import Linear
 from cvxjax.interfaces import Proximal
-from cvxjax.record import Record, static
+from cvxjax.record import Record
 from cvxjax.solvers import loop
 from cvxjax.solvers.base import SteppedSolver
 from cvxjax.solvers.refusals import Takes
@@ -44,9 +44,6 @@ class Fista(SteppedSolver):
       check_every: steps between gap evaluations, static.
     """
 
-    tol: Any = None
-    max_iters: int = static(default=20_000)
-    check_every: int = static(default=50)
     takes: ClassVar[Takes] = Takes(
         form=Linear, regulariser=Proximal, cones=False, smooth=True
     )

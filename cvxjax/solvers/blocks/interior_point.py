@@ -80,7 +80,6 @@ class InteriorPoint(SteppedSolver):
         start from, over the number of cones.
     """
 
-    tol: Any = None
     max_iters: int = static(default=200)
     check_every: int = static(default=1)
     corrections: int = static(default=3)

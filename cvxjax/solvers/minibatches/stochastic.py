@@ -76,9 +76,6 @@ class Stochastic(SteppedSolver):
         many at the end, static.
     """
 
-    tol: Any = None
-    max_iters: int = static(default=20_000)
-    check_every: int = static(default=50)
     batch_size: int = static(default=1_000)
     learning_rate: Any = None
     schedule: Callable[[Any], Any] | None = static(default=None)

@@ -88,7 +88,6 @@ class SemidefiniteInteriorPoint(SteppedSolver):
       max_iters: static.
     """
 
-    tol: Any = None
     max_iters: int = static(default=100)
     check_every: int = static(default=1)
     lean: ClassVar[bool] = True  # as `compiled.jit_leanly`: products take its time
