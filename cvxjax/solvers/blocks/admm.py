@@ -26,9 +26,9 @@ from cvxjax.algebra.linalg import ShiftedEigh
 from cvxjax.forms.contracts import Blocks
 from cvxjax.interfaces import Proximal
 from cvxjax.record import Record, static
-from cvxjax.solvers import loop
 from cvxjax.solvers.blocks.feasible import feasible_point
 from cvxjax.solvers.blocks.matrix_free import MatrixFree
+from cvxjax.solvers.progress import Progress, polar_gauge
 from cvxjax.solvers.refusals import Takes
 from cvxjax.solvers.splitting import (
     Acceleration,
@@ -37,7 +37,7 @@ from cvxjax.solvers.splitting import (
     balancing_is_due,
     over,
 )
-from cvxjax.solvers.starts import Start
+from cvxjax.solvers.starts import Start, rescaled_dual
 
 Array = jax.Array
 
@@ -63,7 +63,7 @@ class AdmmState(Record):
     kernel: ShiftedEigh | MatrixFree  # of F (I x inverse) F^T
     repair: Any  # [S, P, m], multipliers of the projection into the cones
     acceleration: Acceleration | None
-    progress: loop.Progress
+    progress: Progress
 
     @property
     def s(self) -> Any:
@@ -142,7 +142,7 @@ class Admm(Splitting):
             kernel=kernel,
             repair=zero_s,
             acceleration=None,
-            progress=loop.Progress.start(self, program, w),
+            progress=Progress.start(self, program, w),
         )
         return self._restarted(program, state)
 
@@ -150,18 +150,15 @@ class Admm(Splitting):
         """Takes the dual of a solution near by, scaled to be feasible at this beta."""
         if start.dual is None:
             return state
-        loss, cones = program.loss, program.cones
-        v, mu = start.dual, None
+        cones, mu = program.cones, None
         if cones is not None:
             mu = jnp.zeros_like(state.slack)
             if start.multipliers is not None:
                 mu = cones.scaled(start.multipliers)
-        gauge = loop.polar_gauge(program, v, mu)
-        scale = jnp.where(gauge > 0, program.beta / jnp.where(gauge > 0, gauge, 1), 1)
-        v = -loss.clip_dual(-scale * v, program.y)
+        gauge = polar_gauge(program, start.dual, mu)
+        v, mu = rescaled_dual(program, start.dual, mu, gauge)
         pull = program.adjoint(v)
         if cones is not None and mu is not None:
-            mu = scale * mu
             pull = pull + cones.adjoint(mu)
             gamma = self._gamma(program, state.w.dtype)
             state = state.replace(slack=state.s - mu / (gamma * state.rho))

@@ -18,8 +18,8 @@ from cvxjax.algebra import linalg
 from cvxjax.forms.contracts import Linear
 from cvxjax.interfaces import Proximal
 from cvxjax.record import Record
-from cvxjax.solvers import loop
 from cvxjax.solvers.base import SteppedSolver
+from cvxjax.solvers.progress import Progress
 from cvxjax.solvers.refusals import Takes
 
 Array = jax.Array
@@ -32,7 +32,7 @@ class FistaState(Record):
     ahead: Any
     momentum: Array  # [], t_k
     step_size: Array  # [], 1 / Lipschitz constant
-    progress: loop.Progress
+    progress: Progress
 
 
 class Fista(SteppedSolver):
@@ -57,7 +57,7 @@ class Fista(SteppedSolver):
             ahead=w,
             momentum=jnp.asarray(1.0, program.X.dtype),
             step_size=1 / jnp.where(curvature > 0, curvature, 1),
-            progress=loop.Progress.start(self, program, w),
+            progress=Progress.start(self, program, w),
         )
 
     def step(self, program: Any, state: FistaState) -> FistaState:

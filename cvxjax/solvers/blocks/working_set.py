@@ -24,6 +24,7 @@ from cvxjax.solvers.base import SolverRecord
 from cvxjax.solvers.blocks.admm import Admm
 from cvxjax.solvers.blocks.feasible import feasible_point
 from cvxjax.solvers.blocks.interior_point import InteriorPoint
+from cvxjax.solvers.progress import block_gauges
 from cvxjax.solvers.refusals import Takes, first_fitting, inner_refusal
 from cvxjax.solvers.rounds import Rounds
 from cvxjax.solvers.starts import as_start
@@ -243,7 +244,7 @@ def _feasible(program: Any, w: Array) -> tuple[Array, Array]:
 _select = jax.jit(lambda program, blocks, live: program.select(blocks, live))
 
 
-_bounds = jax.jit(loop.block_gauges)
+_bounds = jax.jit(block_gauges)
 
 
 @jax.jit

@@ -38,6 +38,7 @@ from cvxjax.interfaces import Regulariser
 from cvxjax.record import static
 from cvxjax.solution import Solution, Status
 from cvxjax.solvers.base import SolverRecord
+from cvxjax.solvers.blocks.feasible import lifted
 from cvxjax.solvers.neurons.correction import CellNeurons, correct, join_alike, walls
 from cvxjax.solvers.neurons.rounds import NeuronRounds
 from cvxjax.solvers.refusals import Takes
@@ -228,8 +229,7 @@ def _power(
     def inside(u: Array) -> Array:
         zero = jnp.zeros((*u.shape[:2], cones.num_rows), u.dtype)
         near, _ = cones.project(u, zero, _PROJECTION_STEPS)
-        near = near + cones.lift(near)[..., None] * cones.interior[None]
-        return unit(near)
+        return unit(lifted(cones, near))
 
     def ascend(_: int, u: Array) -> Array:
         back = jnp.where(program.masks[None], linalg.dot(image(u), R.T), 0)

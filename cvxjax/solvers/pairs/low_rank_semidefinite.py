@@ -30,9 +30,9 @@ from cvxjax.forms.contracts import Pairs
 from cvxjax.record import static
 from cvxjax.recovery.from_pairs import decompose
 from cvxjax.solution import Solution, Status
-from cvxjax.solvers import loop
 from cvxjax.solvers.base import SolverRecord
 from cvxjax.solvers.lbfgs import descend
+from cvxjax.solvers.progress import polar_gauge
 from cvxjax.solvers.refusals import Takes
 from cvxjax.solvers.rounds import Rounds
 from cvxjax.solvers.starts import as_start
@@ -165,7 +165,7 @@ def _judged(program: Any, V: Array) -> tuple[Array, ...]:
     P = _expand(program, V)
     point = program.regulariser.inside(linalg.dot(P, jnp.swapaxes(P, 2, 3)))
     v = -program.loss.gradient(program.fit_factors(P), program.y)
-    highest = loop.polar_gauge(program, v, None)
+    highest = polar_gauge(program, v, None)
     return point, program.objective(point), v, program.adjoint(v)[0], highest
 
 

@@ -27,8 +27,13 @@ from cvxjax.algebra import linalg
 from cvxjax.algebra.symmetric import along, positive_part, smat, svec
 from cvxjax.forms.contracts import Pairs
 from cvxjax.record import Record, static
-from cvxjax.solvers import loop
-from cvxjax.solvers.pairs.nearby_matrices import dual_slacks, feasible_dual
+from cvxjax.solvers.pairs.nearby_matrices import (
+    dual_slacks,
+    feasible_dual,
+    ridge_fit,
+    size_refusal,
+)
+from cvxjax.solvers.progress import Progress
 from cvxjax.solvers.refusals import Takes
 from cvxjax.solvers.splitting import (
     Acceleration,
@@ -54,7 +59,7 @@ class SemidefiniteState(Record):
     gram: Array  # [N, N], between svecs of differences that meet the equations
     inverse: Array  # [N, N], (rho_z gram + rho / 2 I)^{-1}
     acceleration: Acceleration | None
-    progress: loop.Progress
+    progress: Progress
 
 
 class Semidefinite(Splitting):
@@ -75,20 +80,13 @@ class Semidefinite(Splitting):
     takes: ClassVar[Takes] = Takes(form=Pairs)
 
     def limits(self, program: Any) -> str | None:
-        numbers = program.windows * program.order * (program.order + 1) // 2
-        if numbers > _MAX_NUMBERS:
-            return f"pairs of {numbers} numbers are more than {_MAX_NUMBERS}"
-        return None
+        return size_refusal(program, _MAX_NUMBERS)
 
     def init(self, program: Any, w: Array) -> SemidefiniteState:
         gram = program.gram(jnp.ones(len(program.X), w.dtype))
         gram = self._free(program, self._free(program, gram).T)
-        trace = jnp.trace(gram) / len(gram)
-        eye = jnp.eye(len(gram), dtype=w.dtype)
-        ridge = gram + jnp.where(trace > 0, 1e-3 * trace, 1) * eye
-        slope = program.pull(-program.loss.gradient(0 * program.y, program.y))
-        fit = jnp.linalg.solve(ridge, slope.T)
-        size = jnp.sqrt(jnp.sum(fit**2) / fit.shape[1])
+        fit, _ = ridge_fit(program, gram)
+        size = jnp.sqrt(jnp.sum(fit**2) / len(fit))
         unit = program.beta / jnp.where(size > 0, size, 1)
         quadratic = program.loss.quadratic
         rho = jnp.asarray(self.rho, w.dtype) * unit
@@ -101,7 +99,7 @@ class Semidefinite(Splitting):
             gram=gram,
             inverse=_inverse(gram, one, rho),
             acceleration=None,
-            progress=loop.Progress.start(self, program, w),
+            progress=Progress.start(self, program, w),
         )
         return self._restarted(program, state)
 
