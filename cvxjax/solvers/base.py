@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import jax
 
-from cvxjax.record import Record
+from cvxjax.record import Record, static
 from cvxjax.solution import Solution
 from cvxjax.solvers import loop
 from cvxjax.solvers.refusals import Takes
@@ -22,9 +22,12 @@ class SolverRecord(Record):
     `takes` says which programs it is made for (`refusals.refusal`). `leaves_patterns`
     says that it ends on patterns of its own, which its solution then carries.
     `wants_coordinates` asks `solve` for data of orthonormal columns, in float64, where
-    the data as they come are badly conditioned.
+    the data as they come are badly conditioned. `tols` are the default tolerances, in
+    float64 and in float32.
     """
 
+    tol: Any = None
+    tols: ClassVar[tuple[float, float]] = loop.TOLS
     takes: ClassVar[Takes]
     leaves_patterns: ClassVar[bool] = False
     wants_coordinates: ClassVar[bool] = False
@@ -32,6 +35,11 @@ class SolverRecord(Record):
     def limits(self, program: Any) -> str | None:
         """Why sizes or its own options refuse a program that `takes` lets pass."""
         return None
+
+    def tolerance(self, program: Any) -> Any:
+        """The relative duality gap to reach: `tol`, or else the default."""
+        tol = self.tol
+        return loop.default_tol(program.X.dtype, self.tols) if tol is None else tol
 
     def another(self) -> Any:
         """A solver of other options that may go on where this one stalled, or None."""
@@ -51,6 +59,8 @@ class SolverRecord(Record):
 class SteppedSolver(SolverRecord):
     """A solver of pure `init`, `step` and `check`, which `solvers.loop` drives."""
 
+    max_iters: int = static(default=20_000)
+    check_every: int = static(default=50)
     lean: ClassVar[bool] = False  # compiled as by `compiled.jit_leanly`
 
     def adopt(self, program: Any, state: Any, start: Start) -> Any:

@@ -1,6 +1,6 @@
 """What a dual vector proves of one program, for solvers with a loop on the host.
 
-The same terms for rounding as in `loop.Progress` and in the judges, so that a solver's
+The same terms for rounding as in `progress` and in the judges, so that a solver's
 CONVERGED is not denied by its certificate.
 """
 
@@ -60,18 +60,35 @@ class HostBounds:
         gap = self.gap(objective, bound)
         if not np.isfinite(gap) or gap > tol:
             return Status.RUNNING
-        constraint = self.loss.constraint
-        explained = rounding.explained(
-            objective,
-            bound,
-            np.asarray(v, np.float64),
-            loss=self.loss,
-            y=self.y,
-            beta=self.beta,
-            reach=self.reach,
-            terms=self.terms,
-            tolerance=0.0 if constraint is None else FEASIBILITY.get(self.dtype, 1e-4),
-            unit=float(np.finfo(self.dtype).eps) / 2,
-        )
-        wrong = bound - objective > explained
+        v = np.asarray(v, np.float64)
+        wrong = bound - objective > explained(self, objective, bound, v, self.dtype)
         return Status.INCONSISTENT if wrong else Status.CONVERGED
+
+
+def explained(
+    program: Any, objective: Any, bound: Any, v: Any, dtype: np.dtype, xp: Any = np
+) -> Any:
+    """By how much rounding may lift a lower bound above the objective.
+
+    Args:
+      program: or `HostBounds`, for its loss, y, beta, reach and terms.
+      objective: [], of a feasible point.
+      bound: [], of v.
+      v: a dual vector, as y.
+      dtype: of the arithmetic that the objective is of.
+      xp: numpy or jax.numpy, as v is.
+    """
+    loss = program.loss
+    return rounding.explained(
+        objective,
+        bound,
+        v,
+        loss=loss,
+        y=program.y,
+        beta=program.beta,
+        reach=program.reach,
+        terms=program.terms,
+        tolerance=0.0 if loss.constraint is None else FEASIBILITY.get(dtype, 1e-4),
+        unit=float(np.finfo(dtype).eps) / 2,
+        xp=xp,
+    )

@@ -74,6 +74,11 @@ def refusal(solver: Any, program: Any) -> str | None:
     return solver.limits(program)
 
 
+def first_fitting(program: Any, *solvers: Any) -> Any:
+    """The first of these solvers that takes the program, or else the last one."""
+    return next((s for s in solvers if refusal(s, program) is None), solvers[-1])
+
+
 def inner_refusal(inner: Any, program: Any) -> str | None:
     """Why a solver cannot run inside another on this program; None: it can."""
     if inner is None:

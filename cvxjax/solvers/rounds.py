@@ -23,11 +23,13 @@ class Rounds:
 
     Args:
       program: that is solved, on the host.
+      solver: whose options the rounds follow.
       watch: says when to stop, and is told where the rounds stand.
     """
 
-    def __init__(self, program: Any, watch: Watch) -> None:
-        self.program, self.watch = program, watch
+    def __init__(self, program: Any, solver: Any, watch: Watch) -> None:
+        self.program, self.solver, self.watch = program, solver, watch
+        self.tol = float(solver.tolerance(program))
         self.judged = HostBounds(program)
         self.loss, self.beta, self.y = program.loss, self.judged.beta, self.judged.y
         zero = np.zeros_like(self.y)
@@ -52,9 +54,9 @@ class Rounds:
         """What the watch is told: the last line of the history."""
         return self.lines[-1]
 
-    def verdict(self, tol: float) -> Status:
+    def verdict(self) -> Status:
         """CONVERGED, INCONSISTENT or RUNNING."""
-        return self.judged.verdict(self.objective, self.bound, self.dual, tol)
+        return self.judged.verdict(self.objective, self.bound, self.dual, self.tol)
 
     def offer_dual(
         self, v: np.ndarray, highest: float, multipliers: Any = None
@@ -77,12 +79,11 @@ class Rounds:
         """Ends a line of the history."""
         self.lines.append((self.steps, self.objective, self.bound, self.gap))
 
-    def drive(self, tol: float, max_iters: int, patience: float = np.inf) -> Status:
-        """Rounds until the gap is at most `tol`, or a reason to stop.
+    def drive(self, most: int, patience: float = np.inf) -> Status:
+        """Rounds until the gap is at most the tolerance, or a reason to stop.
 
         Args:
-          tol: relative duality gap.
-          max_iters: rounds at most.
+          most: rounds.
           patience: rounds in a row that may fail to lower the gap by 1 %.
         """
         best, since, status = np.inf, 0, Status.RUNNING
@@ -92,10 +93,10 @@ class Rounds:
             gap = self.told[-1]
             best, since = (gap, 0) if gap < 0.99 * best else (best, since + 1)
             reasons = (
-                self.verdict(tol),
+                self.verdict(),
                 Status.RUNNING if self.finite else Status.NONFINITE,
                 self.watch.outcome,
-                Status.MAX_ITERATIONS if len(self.lines) > max_iters else status,
+                Status.MAX_ITERATIONS if len(self.lines) > most else status,
                 Status.STALLED if since >= patience else status,
             )
             status = next((s for s in reasons if s is not Status.RUNNING), status)

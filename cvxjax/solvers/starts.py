@@ -40,6 +40,21 @@ def as_start(given: Any) -> Start | None:
     return Start(params=given)
 
 
+def rescaled_dual(
+    program: Any, v: Any, multipliers: Any, gauge: Any
+) -> tuple[Any, Any]:
+    """A dual vector near by and its multipliers, scaled to be feasible at this beta.
+
+    Args:
+      v: of y's shape; clipped to the loss's domain after scaling.
+      multipliers: of the cones, or None.
+      gauge: the largest price of v.
+    """
+    scale = jnp.where(gauge > 0, program.beta / jnp.where(gauge > 0, gauge, 1), 1)
+    v = -program.loss.clip_dual(-scale * v, program.y)
+    return v, None if multipliers is None else scale * multipliers
+
+
 def check_start(given: Any, program: Any, solver: Any) -> Start | None:
     """`as_start` of what a user gave, in the program's dtype, or ValueError."""
     start = as_start(given)

@@ -100,7 +100,7 @@ def test_nothing_is_known_of_a_price_that_is_not_finite(unknown):
     judged = HostBounds(program)
     assert judged.scaled(v, unknown) == (judged.value(0 * v), 0)
     vectors = instances.program_of("vector_output/relu")
-    rounds = NeuronRounds(vectors, Watch())
+    rounds = NeuronRounds(vectors, cj.solvers.FrankWolfe(), Watch())
     assert rounds.offer_residual(np.asarray(vectors.y), unknown) <= 0
     assert not rounds.dual.any()
 

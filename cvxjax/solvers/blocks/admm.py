@@ -26,13 +26,18 @@ from cvxjax.algebra.linalg import ShiftedEigh
 from cvxjax.forms.contracts import Blocks
 from cvxjax.interfaces import Proximal
 from cvxjax.record import Record, static
-from cvxjax.solvers import loop
-from cvxjax.solvers.base import SteppedSolver
-from cvxjax.solvers.blocks.anderson import Anderson, move_if
 from cvxjax.solvers.blocks.feasible import feasible_point
 from cvxjax.solvers.blocks.matrix_free import MatrixFree
+from cvxjax.solvers.progress import Progress, polar_gauge
 from cvxjax.solvers.refusals import Takes
-from cvxjax.solvers.starts import Start
+from cvxjax.solvers.splitting import (
+    Acceleration,
+    Splitting,
+    balance_factor,
+    balancing_is_due,
+    over,
+)
+from cvxjax.solvers.starts import Start, rescaled_dual
 
 Array = jax.Array
 
@@ -57,10 +62,8 @@ class AdmmState(Record):
     inverse: Array  # [d, d] or [P, d, d], (I + gamma A^T A)^{-1}
     kernel: ShiftedEigh | MatrixFree  # of F (I x inverse) F^T
     repair: Any  # [S, P, m], multipliers of the projection into the cones
-    origin: Array  # [N], where the running cycle of steps started
-    clock: Array  # [], int32, steps since the start
-    anderson: Anderson
-    progress: loop.Progress
+    acceleration: Acceleration | None
+    progress: Progress
 
     @property
     def s(self) -> Any:
@@ -71,7 +74,7 @@ class AdmmState(Record):
         return None if self.slack is None else jnp.minimum(self.slack, 0)
 
 
-class Admm(SteppedSolver):
+class Admm(Splitting):
     """Over-relaxed ADMM with balanced penalties; stops on the duality gap.
 
     Args:
@@ -91,14 +94,7 @@ class Admm(SteppedSolver):
       lean: compiled as by `compiled.jit_leanly`, for few steps; static.
     """
 
-    tol: Any = None
-    max_iters: int = static(default=20_000)
-    check_every: int = static(default=50)
-    rho: Any = 1.0
     cone_weight: Any = 150.0
-    relaxation: Any = 1.6
-    memory: int = static(default=8)
-    cycle: int = static(default=10)
     projection_steps: int = static(default=30)
     dense_samples: int = static(default=5_000)
     lean: bool = static(default=False)
@@ -145,36 +141,31 @@ class Admm(SteppedSolver):
             inverse=inverse,
             kernel=kernel,
             repair=zero_s,
-            origin=w,
-            clock=jnp.asarray(0, jnp.int32),
-            anderson=Anderson.start(w.ravel(), self.memory),
-            progress=loop.Progress.start(self, program, w),
+            acceleration=None,
+            progress=Progress.start(self, program, w),
         )
-        return self._restart(program, state)
+        return self._restarted(program, state)
 
     def adopt(self, program: Any, state: AdmmState, start: Start) -> AdmmState:
         """Takes the dual of a solution near by, scaled to be feasible at this beta."""
         if start.dual is None:
             return state
-        loss, cones = program.loss, program.cones
-        v, mu = start.dual, None
+        cones, mu = program.cones, None
         if cones is not None:
             mu = jnp.zeros_like(state.slack)
             if start.multipliers is not None:
                 mu = cones.scaled(start.multipliers)
-        gauge = loop.polar_gauge(program, v, mu)
-        scale = jnp.where(gauge > 0, program.beta / jnp.where(gauge > 0, gauge, 1), 1)
-        v = -loss.clip_dual(-scale * v, program.y)
+        gauge = polar_gauge(program, start.dual, mu)
+        v, mu = rescaled_dual(program, start.dual, mu, gauge)
         pull = program.adjoint(v)
         if cones is not None and mu is not None:
-            mu = scale * mu
             pull = pull + cones.adjoint(mu)
             gamma = self._gamma(program, state.w.dtype)
             state = state.replace(slack=state.s - mu / (gamma * state.rho))
         state = state.replace(u_v=pull / state.rho)
         if state.z is not None:
             state = state.replace(u_z=-v / state.rho_z)
-        return self._restart(program, state)
+        return self._restarted(program, state)
 
     def _gamma(self, program: Any, dtype: Any) -> Array:
         unit = program.shape[-1] / program.cones.num_rows
@@ -186,28 +177,6 @@ class Admm(SteppedSolver):
         gain = jnp.sqrt(jnp.max(kernel.values))
         unit = program.beta * gain / jnp.where(size > 0, size, 1)
         return jnp.where(unit > 0, unit, 1)
-
-    def step(self, program: Any, state: AdmmState) -> AdmmState:
-        """One step of ADMM, and after every `cycle` of them an Anderson move."""
-        state = self._plain_step(program, state)
-        if self.memory == 0:
-            return state
-        state = state.replace(clock=state.clock + 1)
-        due = state.clock % self.cycle == 0
-        return move_if(due, lambda s: self._accelerate(program, s), state)
-
-    def _accelerate(self, program: Any, state: AdmmState) -> AdmmState:
-        point, anderson = state.anderson.move(state.origin, self._pack(program, state))
-        return self._unpack(program, state.replace(origin=point, anderson=anderson))
-
-    def _restart(self, program: Any, state: AdmmState) -> AdmmState:
-        """Starts a cycle here, with nothing remembered."""
-        point = self._pack(program, state)
-        return state.replace(
-            origin=point,
-            clock=jnp.zeros_like(state.clock),
-            anderson=Anderson.start(point, self.memory),
-        )
 
     def _scales(self, program: Any, state: AdmmState) -> tuple[Array, Array]:
         cone = jnp.ones_like(state.rho)
@@ -225,22 +194,30 @@ class Admm(SteppedSolver):
             parts.append(fit * (state.z + state.u_z).ravel())
         return jnp.concatenate(parts)
 
-    def _unpack(self, program: Any, state: AdmmState) -> AdmmState:
-        """Sets v, s, z and their duals from `origin`."""
+    def _unpack(self, program: Any, state: AdmmState, point: Array) -> AdmmState:
         cone, fit = self._scales(program, state)
-        x, start = state.origin, state.w.size
-        shifted = x[:start].reshape(state.w.shape)
-        v = program.regulariser.prox(shifted, program.beta / state.rho)
-        state = state.replace(v=v, u_v=shifted - v)
+        size, slack, z = state.w.size, None, None
         if state.slack is not None:
-            stop = start + state.slack.size
-            slack = x[start:stop].reshape(state.slack.shape) / cone
-            state, start = state.replace(slack=slack), stop
+            part = point[size : size + state.slack.size]
+            size, slack = (
+                size + state.slack.size,
+                part.reshape(state.slack.shape) / cone,
+            )
         if state.z is not None:
-            shifted = x[start:].reshape(state.z.shape) / fit
-            z = program.loss.prox(shifted, program.y, 1 / state.rho_z)
-            state = state.replace(z=z, u_z=shifted - z)
-        return state
+            z = point[size:].reshape(state.z.shape) / fit
+        v = point[: state.w.size].reshape(state.w.shape)
+        return self._split(program, state, v, slack, z)
+
+    def _split(
+        self, program: Any, state: AdmmState, v: Array, slack: Any, z: Any
+    ) -> AdmmState:
+        """The state with these sums of v, s, z and their duals, by proximal maps."""
+        near = program.regulariser.prox(v, program.beta / state.rho)
+        state = state.replace(v=near, u_v=v - near, slack=slack)
+        if z is None:
+            return state
+        near = program.loss.prox(z, program.y, 1 / state.rho_z)
+        return state.replace(z=near, u_z=z - near)
 
     def _plain_step(self, program: Any, state: AdmmState) -> AdmmState:
         cones, a = program.cones, self.relaxation
@@ -259,17 +236,14 @@ class Admm(SteppedSolver):
             fit = kernel.solve(1 / ratio, program.forward(b))
             w = b - linalg.dot_blocks(program.adjoint(fit), state.inverse)
 
-        shifted = a * w + (1 - a) * state.v + state.u_v
-        v = program.regulariser.prox(shifted, program.beta / state.rho)
-        state = state.replace(w=w, v=v, u_v=shifted - v, kernel=kernel)
+        state, old = state.replace(w=w, kernel=kernel), state
+        slack, z = None, None
         if cones is not None:
-            slack = a * cones.apply(w) + (1 - a) * state.s + state.u_s
-            state = state.replace(slack=slack)
+            slack = a * cones.apply(w) + (1 - a) * old.s + old.u_s
         if not quadratic:
-            shifted = a * program.forward(w) + (1 - a) * state.z + state.u_z
-            z = program.loss.prox(shifted, program.y, 1 / state.rho_z)
-            state = state.replace(z=z, u_z=shifted - z)
-        return state
+            z = a * program.forward(w) + (1 - a) * old.z + old.u_z
+        v = a * w + (1 - a) * old.v + old.u_v
+        return self._split(program, state, v, slack, z)
 
     def check(self, program: Any, state: AdmmState) -> AdmmState:
         loss = program.loss
@@ -283,7 +257,7 @@ class Admm(SteppedSolver):
         progress, done = state.progress, state.progress.iteration >= self.max_iters
         for v in candidates:
             progress = progress.offer(program, v, multipliers)
-        due = loop.balancing_is_due(progress.iteration // self.check_every)
+        due = balancing_is_due(progress.iteration // self.check_every)
         shown = due | done | progress.closing
         steps = jnp.where(done, 10, 1) * self.projection_steps
         make = lambda: feasible_point(program, state.v, state.repair, steps=steps)  # noqa: E731
@@ -306,12 +280,7 @@ class Admm(SteppedSolver):
             rays=[] if loss.constraint is None else self._rays(program, state),
         )
         state = state.replace(progress=progress, repair=repair)
-        return jax.lax.cond(
-            due,
-            lambda s: self._restart(program, self._balance(program, s)),
-            lambda s: s,
-            state,
-        )
+        return self._balanced_if(due, program, state)
 
     def _multipliers(self, program: Any, state: AdmmState, u_s: Any) -> Any:
         """Of the cones, [S, P, m], from their scaled duals; None without cones."""
@@ -343,14 +312,16 @@ class Admm(SteppedSolver):
 
         cone_w = None if program.cones is None else program.cones.apply(after.w)
         minus = lambda a, b: None if a is None else a - b  # noqa: E731
-        primal = norm(after.w - after.v, minus(cone_w, after.s)) / _positive(
-            jnp.maximum(norm(after.w, cone_w), norm(after.v, after.s))
+        primal = over(
+            norm(after.w - after.v, minus(cone_w, after.s)),
+            jnp.maximum(norm(after.w, cone_w), norm(after.v, after.s)),
         )
-        dual = norm(after.v - state.v, minus(after.s, state.s)) / _positive(
-            norm(after.u_v, after.u_s)
+        dual = over(
+            norm(after.v - state.v, minus(after.s, state.s)),
+            norm(after.u_v, after.u_s),
         )
         least = (1 if state.z is None else state.rho_z) * _least(state.kernel)
-        factor = loop.balance_factor(primal, dual)
+        factor = balance_factor(primal, dual)
         factor = jnp.maximum(factor, jnp.minimum(least / state.rho, 1))
         state = state.replace(
             rho=state.rho * factor,
@@ -361,10 +332,10 @@ class Admm(SteppedSolver):
             return state
         fit = program.forward(after.w)
         size = lambda x: jnp.sqrt(jnp.sum(x**2))  # noqa: E731
-        primal = size(fit - after.z) / _positive(jnp.maximum(size(fit), size(after.z)))
-        dual = size(after.z - state.z) / _positive(size(after.u_z))
-        most = state.rho / _positive(_least(state.kernel))
-        factor = loop.balance_factor(primal, dual)
+        primal = over(size(fit - after.z), jnp.maximum(size(fit), size(after.z)))
+        dual = over(size(after.z - state.z), size(after.u_z))
+        most = over(state.rho, _least(state.kernel))
+        factor = balance_factor(primal, dual)
         factor = jnp.minimum(factor, jnp.maximum(most / state.rho_z, 1))
         return state.replace(rho_z=state.rho_z * factor, u_z=state.u_z / factor)
 
@@ -373,7 +344,3 @@ def _least(kernel: ShiftedEigh | MatrixFree) -> Array:
     """Of rho over rho_z: below it (rho / rho_z + K)^{-1} has no digit of it left."""
     values = kernel.values
     return _LEAST * jnp.finfo(values.dtype).eps * jnp.max(values, initial=0)
-
-
-def _positive(x: Array) -> Array:
-    return jnp.where(x > 0, x, 1)

@@ -88,15 +88,19 @@ class Box(Record):
         high, low = self.ends()
         return (high & False, low & False) if self.steep else (high, low)
 
+    def partners(self, slack: Orthants, level: Array) -> Orthants:
+        """Multipliers whose products with the slacks are all `level`."""
+        high, low = self.live()
+        return Orthants(
+            cone=level / slack.cone,
+            high=high * level / slack.high,
+            low=low * level / slack.low,
+        )
+
 
 def slack_of(cones: Cones, w: Array) -> Array:
     """A w; 1 at zero rows, whose inequalities always hold."""
     return jnp.where(cones.live()[None], cones.apply(w), 1)
-
-
-def lifted(cones: Cones, w: Array) -> Array:
-    """w, moved along the cones' interior points to where A w >= 0."""
-    return w + cones.lift(w)[..., None] * cones.interior[None]
 
 
 def count_of(at: Point, box: Box) -> Array:
@@ -139,7 +143,7 @@ def central_point(program: Any, cones: Cones, box: Box, level: Array) -> Point:
 
     r is well inside its box. Its prices are met where that leaves ||q_b|| < beta.
     """
-    beta, y, norm_of = program.beta, program.y, program.regulariser
+    beta, norm_of = program.beta, program.regulariser
     inner = jnp.broadcast_to(cones.interior, program.shape)
     r = _first_residual(program, box)
     stretch = jnp.sqrt(1 + 1 / max(cones.num_rows, 1))
@@ -150,15 +154,9 @@ def central_point(program: Any, cones: Cones, box: Box, level: Array) -> Point:
     w = size[..., None] * inner
     tails = norm_of.tails(w)
     t = jnp.maximum(norm(tails) * stretch, level / beta)
-    slack = Orthants(cone=slack_of(cones, w), high=y, low=y)
     high, low = box.slacks(r)
-    slack = slack.replace(high=high, low=low)
-    live = box.live()
-    dual = Orthants(
-        cone=level / slack.cone,
-        high=live[0] * level / high,
-        low=live[1] * level / low,
-    )
+    slack = Orthants(cone=slack_of(cones, w), high=high, low=low)
+    dual = box.partners(slack, level)
     q = -norm_of.dual_tails(pull + cones.adjoint(dual.cone))
     most, sizes = _CLIPPED * beta, norm(q)
     q = q * jnp.where(sizes > most, most / jnp.where(sizes > 0, sizes, 1), 1)[..., None]

@@ -21,6 +21,11 @@ from cvxjax.terms.regularisers import group_norms
 Array = jax.Array
 
 
+def lifted(cones: Any, w: Array) -> Array:
+    """w, moved along the cones' interior points to where A w >= 0."""
+    return w + cones.lift(w)[..., None] * cones.interior[None]
+
+
 def feasible_point(
     program: Any, w: Array, multipliers: Any, *, steps: ArrayLike
 ) -> tuple[Array, Any]:
@@ -47,7 +52,7 @@ def feasible_point(
             w = w + (both[:, None] * cones.interior)[None]
         return w, multipliers
     if cones is not None:
-        w = w + cones.lift(w)[..., None] * cones.interior[None]
+        w = lifted(cones, w)
     if program.loss.constraint == "margin":
         margin = jnp.min(program.y * program.forward(w))
         w = w / jnp.where(margin > 0, margin, 1)

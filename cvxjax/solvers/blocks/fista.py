@@ -17,9 +17,9 @@ import jax.numpy as jnp
 from cvxjax.algebra import linalg
 from cvxjax.forms.contracts import Linear
 from cvxjax.interfaces import Proximal
-from cvxjax.record import Record, static
-from cvxjax.solvers import loop
+from cvxjax.record import Record
 from cvxjax.solvers.base import SteppedSolver
+from cvxjax.solvers.progress import Progress
 from cvxjax.solvers.refusals import Takes
 
 Array = jax.Array
@@ -32,7 +32,7 @@ class FistaState(Record):
     ahead: Any
     momentum: Array  # [], t_k
     step_size: Array  # [], 1 / Lipschitz constant
-    progress: loop.Progress
+    progress: Progress
 
 
 class Fista(SteppedSolver):
@@ -44,9 +44,6 @@ class Fista(SteppedSolver):
       check_every: steps between gap evaluations, static.
     """
 
-    tol: Any = None
-    max_iters: int = static(default=20_000)
-    check_every: int = static(default=50)
     takes: ClassVar[Takes] = Takes(
         form=Linear, regulariser=Proximal, cones=False, smooth=True
     )
@@ -60,7 +57,7 @@ class Fista(SteppedSolver):
             ahead=w,
             momentum=jnp.asarray(1.0, program.X.dtype),
             step_size=1 / jnp.where(curvature > 0, curvature, 1),
-            progress=loop.Progress.start(self, program, w),
+            progress=Progress.start(self, program, w),
         )
 
     def step(self, program: Any, state: FistaState) -> FistaState:

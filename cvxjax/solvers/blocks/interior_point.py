@@ -21,7 +21,7 @@ import jax.numpy as jnp
 
 from cvxjax.forms.contracts import Vectors
 from cvxjax.record import Record, static
-from cvxjax.solution import Solution
+from cvxjax.solution import Solution, Status
 from cvxjax.solvers import loop
 from cvxjax.solvers.base import SteppedSolver
 from cvxjax.solvers.blocks import nesterov_todd as soc
@@ -34,17 +34,17 @@ from cvxjax.solvers.blocks.central_path import (
     complementarity,
     count_of,
     is_inside,
-    lifted,
     misses,
     moved,
     room,
     size_of_optimum,
 )
-from cvxjax.solvers.blocks.feasible import feasible_point
+from cvxjax.solvers.blocks.feasible import feasible_point, lifted
 from cvxjax.solvers.blocks.nearby_point import nearby_point
 from cvxjax.solvers.blocks.nesterov_todd import Scaling, norm
+from cvxjax.solvers.progress import Progress
 from cvxjax.solvers.refusals import Takes
-from cvxjax.solvers.starts import Start
+from cvxjax.solvers.starts import Start, rescaled_dual
 from cvxjax.terms.cones import Cones, SignCones
 from cvxjax.watch import Watch
 
@@ -64,7 +64,7 @@ class InteriorPointState(Record):
 
     point: Point
     stuck: Array  # [], bool: rounding leaves no step
-    progress: loop.Progress
+    progress: Progress
 
 
 class InteriorPoint(SteppedSolver):
@@ -80,7 +80,6 @@ class InteriorPoint(SteppedSolver):
         start from, over the number of cones.
     """
 
-    tol: Any = None
     max_iters: int = static(default=200)
     check_every: int = static(default=1)
     corrections: int = static(default=3)
@@ -102,7 +101,7 @@ class InteriorPoint(SteppedSolver):
         return InteriorPointState(
             point=point,
             stuck=jnp.asarray(False),
-            progress=loop.Progress.start(self, program, w),
+            progress=Progress.start(self, program, w),
         )
 
     def adopt(
@@ -118,14 +117,12 @@ class InteriorPoint(SteppedSolver):
         w = lifted(cones, start.params)
         pulls = program.adjoint(start.dual) + cones.adjoint(mu)
         gauge = jnp.max(program.regulariser.dual_norms(pulls))
-        scale = jnp.where(gauge > 0, program.beta / jnp.where(gauge > 0, gauge, 1), 1)
-        loss, y = program.loss, program.y
-        r, mu = -loss.clip_dual(-scale * start.dual, y), scale * mu
+        r, mu = rescaled_dual(program, start.dual, mu, gauge)
         value, penalty = program.objective(w), program.regulariser.norms(w)
         # Rounding may miss a constraint, where the loss is infinite.
         penalty = program.beta * jnp.sum(penalty)
         size = jnp.where(jnp.isfinite(value), value, penalty)
-        apart = jnp.maximum(size + loss.conjugate(-r, y), _LEAST * size)
+        apart = jnp.maximum(size + program.loss.conjugate(-r, program.y), _LEAST * size)
         level = self.start * apart / count_of(cold, box)
         near = nearby_point(program, cones, box, level, w, r, mu)
         ahead = [complementarity(point, program.beta) for point in (near, cold)]
@@ -233,8 +230,8 @@ class InteriorPoint(SteppedSolver):
         progress = state.progress.update(
             self, program, point, [at.r], multipliers, finite_of=at.w
         )
-        stalled = state.stuck & (progress.status == loop.Status.RUNNING)
-        status = jnp.where(stalled, int(loop.Status.STALLED), progress.status)
+        stalled = state.stuck & (progress.status == Status.RUNNING)
+        status = jnp.where(stalled, int(Status.STALLED), progress.status)
         return state.replace(progress=progress.replace(status=status))
 
 

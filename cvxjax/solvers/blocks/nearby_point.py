@@ -47,19 +47,15 @@ def nearby_point(
     slack = jnp.where(live, _parted(rows, multipliers, level), 1)
     heads, tails, q = _blocks(norm_of.tails(w), -norm_of.dual_tails(pulls), beta, level)
     r, high, low = _residual(program, box, level, w, r)
-    ends = box.live()
+    slacks = Orthants(cone=slack, high=high, low=low)
     return Point(
         w=w,
         m=tails,
         t=heads,
         q=q,
         r=r,
-        slack=Orthants(cone=slack, high=high, low=low),
-        dual=Orthants(
-            cone=level / slack,
-            high=ends[0] * level / high,
-            low=ends[1] * level / low,
-        ),
+        slack=slacks,
+        dual=box.partners(slacks, level),
     )
 
 

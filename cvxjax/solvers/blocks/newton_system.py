@@ -43,7 +43,7 @@ def factor(program: Any, cones: Cones, at: Point) -> Newton:
     ratio = at.dual.cone / at.slack.cone
     root = program.regulariser.tails_of_rows(scaling.root())
     factors = _block_factors(cones, root, ratio)
-    inverses = linalg.dot(factors, jnp.swapaxes(factors, -1, -2))
+    inverses = linalg.dot(factors, factors.mT)
     ends = at.dual.high / at.slack.high + at.dual.low / at.slack.low
     bend = program.loss.curvature(-at.r, program.y) + ends
     system = program.spread(inverses) + jnp.diag(bend)

@@ -32,7 +32,6 @@ import scipy
 from cvxjax.forms.contracts import Patterned
 from cvxjax.record import static
 from cvxjax.solution import Solution, Status
-from cvxjax.solvers import loop
 from cvxjax.solvers.base import SolverRecord
 from cvxjax.solvers.blocks.faces import make_blocks
 from cvxjax.solvers.blocks.prices import Prices
@@ -74,7 +73,6 @@ class SemismoothNewton(SolverRecord):
       inner: solver that finds where to start, unless a start is given; default zero.
     """
 
-    tol: Any = None
     max_iters: int = static(default=200)
     inner: Any = None
     takes: ClassVar[Takes] = Takes(
@@ -86,8 +84,7 @@ class SemismoothNewton(SolverRecord):
 
     def run(self, program: Any, start: Any, watch: Watch) -> Solution:
         """Rounds, on the host."""
-        tol = float(loop.default_tol(program.X.dtype) if self.tol is None else self.tol)
-        rounds, start = _ProximalRounds(program, tol, watch), as_start(start)
+        rounds, start = _ProximalRounds(program, self, watch), as_start(start)
         if start is None and self.inner is not None:
             rough = self.inner.run(program, None, watch)
             if watch.over:
@@ -99,7 +96,7 @@ class SemismoothNewton(SolverRecord):
         unit = rounds.unit()
         rounds.sigma = (_NEAR if near else _FIRST) * unit
         rounds.longest = _LARGEST * unit
-        return rounds.finish(rounds.drive(tol, self.max_iters, _PATIENCE))
+        return rounds.finish(rounds.drive(self.max_iters, _PATIENCE))
 
 
 class _Move(NamedTuple):
@@ -119,10 +116,10 @@ class _ProximalRounds(Rounds):
     sigma: float
     longest: float  # sigma
 
-    def __init__(self, program: Any, tol: float, watch: Watch) -> None:
-        super().__init__(program, watch)
-        self.tol, self.blocks = tol, make_blocks(program)
-        self.prices = Prices(program, self.blocks, self.judged, tol)
+    def __init__(self, program: Any, solver: SemismoothNewton, watch: Watch) -> None:
+        super().__init__(program, solver, watch)
+        self.blocks = make_blocks(program)
+        self.prices = Prices(program, self.blocks, self.judged, self.tol)
         self.w = np.zeros((len(self.blocks.signs), program.shape[-1]))
         self.z, self.params = np.zeros_like(self.y), self.w
 

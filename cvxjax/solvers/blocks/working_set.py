@@ -24,7 +24,8 @@ from cvxjax.solvers.base import SolverRecord
 from cvxjax.solvers.blocks.admm import Admm
 from cvxjax.solvers.blocks.feasible import feasible_point
 from cvxjax.solvers.blocks.interior_point import InteriorPoint
-from cvxjax.solvers.refusals import Takes, inner_refusal, refusal
+from cvxjax.solvers.progress import block_gauges
+from cvxjax.solvers.refusals import Takes, first_fitting, inner_refusal
 from cvxjax.solvers.rounds import Rounds
 from cvxjax.solvers.starts import as_start
 from cvxjax.terms.regularisers import group_norms
@@ -54,7 +55,6 @@ class WorkingSet(SolverRecord):
       scouting: steps of Admm that name the first set, static.
     """
 
-    tol: Any = None
     max_iters: int = static(default=30)
     inner: Any = None
     scouting: int = static(default=150)
@@ -67,27 +67,27 @@ class WorkingSet(SolverRecord):
 
     def run(self, program: Any, start: Any, watch: Watch) -> Solution:
         """Rounds, on the host."""
-        dtype = program.X.dtype
-        tol = float(loop.default_tol(dtype) if self.tol is None else self.tol)
-        inner = _default_inner(program) if self.inner is None else self.inner
+        tol, inner = float(self.tolerance(program)), self.inner
+        if inner is None:
+            inner = first_fitting(program, InteriorPoint(), Admm())
         if np.prod(program.shape[:2]) <= _LEAST:
             return inner.replace(tol=tol).run(program, start, watch)
+        solver = self.replace(inner=inner)
         start = as_start(start)
         if start is None:
             scout, part = _scout(tol, self.scouting), watch.of_part()
             scouted = loop.run_on_host(scout, program, None, part)
             if watch.over:
                 return scouted.replace(status=jnp.asarray(watch.outcome, jnp.int32))
-            rounds = _WorkingRounds(
-                program, inner, tol, watch, scouted.params, scouted.objective
-            )
+            near = scouted.params, scouted.objective
+            rounds = _WorkingRounds(program, solver, watch, *near)
             rounds.take(scouted.multipliers)
             rounds.keep_bound(scouted)
         else:
             near = _feasible(program, start.params)
-            rounds = _WorkingRounds(program, inner, tol, watch, *near)
+            rounds = _WorkingRounds(program, solver, watch, *near)
             rounds.take(start.multipliers)
-        return rounds.finish(rounds.drive(tol, self.max_iters))
+        return rounds.finish(rounds.drive(self.max_iters))
 
 
 def _scout(tol: float, steps: int) -> Admm:
@@ -103,12 +103,6 @@ def _scout(tol: float, steps: int) -> Admm:
         projection_steps=2,
         lean=True,
     )
-
-
-def _default_inner(program: Any) -> Any:
-    """InteriorPoint where it fits, else Admm."""
-    precise = InteriorPoint()
-    return precise if refusal(precise, program) is None else Admm()
 
 
 def padded(count: int) -> int:
@@ -128,14 +122,13 @@ class _WorkingRounds(Rounds):
     def __init__(
         self,
         program: Any,
-        inner: Any,
-        tol: float,
+        solver: WorkingSet,
         watch: Watch,
         point: Any,
         objective: Any,
     ) -> None:
-        super().__init__(program, watch)
-        self.inner, self.aim = inner, _SHARE * tol
+        super().__init__(program, solver, watch)
+        self.aim = _SHARE * self.tol
         self.size = program.shape[0] * program.shape[1]
         self.params, self.objective = np.asarray(point), float(objective)
         self.known, self.multipliers = self._nothing(), self._nothing()
@@ -189,7 +182,7 @@ class _WorkingRounds(Rounds):
     def _solve(self) -> Solution:
         """Over the working set; keeps its point if it is better."""
         part, _ = self._select(self.working)
-        inner = self.inner.replace(tol=self.aim)
+        inner = self.solver.inner.replace(tol=self.aim)
         solution = inner.run(part, None, self.watch.of_part())
         self.steps += int(solution.iterations)
         count = int(self.working.sum())
@@ -251,7 +244,7 @@ def _feasible(program: Any, w: Array) -> tuple[Array, Array]:
 _select = jax.jit(lambda program, blocks, live: program.select(blocks, live))
 
 
-_bounds = jax.jit(loop.block_gauges)
+_bounds = jax.jit(block_gauges)
 
 
 @jax.jit

@@ -24,14 +24,13 @@ import numpy as np
 from cvxjax.interfaces import NeuronProgram
 from cvxjax.record import static
 from cvxjax.solution import Scope, Solution, Status
-from cvxjax.solvers import loop
 from cvxjax.solvers.base import SolverRecord
 from cvxjax.solvers.blocks.admm import Admm
 from cvxjax.solvers.blocks.interior_point import InteriorPoint
 from cvxjax.solvers.blocks.semismooth_newton import SemismoothNewton
 from cvxjax.solvers.columns.oracle import Oracle, Price
 from cvxjax.solvers.columns.pattern_pool import PatternPool
-from cvxjax.solvers.refusals import Takes, refusal
+from cvxjax.solvers.refusals import Takes, first_fitting, refusal
 from cvxjax.solvers.rounds import Rounds
 from cvxjax.solvers.starts import as_start
 from cvxjax.watch import Stopped, Watch
@@ -60,7 +59,6 @@ class ColumnGeneration(SolverRecord):
       seed: of the starts, static.
     """
 
-    tol: Any = None
     max_iters: int = static(default=100)
     inner: Any = None
     starts: int = static(default=512)
@@ -73,26 +71,8 @@ class ColumnGeneration(SolverRecord):
 
     def run(self, program: Any, start: Any, watch: Watch) -> Solution:
         """Rounds of solving and pricing, on the host."""
-        tol = loop.default_tol(program.X.dtype) if self.tol is None else self.tol
-        tol = float(tol)
-        inner = _default_inner(program) if self.inner is None else self.inner
-        oracle = Oracle(
-            np.asarray(program.rows),
-            np.asarray(program.masks),
-            complete=program.verified_scope() is Scope.EXHAUSTIVE,
-            starts=self.starts,
-            seed=self.seed,
-            watch=watch,
-        )
-        pool = PatternPool(program, as_start(start))
-        rounds = _PricingRounds(program, watch, inner, oracle, pool, tol)
-        return rounds.finish(rounds.drive(tol, self.max_iters))
-
-
-def _default_inner(program: Any) -> Any:
-    """SemismoothNewton where it fits, else Admm."""
-    newton = SemismoothNewton()
-    return newton if refusal(newton, program) is None else Admm()
+        rounds = _PricingRounds(program, self, watch, as_start(start))
+        return rounds.finish(rounds.drive(self.max_iters))
 
 
 def _solve(inner: Any, program: Any, first: Any, watch: Watch) -> Solution:
@@ -115,17 +95,22 @@ class _PricingRounds(Rounds):
     """
 
     def __init__(
-        self,
-        program: Any,
-        watch: Watch,
-        inner: Any,
-        oracle: Oracle,
-        pool: PatternPool,
-        tol: float,
+        self, program: Any, solver: ColumnGeneration, watch: Watch, start: Any
     ) -> None:
-        super().__init__(program, watch)
-        self.inner, self.oracle, self.pool, self.tol = inner, oracle, pool, tol
-        self.aim, self.zero = max(tol / 4, _FIRST_AIM), self.bound
+        super().__init__(program, solver, watch)
+        self.inner = solver.inner
+        if self.inner is None:
+            self.inner = first_fitting(program, SemismoothNewton(), Admm())
+        self.oracle = Oracle(
+            np.asarray(program.rows),
+            np.asarray(program.masks),
+            complete=program.verified_scope() is Scope.EXHAUSTIVE,
+            starts=solver.starts,
+            seed=solver.seed,
+            watch=watch,
+        )
+        self.pool = PatternPool(program, start)
+        self.aim, self.zero = max(self.tol / 4, _FIRST_AIM), self.bound
         self.vector, self.near = self.dual, self.bound
         self.inner_converged, self.neurons = False, []
 
@@ -135,11 +120,11 @@ class _PricingRounds(Rounds):
         bound = self.bound if self.oracle.exact else self.near
         return self.steps, self.objective, bound, self.judged.gap(self.objective, bound)
 
-    def verdict(self, tol: float) -> Status:
+    def verdict(self) -> Status:
         """CONVERGED by `near` where nothing can be proven; else as of all rounds."""
-        if not self.told[-1] <= tol:
+        if not self.told[-1] <= self.tol:
             return Status.RUNNING
-        verdict = super().verdict(tol)
+        verdict = super().verdict()
         return Status.CONVERGED if verdict is Status.RUNNING else verdict
 
     def advance(self) -> Status:

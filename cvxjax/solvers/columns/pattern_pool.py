@@ -72,9 +72,7 @@ class PatternPool:
 
     def restrict(self, program: Any) -> tuple[Any, Any]:
         """The program over the working patterns, and where to start [2, P, d]."""
-        size = _LEAST
-        while size < len(self.working):
-            size *= 2
+        size = _doubled(len(self.working))
         same = {self.names[self.masks[i].tobytes()] for i in range(self.given)}
         whole = self.given == size or program.scope is Scope.EXHAUSTIVE
         if whole and set(self.working) == same:
@@ -83,10 +81,7 @@ class PatternPool:
         known = [i for i in reversed(self.names.values()) if i not in used]
         chosen = (self.working + known)[:size]
         chosen += chosen[:1] * (size - len(chosen))
-        restricted = program.with_patterns(
-            np.stack([self.masks[i] for i in chosen]),
-            np.stack([self.gates[i] for i in chosen]),
-        )
+        restricted = self._over(program, chosen)
         return restricted, self._place(restricted)
 
     def _place(self, program: Any) -> Any:
@@ -132,9 +127,7 @@ class PatternPool:
             own += cells[:1]
             beside += cells[1:]
         active, before = list(self.params), set(self.working)
-        size = _LEAST
-        while size < len(active) + max(_LEAST // 2, len(active) // 2):
-            size *= 2
+        size = _doubled(len(active) + max(_LEAST // 2, len(active) // 2))
         new = dict.fromkeys([*active, *own, *beside, *self.working])
         self.working = list(new)[:size]
         return len(set(self.working) - before)
@@ -150,12 +143,18 @@ class PatternPool:
         """The program over the given patterns and new ones in use; its parameters."""
         new = [i for i in self.params if i >= self.given]
         if new:
-            kept = [*range(self.given), *new]
-            program = program.with_patterns(
-                np.stack([self.masks[i] for i in kept]),
-                np.stack([self.gates[i] for i in kept]),
-            )
+            program = self._over(program, [*range(self.given), *new])
         return program, self._place(program)
+
+    def _over(self, program: Any, chosen: list[int]) -> Any:
+        """The program over some of the patterns."""
+        parts = ([x[i] for i in chosen] for x in (self.masks, self.gates))
+        return program.with_patterns(*map(np.stack, parts))
+
+
+def _doubled(count: int) -> int:
+    """The least size >= count among those of restricted programs."""
+    return max(_LEAST, 1 << (count - 1).bit_length())
 
 
 def _vertex(program: Any, params: np.ndarray) -> np.ndarray:

@@ -22,10 +22,10 @@ from cvxjax.algebra import linalg
 from cvxjax.forms.contracts import Gated
 from cvxjax.interfaces import Proximal
 from cvxjax.record import Record, static
-from cvxjax.solvers import loop
 from cvxjax.solvers.base import SteppedSolver
 from cvxjax.solvers.blocks.feasible import feasible_point
 from cvxjax.solvers.minibatches.minibatch import GateModel
+from cvxjax.solvers.progress import Progress
 from cvxjax.solvers.refusals import Takes
 
 Array = jax.Array
@@ -47,7 +47,7 @@ class StochasticState(Record):
     step_size: Array  # []
     repair: Any  # [S, P, m], multipliers of the projection into the cones
     multipliers: Any  # [S, P, m], of the projection of F^T v
-    progress: loop.Progress
+    progress: Progress
 
 
 class Stochastic(SteppedSolver):
@@ -76,9 +76,6 @@ class Stochastic(SteppedSolver):
         many at the end, static.
     """
 
-    tol: Any = None
-    max_iters: int = static(default=20_000)
-    check_every: int = static(default=50)
     batch_size: int = static(default=1_000)
     learning_rate: Any = None
     schedule: Callable[[Any], Any] | None = static(default=None)
@@ -146,7 +143,7 @@ class Stochastic(SteppedSolver):
             step_size=jnp.asarray(rate, w.dtype),
             repair=zero,
             multipliers=zero,
-            progress=loop.Progress.start(self, program, w),
+            progress=Progress.start(self, program, w),
         )
 
     def step(self, program: Any, state: StochasticState) -> StochasticState:

@@ -37,7 +37,6 @@ from cvxjax.watch import Watch
 
 Array = jax.Array
 
-_TOLERANCE = 1e-4
 _MOST = 100  # neurons by default
 _MEMORY = 20  # pairs of L-BFGS
 _DEAD = 1e-6  # of the largest neuron: left out
@@ -62,7 +61,7 @@ class BurerMonteiro(SolverRecord):
       seed: of the others, static.
     """
 
-    tol: Any = None
+    tols: ClassVar[tuple[float, float]] = 1e-4, 1e-4
     max_iters: int = static(default=3000)
     num_neurons: int | None = static(default=None)
     starts: int = static(default=5)
@@ -72,9 +71,8 @@ class BurerMonteiro(SolverRecord):
 
     def run(self, program: Any, start: Any, watch: Watch) -> Solution:
         """Starts in turn, on the host."""
-        tol = float(_TOLERANCE if self.tol is None else self.tol)
-        rounds = _NeuronDescents(program, self, as_start(start), watch)
-        status = rounds.drive(tol, self.starts)
+        rounds = _NeuronDescents(program, self, watch, as_start(start))
+        status = rounds.drive(self.starts)
         if status is Status.MAX_ITERATIONS:
             status = Status.STALLED
         found = rounds.found
@@ -85,10 +83,10 @@ class _NeuronDescents(NeuronRounds):
     """A descent from another start in each round, and the best point's cells."""
 
     def __init__(
-        self, program: Any, solver: BurerMonteiro, start: Any, watch: Watch
+        self, program: Any, solver: BurerMonteiro, watch: Watch, start: Any
     ) -> None:
-        super().__init__(program, watch)
-        self.solver, self.start, self.found = solver, start, program
+        super().__init__(program, solver, watch)
+        self.start, self.found = start, program
         self.rng, self.least = np.random.default_rng(solver.seed), self.bound
 
     def _first(self) -> np.ndarray:

@@ -45,7 +45,6 @@ from cvxjax.solvers.neurons.rounds import NeuronRounds
 from cvxjax.solvers.refusals import Takes
 from cvxjax.watch import Watch
 
-_TOLERANCE = 1e-7
 _MAX_RANK = 6  # beyond which cells have too many facets
 _MAX_ELEMENTS = 1 << 27  # of products of rows, or of the Newton system
 _SETTLED = 0.1  # of the tolerance: the relaxation is solved
@@ -66,7 +65,7 @@ class CopositiveRelaxation(SolverRecord):
       max_iters: Newton steps, static.
     """
 
-    tol: Any = None
+    tols: ClassVar[tuple[float, float]] = 1e-7, 1e-4
     max_iters: int = static(default=100)
     takes: ClassVar[Takes] = Takes(
         form=Neurons, regulariser=Regulariser, losses=("squared",), float64=True
@@ -84,17 +83,17 @@ class CopositiveRelaxation(SolverRecord):
 
     def run(self, program: Any, start: Any, watch: Watch) -> Solution:
         """Steps, on the host."""
-        tol = float(_TOLERANCE if self.tol is None else self.tol)
-        rounds = _RelaxedRounds(program, tol, self.max_iters, watch)
-        return rounds.finish(rounds.drive(tol, self.max_iters))
+        rounds = _RelaxedRounds(program, self, watch)
+        return rounds.finish(rounds.drive(self.max_iters))
 
 
 class _RelaxedRounds(NeuronRounds):
     """The relaxation's iterate, its bound, and the best network of any iterate."""
 
-    def __init__(self, program: Any, tol: float, most: int, watch: Watch) -> None:
-        super().__init__(program, watch)
-        self.tol, self.most = tol, most
+    def __init__(
+        self, program: Any, solver: CopositiveRelaxation, watch: Watch
+    ) -> None:
+        super().__init__(program, solver, watch)
         self.relaxation, self.point = make_relaxation(program)
         self.stuck = self.settled = False
         self._judge()
@@ -126,7 +125,7 @@ class _RelaxedRounds(NeuronRounds):
         highest = float(np.max(relaxed_maxima(self.X, masks, R, multipliers)))
         self.offer_residual(R, highest, multipliers)
         self.settled = self.judged.gap(float(value), self.bound) <= _SETTLED * self.tol
-        ending = self.settled or self.stuck or self.steps >= self.most
+        ending = self.settled or self.stuck or self.steps >= self.solver.max_iters
         if ending or self.gap <= self.tol:
             self._improve(u, v)
 
@@ -151,7 +150,7 @@ class _RelaxedRounds(NeuronRounds):
         if self.gap <= self.tol:
             return
         start = np.hstack([u, v])[None]
-        rounds = FrankWolfeRounds(self.program, FrankWolfe(), start, self.watch)
+        rounds = FrankWolfeRounds(self.program, FrankWolfe(), self.watch, start)
         for _ in range(_ROUNDS):
             self.offer_point(rounds.neurons.u, rounds.neurons.v)
             ended = self.watch.over or self.gap <= self.tol or not rounds.finite

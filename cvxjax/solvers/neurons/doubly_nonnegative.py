@@ -29,6 +29,7 @@ import numpy as np
 
 from cvxjax.algebra import linalg
 from cvxjax.algebra.row_space import coordinates, row_space
+from cvxjax.algebra.symmetric import symmetrise
 from cvxjax.arrangements.facets import find_facets
 from cvxjax.record import Record
 
@@ -176,14 +177,14 @@ def newton_step(at: DoublyNonnegative, point: PrimalDualPoint) -> PrimalDualPoin
     inverse = at.inverse(U)
     R = jax.scipy.linalg.cho_solve((jnp.linalg.cholesky(inverse), True), at.y)
     pulled = _einsum("pna,nc->pac", at.features, R)
-    slope = beta / 2 * at.weights - linalg.dot(pulled, _t(pulled)) / (2 * beta)
+    slope = beta / 2 * at.weights - linalg.dot(pulled, pulled.mT) / (2 * beta)
     slope = _einsum("qab,pab->pq", at.basis, slope)
 
     inner, outer = _cholesky(jnp.stack([U, Z]))  # [2, P, r, r], L and L^{-1}
-    values, turn = jnp.linalg.eigh(linalg.dot(linalg.dot(_t(inner[0]), Z), inner[0]))
-    half = linalg.dot(_t(outer[0]), turn)
-    scaling = linalg.dot(half * jnp.sqrt(values)[:, None], _t(half))  # W^{-1}
-    U_inverse = linalg.dot(_t(outer[0]), outer[0])
+    values, turn = jnp.linalg.eigh(linalg.dot(linalg.dot(inner[0].mT, Z), inner[0]))
+    half = linalg.dot(outer[0].mT, turn)
+    scaling = linalg.dot(half * jnp.sqrt(values)[:, None], half.mT)  # W^{-1}
+    U_inverse = linalg.dot(outer[0].mT, outer[0])
 
     ratio = N / slacks
     blocks = _einsum("kab,pbc,lcd,pda->pkl", at.basis, scaling, at.basis, scaling)
@@ -208,7 +209,7 @@ def newton_step(at: DoublyNonnegative, point: PrimalDualPoint) -> PrimalDualPoin
 
     def longest(move: PrimalDualPoint) -> Array:
         """The step at which some cone's boundary is met."""
-        change = linalg.dot(linalg.dot(outer, jnp.stack([move.U, move.Z])), _t(outer))
+        change = linalg.dot(linalg.dot(outer, jnp.stack([move.U, move.Z])), outer.mT)
         falls = [
             jnp.linalg.eigvalsh(change),
             at.products(move.U) / slacks,
@@ -227,15 +228,11 @@ def newton_step(at: DoublyNonnegative, point: PrimalDualPoint) -> PrimalDualPoin
     kept = jnp.clip((_complementarity(at, ahead) / count / mu) ** 2, *_CENTRE)
     move = move_to(kept * mu)
     new = along(move, jnp.minimum(_BOUNDARY * longest(move), 1))
-    return new.replace(U=(new.U + _t(new.U)) / 2, Z=(new.Z + _t(new.Z)) / 2)
+    return new.replace(U=symmetrise(new.U), Z=symmetrise(new.Z))
 
 
 def _complementarity(at: DoublyNonnegative, point: PrimalDualPoint) -> Array:
     return jnp.sum(point.U * point.Z) + jnp.sum(at.products(point.U) * point.N)
-
-
-def _t(x: Array) -> Array:
-    return jnp.swapaxes(x, -1, -2)
 
 
 def _cholesky(matrices: Array) -> tuple[Array, Array]:

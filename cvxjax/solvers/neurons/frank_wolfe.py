@@ -37,8 +37,8 @@ from cvxjax.forms import contracts
 from cvxjax.interfaces import Regulariser
 from cvxjax.record import static
 from cvxjax.solution import Solution, Status
-from cvxjax.solvers import loop
 from cvxjax.solvers.base import SolverRecord
+from cvxjax.solvers.blocks.feasible import lifted
 from cvxjax.solvers.neurons.correction import CellNeurons, correct, join_alike, walls
 from cvxjax.solvers.neurons.rounds import NeuronRounds
 from cvxjax.solvers.refusals import Takes
@@ -47,7 +47,6 @@ from cvxjax.watch import Watch
 
 Array = jax.Array
 
-_TOLERANCE = 1e-7  # the least that is asked for by default
 _BATCH = 16  # neurons that a round adds at most
 _BETTER = 1e-10  # relative gain over beta that a new neuron needs
 _SAME = 1e-9  # 1 - cosine of new neurons of which one is enough
@@ -72,7 +71,7 @@ class FrankWolfe(SolverRecord):
       power_steps: of each, static.
     """
 
-    tol: Any = None
+    tols: ClassVar[tuple[float, float]] = 1e-7, 1e-4
     max_iters: int = static(default=500)
     starts: int = static(default=4)
     power_steps: int = static(default=30)
@@ -82,21 +81,17 @@ class FrankWolfe(SolverRecord):
 
     def run(self, program: Any, start: Any, watch: Watch) -> Solution:
         """Rounds, on the host."""
-        dtype = program.X.dtype
-        usual = max(loop.default_tol(dtype), _TOLERANCE)
-        tol = float(usual if self.tol is None else self.tol)
-        rounds = FrankWolfeRounds(program, self, start, watch)
-        return rounds.finish(rounds.drive(tol, self.max_iters, _PATIENCE))
+        rounds = FrankWolfeRounds(program, self, watch, start)
+        return rounds.finish(rounds.drive(self.max_iters, _PATIENCE))
 
 
 class FrankWolfeRounds(NeuronRounds):
     """The neurons so far, their prices, and the barrier."""
 
     def __init__(
-        self, program: Any, solver: FrankWolfe, start: Any, watch: Watch
+        self, program: Any, solver: FrankWolfe, watch: Watch, start: Any
     ) -> None:
-        super().__init__(program, watch)
-        self.solver = solver
+        super().__init__(program, solver, watch)
         self.smoothness = float(program.loss.smoothness)
         self.masks = np.asarray(program.masks)
         self.interior = np.asarray(program.cones.interior, np.float64)
@@ -234,8 +229,7 @@ def _power(
     def inside(u: Array) -> Array:
         zero = jnp.zeros((*u.shape[:2], cones.num_rows), u.dtype)
         near, _ = cones.project(u, zero, _PROJECTION_STEPS)
-        near = near + cones.lift(near)[..., None] * cones.interior[None]
-        return unit(near)
+        return unit(lifted(cones, near))
 
     def ascend(_: int, u: Array) -> Array:
         back = jnp.where(program.masks[None], linalg.dot(image(u), R.T), 0)

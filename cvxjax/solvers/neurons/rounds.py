@@ -21,8 +21,8 @@ _DEPENDENT = 1e-9  # singular value of fits of unit length, over the largest
 class NeuronRounds(Rounds):
     """Rounds whose points are neurons, the best of which are kept."""
 
-    def __init__(self, program: Any, watch: Watch) -> None:
-        super().__init__(program, watch)
+    def __init__(self, program: Any, solver: Any, watch: Watch) -> None:
+        super().__init__(program, solver, watch)
         self.X = np.asarray(program.X, np.float64)
         d, c = self.X.shape[1], self.y.shape[1]
         self.best = np.zeros((0, d)), np.zeros((0, c))

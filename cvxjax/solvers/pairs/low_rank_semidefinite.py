@@ -27,12 +27,12 @@ import numpy as np
 
 from cvxjax.algebra import linalg
 from cvxjax.forms.contracts import Pairs
-from cvxjax.record import Record, static
+from cvxjax.record import static
 from cvxjax.recovery.from_pairs import decompose
 from cvxjax.solution import Solution, Status
-from cvxjax.solvers import loop
 from cvxjax.solvers.base import SolverRecord
 from cvxjax.solvers.lbfgs import descend
+from cvxjax.solvers.progress import polar_gauge
 from cvxjax.solvers.refusals import Takes
 from cvxjax.solvers.rounds import Rounds
 from cvxjax.solvers.starts import as_start
@@ -40,7 +40,6 @@ from cvxjax.watch import Watch
 
 Array = jax.Array
 
-_TOLERANCE = 1e-5
 _MEMORY = 30  # pairs of L-BFGS
 _FIRST = 4  # columns of every matrix at the start
 _DEAD = 1e-10  # of the largest column: it makes room for a new one
@@ -61,7 +60,7 @@ class LowRankSemidefinite(SolverRecord):
       seed: of the first factors, static.
     """
 
-    tol: Any = None
+    tols: ClassVar[tuple[float, float]] = 1e-5, 1e-5
     max_iters: int = static(default=2000)
     rounds: int = static(default=50)
     seed: int = static(default=0)
@@ -69,36 +68,22 @@ class LowRankSemidefinite(SolverRecord):
 
     def run(self, program: Any, start: Any, watch: Watch) -> Solution:
         """Rounds, on the host."""
-        tol = float(_TOLERANCE if self.tol is None else self.tol)
         start = as_start(start)
         params = None if start is None else start.params
-        rounds = _FactorDescents(program, self, tol, params, watch)
-        status = rounds.drive(tol, self.rounds, _PATIENCE)
-        return rounds.solution(status, rounds.progress.params)
+        rounds = _FactorDescents(program, self, watch, params)
+        status = rounds.drive(self.rounds, _PATIENCE)
+        return rounds.solution(status, rounds.params)
 
 
 class _FactorDescents(Rounds):
-    """A descent of more columns in each round."""
+    """A descent of more columns in each round, and the best feasible point."""
 
     def __init__(
-        self,
-        program: Any,
-        solver: LowRankSemidefinite,
-        tol: float,
-        start: Any,
-        watch: Watch,
+        self, program: Any, solver: LowRankSemidefinite, watch: Watch, start: Any
     ) -> None:
-        super().__init__(program, watch)
-        self.solver, self.rng = solver, np.random.default_rng(solver.seed)
+        super().__init__(program, solver, watch)
+        self.rng, self.params = np.random.default_rng(solver.seed), program.zeros()
         self.factors, self.pull = _first(program, start, self.rng), None
-        self.limits = _Limits(max_iters=solver.rounds, check_every=1, tol=tol)
-        self.progress = _start(self.limits, program)
-
-    def verdict(self, tol: float) -> Status:
-        status = Status(int(self.progress.status))
-        if status is Status.INCONSISTENT:
-            return status
-        return Status.CONVERGED if self.gap <= tol else Status.RUNNING
 
     def advance(self) -> Status:
         """A descent, from columns widened by what the last one's prices ask for."""
@@ -118,19 +103,12 @@ class _FactorDescents(Rounds):
         self.steps += max(taken, 1)
         self.finite = bool(np.all(np.isfinite(self.factors)))
         given = jnp.asarray(self.factors, program.X.dtype)
-        progress, pull = _judge(self.limits, program, self.progress, given)
-        self.progress, self.pull = progress, np.asarray(pull)
-        self.objective = float(progress.objective)
-        self.bound, self.dual = float(progress.dual_bound), progress.dual
+        point, value, v, pull, highest = _judged(program, given)
+        if float(value) < self.objective:
+            self.params, self.objective = point, float(value)
+        self.offer_dual(np.asarray(v), float(highest))
+        self.pull = np.asarray(pull)
         return Status.RUNNING
-
-
-class _Limits(Record):
-    """What `Progress` asks of a solver."""
-
-    tol: Any
-    max_iters: int = static()
-    check_every: int = static()
 
 
 def _first(program: Any, start: Any, rng: np.random.Generator) -> np.ndarray:
@@ -182,21 +160,13 @@ def _slope(program: Any) -> Array:
 
 
 @jax.jit
-def _start(limits: _Limits, program: Any) -> loop.Progress:
-    zero = jnp.zeros(program.shape, program.X.dtype)
-    return loop.Progress.start(limits, program, zero)
-
-
-@jax.jit
-def _judge(
-    limits: _Limits, program: Any, progress: loop.Progress, V: Array
-) -> tuple[loop.Progress, Array]:
-    """Progress with the feasible point and the dual vector v, and A* v, [B, q, q]."""
+def _judged(program: Any, V: Array) -> tuple[Array, ...]:
+    """A feasible point, its objective, a dual vector v, A* v [B, q, q], v's price."""
     P = _expand(program, V)
     point = program.regulariser.inside(linalg.dot(P, jnp.swapaxes(P, 2, 3)))
     v = -program.loss.gradient(program.fit_factors(P), program.y)
-    progress = progress.update(limits, program, point, [v], None, finite_of=point)
-    return progress, program.adjoint(v)[0]
+    highest = polar_gauge(program, v, None)
+    return point, program.objective(point), v, program.adjoint(v)[0], highest
 
 
 def _widen(

@@ -1,9 +1,9 @@
-"""Pairs of positive definite matrices near the solution of a program near by.
+"""Where solvers over pairs of matrices start, and up to which size.
 
-For warm starts of semidefinite solvers, as `solvers.blocks.nearby_point` is for
-`InteriorPoint`: Z and S that share eigenvectors and whose product is a multiple of the
-identity, with Z' - k S' = Z - k S. The linear equations then lack about as much as the
-programs differ.
+From a solution of a program near by, as `solvers.blocks.nearby_point` does for
+`InteriorPoint`: positive definite Z and S that share eigenvectors and whose product is
+a multiple of the identity, with Z' - k S' = Z - k S. The residuals of the linear
+equations are then about as large as the difference between the two programs.
 """
 
 from __future__ import annotations
@@ -12,14 +12,42 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.scipy.linalg import cho_solve
 
 from cvxjax.algebra import linalg
 from cvxjax.algebra.symmetric import along, smat, symmetrise
 from cvxjax.solvers.blocks.nearby_point import positive_root
+from cvxjax.solvers.starts import rescaled_dual
 
 Array = jax.Array
 
 _RIDGE = 0.75  # power of the machine epsilon, beside the multipliers' largest weight
+
+
+def size_refusal(program: Any, most: int) -> str | None:
+    """Why a linear system in the `svec` of all windows is too large; None: it is not.
+
+    Args:
+      most: numbers of that `svec`.
+    """
+    numbers = program.windows * program.order * (program.order + 1) // 2
+    return (
+        f"pairs of {numbers} numbers are more than {most}" if numbers > most else None
+    )
+
+
+def ridge_fit(program: Any, gram: Array) -> tuple[Array, Array]:
+    """(A* A + ridge)^{-1} A* v and A* v, [c, N], for v minus the gradient at zero.
+
+    Args:
+      gram: A* A, [N, N]; the ridge is a thousandth of its mean eigenvalue.
+    """
+    y = program.y
+    pull = program.pull(-program.loss.gradient(jnp.zeros_like(y), y))
+    trace = jnp.trace(gram) / len(gram)
+    eye = jnp.eye(len(gram), dtype=gram.dtype)
+    ridge = gram + jnp.where(trace > 0, 1e-3 * trace, 1) * eye
+    return cho_solve((jnp.linalg.cholesky(ridge), True), pull.T).T, pull
 
 
 def nearby_matrices(
@@ -56,8 +84,7 @@ def nearby_matrices(
 def feasible_dual(program: Any, v: Array) -> Array:
     """A dual vector scaled so that its largest price is beta, in the loss's domain."""
     gauge = jnp.max(program.regulariser.dual_norms(program.adjoint(v)))
-    scale = jnp.where(gauge > 0, program.beta / jnp.where(gauge > 0, gauge, 1), 1)
-    return -program.loss.clip_dual(-scale * v, program.y)
+    return rescaled_dual(program, v, None, gauge)[0]
 
 
 def dual_slacks(program: Any, w: Array, v: Array) -> tuple[Array, Array, Array]:

@@ -27,11 +27,21 @@ from cvxjax.algebra import linalg
 from cvxjax.algebra.symmetric import along, positive_part, smat, svec
 from cvxjax.forms.contracts import Pairs
 from cvxjax.record import Record, static
-from cvxjax.solvers import loop
-from cvxjax.solvers.base import SteppedSolver
-from cvxjax.solvers.blocks.anderson import Anderson, move_if
-from cvxjax.solvers.pairs.nearby_matrices import dual_slacks, feasible_dual
+from cvxjax.solvers.pairs.nearby_matrices import (
+    dual_slacks,
+    feasible_dual,
+    ridge_fit,
+    size_refusal,
+)
+from cvxjax.solvers.progress import Progress
 from cvxjax.solvers.refusals import Takes
+from cvxjax.solvers.splitting import (
+    Acceleration,
+    Splitting,
+    balance_factor,
+    balancing_is_due,
+    over,
+)
 from cvxjax.solvers.starts import Start
 
 Array = jax.Array
@@ -48,13 +58,11 @@ class SemidefiniteState(Record):
     rho_z: Array  # [], penalty of f = A (Z+ - Z-)
     gram: Array  # [N, N], between svecs of differences that meet the equations
     inverse: Array  # [N, N], (rho_z gram + rho / 2 I)^{-1}
-    origin: Array  # where the running cycle of steps started
-    clock: Array  # [], int32, steps since the start
-    anderson: Anderson
-    progress: loop.Progress
+    acceleration: Acceleration | None
+    progress: Progress
 
 
-class Semidefinite(SteppedSolver):
+class Semidefinite(Splitting):
     """Over-relaxed splitting with balanced penalties; stops on the duality gap.
 
     Args:
@@ -67,30 +75,18 @@ class Semidefinite(SteppedSolver):
       cycle: steps between two accelerations, static.
     """
 
-    tol: Any = None
-    max_iters: int = static(default=20_000)
-    check_every: int = static(default=50)
-    rho: Any = 1.0
-    relaxation: Any = 1.6
     memory: int = static(default=5)
     cycle: int = static(default=50)
     takes: ClassVar[Takes] = Takes(form=Pairs)
 
     def limits(self, program: Any) -> str | None:
-        numbers = program.windows * program.order * (program.order + 1) // 2
-        if numbers > _MAX_NUMBERS:
-            return f"pairs of {numbers} numbers are more than {_MAX_NUMBERS}"
-        return None
+        return size_refusal(program, _MAX_NUMBERS)
 
     def init(self, program: Any, w: Array) -> SemidefiniteState:
         gram = program.gram(jnp.ones(len(program.X), w.dtype))
         gram = self._free(program, self._free(program, gram).T)
-        trace = jnp.trace(gram) / len(gram)
-        eye = jnp.eye(len(gram), dtype=w.dtype)
-        ridge = gram + jnp.where(trace > 0, 1e-3 * trace, 1) * eye
-        slope = program.pull(-program.loss.gradient(0 * program.y, program.y))
-        fit = jnp.linalg.solve(ridge, slope.T)
-        size = jnp.sqrt(jnp.sum(fit**2) / fit.shape[1])
+        fit, _ = ridge_fit(program, gram)
+        size = jnp.sqrt(jnp.sum(fit**2) / len(fit))
         unit = program.beta / jnp.where(size > 0, size, 1)
         quadratic = program.loss.quadratic
         rho = jnp.asarray(self.rho, w.dtype) * unit
@@ -102,12 +98,10 @@ class Semidefinite(SteppedSolver):
             rho_z=one,
             gram=gram,
             inverse=_inverse(gram, one, rho),
-            origin=jnp.zeros(0, w.dtype),
-            clock=jnp.asarray(0, jnp.int32),
-            anderson=Anderson.start(jnp.zeros(0, w.dtype), self.memory),
-            progress=loop.Progress.start(self, program, w),
+            acceleration=None,
+            progress=Progress.start(self, program, w),
         )
-        return self._restart(state)
+        return self._restarted(program, state)
 
     def adopt(
         self, program: Any, state: SemidefiniteState, start: Start
@@ -118,7 +112,7 @@ class Semidefinite(SteppedSolver):
         w, v = start.params, feasible_dual(program, start.dual)
         S, _, _ = dual_slacks(program, w, v)
         size = lambda x: jnp.sqrt(jnp.sum(x**2))  # noqa: E731
-        ratio = lambda a, b, c: jnp.where((a > 0) & (b > 0), _over(a, b), c)  # noqa: E731
+        ratio = lambda a, b, c: jnp.where((a > 0) & (b > 0), over(a, b), c)  # noqa: E731
         rho = ratio(size(S), size(w), state.rho)
         state = state.replace(rho=rho, P=w - S / rho)
         if state.p is not None:
@@ -126,18 +120,12 @@ class Semidefinite(SteppedSolver):
             rho_z = ratio(size(v), size(f), state.rho_z)
             state = state.replace(rho_z=rho_z, p=f - v / rho_z)
         inverse = _inverse(state.gram, state.rho_z, state.rho)
-        return self._restart(state.replace(inverse=inverse))
+        return self._restarted(program, state.replace(inverse=inverse))
 
-    def step(self, program: Any, state: SemidefiniteState) -> SemidefiniteState:
-        """One step, and after every `cycle` of them an Anderson move."""
-        state = self._plain_step(program, state)[0]
-        if self.memory == 0:
-            return state
-        state = state.replace(clock=state.clock + 1)
-        due = state.clock % self.cycle == 0
-        return move_if(due, self._accelerate, state)
+    def _plain_step(self, program: Any, state: SemidefiniteState) -> SemidefiniteState:
+        return self._half_steps(program, state)[0]
 
-    def _plain_step(
+    def _half_steps(
         self, program: Any, state: SemidefiniteState
     ) -> tuple[SemidefiniteState, Array, Array]:
         """The next state, the linear step's difference [c, N] and Z [2, B, q, q]."""
@@ -165,7 +153,7 @@ class Semidefinite(SteppedSolver):
 
     def check(self, program: Any, state: SemidefiniteState) -> SemidefiniteState:
         loss, y = program.loss, program.y
-        after, difference, Z = self._plain_step(program, state)
+        after, difference, Z = self._half_steps(program, state)
         candidates = []
         if loss.smoothness is not None:
             candidates.append(-loss.gradient(program.fit(difference), y))
@@ -181,54 +169,47 @@ class Semidefinite(SteppedSolver):
             finite_of=after.P,  # a NaN in state.P, Anderson may have taken back
         )
         state = state.replace(progress=progress)
-        due = loop.balancing_is_due(progress.iteration // self.check_every)
-        return jax.lax.cond(
-            due,
-            lambda s: self._restart(self._balance(program, s)),
-            lambda s: s,
-            state,
-        )
+        due = balancing_is_due(progress.iteration // self.check_every)
+        return self._balanced_if(due, program, state)
 
     def _balance(self, program: Any, state: SemidefiniteState) -> SemidefiniteState:
         """Multiplies each penalty by the root of its relative residuals' ratio."""
-        after, difference, Z = self._plain_step(program, state)
+        after, difference, Z = self._half_steps(program, state)
         linear = (after.P - state.P) / self.relaxation + Z
         new = positive_part(after.P)
         size = lambda x: jnp.sqrt(jnp.sum(x**2))  # noqa: E731
-        primal = _over(size(linear - Z), jnp.maximum(size(linear), size(Z)))
-        dual = _over(size(new - Z), size(after.P - new))
-        factor = loop.balance_factor(primal, dual)
+        primal = over(size(linear - Z), jnp.maximum(size(linear), size(Z)))
+        dual = over(size(new - Z), size(after.P - new))
+        factor = balance_factor(primal, dual)
         state = state.replace(rho=state.rho * factor, P=Z + (state.P - Z) / factor)
         if state.p is not None:
             rho_z, loss = state.rho_z, program.loss
             prox = lambda p: loss.prox(p, program.y, 1 / rho_z)  # noqa: E731
             fit, z, ahead = program.fit(difference), prox(state.p), prox(after.p)
-            primal = _over(size(fit - z), jnp.maximum(size(fit), size(z)))
-            dual = _over(size(ahead - z), size(after.p - ahead))
-            factor = loop.balance_factor(primal, dual)
+            primal = over(size(fit - z), jnp.maximum(size(fit), size(z)))
+            dual = over(size(ahead - z), size(after.p - ahead))
+            factor = balance_factor(primal, dual)
             state = state.replace(
                 rho_z=state.rho_z * factor, p=z + (state.p - z) / factor
             )
         return state.replace(inverse=_inverse(state.gram, state.rho_z, state.rho))
 
-    def _accelerate(self, state: SemidefiniteState) -> SemidefiniteState:
-        scale = jnp.sqrt(state.rho_z / state.rho)
-        point, anderson = state.anderson.move(state.origin, _pack(state, scale))
-        state = state.replace(origin=point, anderson=anderson)
-        state = state.replace(P=point[: state.P.size].reshape(state.P.shape))
+    def _pack(self, program: Any, state: SemidefiniteState) -> Array:
+        """P and p, which determine the state, in the metric of the splitting."""
+        parts = [state.P.ravel()]
+        if state.p is not None:
+            parts.append(jnp.sqrt(state.rho_z / state.rho) * state.p.ravel())
+        return jnp.concatenate(parts)
+
+    def _unpack(
+        self, program: Any, state: SemidefiniteState, point: Array
+    ) -> SemidefiniteState:
+        size = state.P.size
+        state = state.replace(P=point[:size].reshape(state.P.shape))
         if state.p is None:
             return state
-        rest = point[state.P.size :] / scale
-        return state.replace(p=rest.reshape(state.p.shape))
-
-    def _restart(self, state: SemidefiniteState) -> SemidefiniteState:
-        """Starts a cycle here, with nothing remembered."""
-        point = _pack(state, jnp.sqrt(state.rho_z / state.rho))
-        return state.replace(
-            origin=point,
-            clock=jnp.zeros_like(state.clock),
-            anderson=Anderson.start(point, self.memory),
-        )
+        p = point[size:] / jnp.sqrt(state.rho_z / state.rho)
+        return state.replace(p=p.reshape(state.p.shape))
 
     def _flat(self, program: Any, blocks: Array) -> Array:
         """`svec` of [B, q, q] by output, [c, N]."""
@@ -254,14 +235,3 @@ def _inverse(gram: Array, rho_z: Array, rho: Array) -> Array:
     eye = jnp.eye(len(gram), dtype=gram.dtype)
     factor = jnp.linalg.cholesky(rho_z * gram + rho / 2 * eye)
     return jax.scipy.linalg.cho_solve((factor, True), eye)
-
-
-def _pack(state: SemidefiniteState, scale: Array) -> Array:
-    parts = [state.P.ravel()]
-    if state.p is not None:
-        parts.append(scale * state.p.ravel())
-    return jnp.concatenate(parts)
-
-
-def _over(a: Array, b: Array) -> Array:
-    return a / jnp.where(b > 0, b, 1)

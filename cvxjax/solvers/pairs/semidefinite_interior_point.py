@@ -28,22 +28,25 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import cho_solve
 
 from cvxjax.algebra import linalg
 from cvxjax.algebra.symmetric import along, congruence, smat, svec, symmetrise
 from cvxjax.forms.contracts import Pairs
 from cvxjax.record import Record, static
 from cvxjax.solution import Status
-from cvxjax.solvers import loop
 from cvxjax.solvers.base import SteppedSolver
-from cvxjax.solvers.pairs.nearby_matrices import feasible_dual, nearby_matrices
+from cvxjax.solvers.pairs.nearby_matrices import (
+    feasible_dual,
+    nearby_matrices,
+    ridge_fit,
+    size_refusal,
+)
 from cvxjax.solvers.pairs.semidefinite_step import (
     make_basis,
     make_system,
     reach,
-    turned,
 )
+from cvxjax.solvers.progress import Progress
 from cvxjax.solvers.refusals import Takes
 from cvxjax.solvers.starts import Start
 
@@ -73,7 +76,7 @@ class State(Record):
     even: Array  # [c, W, k], mu
     odd: Array  # [c, W, l], nu
     gram: Array  # [N, N], of unit weights; N = W q (q + 1) / 2
-    progress: loop.Progress
+    progress: Progress
 
 
 class SemidefiniteInteriorPoint(SteppedSolver):
@@ -88,30 +91,20 @@ class SemidefiniteInteriorPoint(SteppedSolver):
       max_iters: static.
     """
 
-    tol: Any = None
     max_iters: int = static(default=100)
     check_every: int = static(default=1)
     lean: ClassVar[bool] = True  # as `compiled.jit_leanly`: products take its time
     takes: ClassVar[Takes] = Takes(form=Pairs, losses=_CURVED, float64=True)
 
     def limits(self, program: Any) -> str | None:
-        numbers = program.windows * program.order * (program.order + 1) // 2
-        if numbers > _MAX_NUMBERS:
-            return f"pairs of {numbers} numbers are more than {_MAX_NUMBERS}"
-        return None
+        return size_refusal(program, _MAX_NUMBERS)
 
     def init(self, program: Any, w: Array) -> State:
         c, W, q = program.outputs, program.windows, program.order
         sum_ties, difference_ties = program.regulariser.ties(q)
         gram = program.gram(jnp.ones(len(program.X), w.dtype))
-        pull = program.pull(
-            -program.loss.gradient(jnp.zeros_like(program.y), program.y)
-        )
-        # As large as a ridge fit, and as its dual.
-        trace = jnp.trace(gram) / len(gram)
-        ridge = gram + jnp.where(trace > 0, 1e-3 * trace, 1) * jnp.eye(len(gram))
-        fit = cho_solve((jnp.linalg.cholesky(ridge), True), pull.T)
-        size = jnp.sqrt(jnp.max(jnp.sum(fit**2, axis=0)))
+        fit, pull = ridge_fit(program, gram)  # for the sizes of Z and S
+        size = jnp.sqrt(jnp.max(jnp.sum(fit**2, axis=1)))
         slope = jnp.sqrt(jnp.max(jnp.sum(pull**2, axis=1)))
         centre = jnp.asarray(program.regulariser.centre(q), w.dtype)
         Z = jnp.broadcast_to(
@@ -125,7 +118,7 @@ class SemidefiniteInteriorPoint(SteppedSolver):
             even=jnp.zeros((c, W, len(sum_ties)), w.dtype),
             odd=jnp.zeros((c, W, len(difference_ties)), w.dtype),
             gram=gram,
-            progress=loop.Progress.start(self, program, w),
+            progress=Progress.start(self, program, w),
         )
 
     def adopt(self, program: Any, state: State, start: Start) -> State:
@@ -225,7 +218,7 @@ def _advance(
     missing = exact - S
     basis = make_basis(Z, S)
     system = make_system(gram, basis, ties)
-    local = congruence(turned(basis.common)[None], missing)
+    local = congruence(basis.common.mT[None], missing)
 
     def unmet(Z: Array, fitted: Array) -> tuple[Array, Array]:
         """`fitted` less Z+ - Z-, in the basis B, and the values of the equations."""
@@ -234,7 +227,7 @@ def _advance(
             jnp.einsum("wij,kij->wk", side, E, precision="highest")
             for side, E in zip((Z[0] + Z[1], Z[0] - Z[1]), ties, strict=True)
         ]
-        local = congruence(turned(basis.dual_common), apart)
+        local = congruence(basis.dual_common.mT, apart)
         return svec(local), jnp.concatenate(values, axis=1)
 
     def moves(b: Array, rest: tuple[Array, Array]) -> tuple[Array, tuple[Array, ...]]:
@@ -253,7 +246,7 @@ def _advance(
         return target - scaled(missing + dS), missing + dS, others
 
     def scaled(dS: Array) -> Array:
-        return congruence(turned(basis.scale), dS)
+        return congruence(basis.scale.mT, dS)
 
     D = basis.centre[..., None] * eye
     count = 2 * W * q

@@ -36,11 +36,11 @@ class Basis(Record):
 def make_basis(Z: Array, S: Array) -> Basis:
     """The scalings of positive definite Z and S, [2, W, q, q]; NaN of others."""
     first, second = jnp.linalg.cholesky(Z), jnp.linalg.cholesky(S)
-    left, centre, right = jnp.linalg.svd(linalg.dot(turned(second), first))
+    left, centre, right = jnp.linalg.svd(linalg.dot(second.mT, first))
     roots = jnp.sqrt(centre)[..., None, :]
-    scale = linalg.dot(first, turned(right)) / roots
+    scale = linalg.dot(first, right.mT) / roots
     dual_scale = linalg.dot(second, left) / roots
-    between = linalg.dot(turned(dual_scale[0]), scale[1])
+    between = linalg.dot(dual_scale[0].mT, scale[1])
     out, root, back = jnp.linalg.svd(between)
     squares = root**2
     return Basis(
@@ -48,7 +48,7 @@ def make_basis(Z: Array, S: Array) -> Basis:
         centre=centre,
         common=linalg.dot(scale[0], out),
         dual_common=linalg.dot(dual_scale[0], out),
-        turn=jnp.stack([turned(out), root[..., :, None] * back]),
+        turn=jnp.stack([out.mT, root[..., :, None] * back]),
         ratio=upper(squares[..., :, None] * squares[..., None, :]),
     )
 
@@ -104,7 +104,7 @@ def make_system(gram: Array, basis: Basis, ties: list[Array]) -> System:
     whole = _rows_times(half.T, basis.common, root)
     whole = (whole + whole.T) / 2
     factor = jnp.linalg.cholesky(whole + jnp.eye(W * count, dtype=whole.dtype))
-    back = turned(basis.common)[:, None]
+    back = basis.common.mT[:, None]
     even, odd = (svec(congruence(back, E[None])) for E in ties)
     ratio = basis.ratio[:, None]
     share = (1 + ratio) ** 0.5
@@ -136,7 +136,7 @@ def _rows_times(matrix: Array, common: Array, root: Array) -> Array:
     """K^T M for M [N, N], K = (B (x) B) Diag(root), window by window."""
     W, count = root.shape
     columns = jnp.moveaxis(matrix.reshape(W, count, -1), 1, 2)  # [W, N, D]
-    moved = svec(congruence(turned(common)[:, None], smat(columns)))
+    moved = svec(congruence(common.mT[:, None], smat(columns)))
     return jnp.moveaxis(moved * root[:, None], 1, 2).reshape(matrix.shape)
 
 
@@ -146,8 +146,3 @@ def reach(basis: Basis, moves: Array) -> Array:
     scaled = moves / (root[..., :, None] * root[..., None, :])
     least = jnp.min(jnp.linalg.eigvalsh(scaled))
     return 1 / jnp.maximum(-least, jnp.finfo(moves.dtype).tiny)
-
-
-def turned(matrices: Array) -> Array:
-    """The transposes."""
-    return jnp.swapaxes(matrices, -1, -2)
