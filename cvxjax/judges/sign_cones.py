@@ -1,4 +1,4 @@
-"""Programs over sign cones as the certificate reads them: float64 NumPy, no solver."""
+"""The judge of `forms.sign_cones`: vectors over patterns, with or without cones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cvxjax.judges.cones import ConeJudge
 from cvxjax.judges.judge import no_other_neurons
 
 _CHUNK_ELEMENTS = 1 << 24
-_PART = 1e-6  # of the largest block: what others may take to reach the labels
+_PART = 1e-6  # of the largest block: the weight that zero blocks get in `match`
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,6 @@ class SignConeJudge(ConeJudge):
         return terms_of(n, 0 if self.interior is None else n, d)
 
     def predict(self, params: np.ndarray) -> np.ndarray:
-        """[n]."""
         total = np.zeros(len(self.X))
         for part in self.chunks():
             z = (params[0, part] - params[1, part]) @ self.X.T
@@ -45,14 +44,12 @@ class SignConeJudge(ConeJudge):
         return total
 
     def penalty(self, params: np.ndarray) -> float:
-        """sum ||w_b||, without beta."""
         return float(np.sum(lengths(params)))
 
     def match(self, params: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Adds the least change, blocks weighted by their norms, so that F w = y.
+        """Adds the least change with which F w = y, blocks weighted by their norms.
 
-        Does nothing where the predictions are y to rounding or y is out of reach. Where
-        the blocks that are not zero do not reach y, others take a small part.
+        Where those that are not zero cannot reach y, the others get a small weight.
         """
         weights = lengths(params)
         largest = np.max(weights, initial=0)
@@ -68,7 +65,7 @@ class SignConeJudge(ConeJudge):
     def _matched(
         self, params: np.ndarray, y: np.ndarray, weights: np.ndarray
     ) -> np.ndarray:
-        """`match` by blocks of these weights [2, P]."""
+        """`match` with these weights of blocks, [2, P]."""
         total = weights.sum(axis=0)
         masks = self.masks.astype(np.float64)
         unit = float(np.max(np.abs(self.X), initial=0)) or 1.0
@@ -82,30 +79,15 @@ class SignConeJudge(ConeJudge):
         return params
 
     def covers_every_neuron(self) -> bool:
-        """Whether `network_bound` is exact: rank X <= 3.
-
-        Raises:
-          ValueError: for gated networks, which have no neurons but those listed.
-        """
         if self.interior is None:
             no_other_neurons()
-        return every_neuron_is_covered(self.X)
+        return is_exact(self.X)
 
     def network_bound(self, v: np.ndarray) -> float:
-        """An upper bound of max |v^T (X u)_+| over all neurons ||u|| <= 1.
-
-        Whatever patterns are listed. Exact to rounding where `covers_every_neuron`.
-
-        Args:
-          v: [n].
-
-        Raises:
-          ValueError: as `covers_every_neuron`.
-        """
-        self.covers_every_neuron()
+        self.covers_every_neuron()  # raises for gated networks
         return every_neuron_bound(self.X, v)
 
-    def pull(self, v: np.ndarray) -> np.ndarray:
+    def adjoint(self, v: np.ndarray) -> np.ndarray:
         parts = [np.where(self.masks[part], v, 0) @ self.X for part in self.chunks()]
         q = np.concatenate(parts)
         return np.stack([q, -q])
@@ -113,16 +95,16 @@ class SignConeJudge(ConeJudge):
     def maps(self, s: int, i: int, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.where(self.masks[i], v if s == 0 else -v, 0), self.X
 
-    def walls(self, i: int) -> np.ndarray:
+    def cone_rows(self, i: int) -> np.ndarray:
         return np.where(self.masks[i][:, None], self.X, -self.X)
 
-    def wall_lengths(self, part: slice) -> np.ndarray:
+    def row_lengths(self, part: slice) -> np.ndarray:
         return self.reach
 
     def slacks(self, w: np.ndarray, part: slice) -> np.ndarray:
         return self._signed(w @ self.X.T, part)
 
-    def turned(self, mu: np.ndarray, part: slice) -> np.ndarray:
+    def cone_adjoint(self, mu: np.ndarray, part: slice) -> np.ndarray:
         return self._signed(mu, part) @ self.X
 
     def _signed(self, values: np.ndarray, part: slice) -> np.ndarray:
@@ -134,19 +116,14 @@ class SignConeJudge(ConeJudge):
         return [slice(i, min(i + size, P)) for i in range(0, P, size)]
 
 
-def every_neuron_is_covered(X: np.ndarray) -> bool:
-    """Whether `every_neuron_bound` is exact for X [n, d]: rank X <= 3."""
-    return is_exact(X)
-
-
 def every_neuron_bound(X: np.ndarray, v: np.ndarray) -> float:
     """An upper bound of max |v^T (X u)_+| over ||u|| <= 1, for v [n].
 
-    For rounding, what `bounds.exact` or `bounds.relaxed` estimate is added, and what
-    `rounding` derives for the value of a neuron.
+    Exact to rounding for rank X <= 3 (`bounds.exact`), else relaxed (`bounds.relaxed`).
+    What these say of rounding is added, and the rounding of a neuron's value.
     """
     rounding = gauge_rounding(terms_of(len(X), 0, X.shape[1]), pulled(v, lengths(X)))
-    if not every_neuron_is_covered(X):
+    if not is_exact(X):
         return max(neuron_bound(X, s * v) for s in (1, -1)) + rounding
     highest = max(best_neuron(X, s * v)[0] for s in (1, -1))
     return highest + passed_over(X, v) + rounding

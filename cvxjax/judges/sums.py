@@ -1,4 +1,4 @@
-"""Pooled convolutional programs as the certificate reads them: NumPy, no solver."""
+"""The judge of `forms.sums`: filters whose predictions are summed over patches."""
 
 from __future__ import annotations
 
@@ -6,25 +6,20 @@ import dataclasses
 
 import numpy as np
 
+from cvxjax.bounds.exact import is_exact
 from cvxjax.judges.blocks import BlockJudge
-from cvxjax.judges.sign_cones import every_neuron_bound, every_neuron_is_covered
+from cvxjax.judges.sign_cones import every_neuron_bound
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PooledJudge(BlockJudge):
-    """Blocks that are filters, which have bounds over those that are not listed."""
+    """A `BlockJudge` that also has bounds over filters of all patterns."""
 
     neurons: np.ndarray  # [n K, h]: a filter predicts sums of (rows u)_+ over K rows
 
     def covers_every_neuron(self) -> bool:
-        """Whether `network_bound` is exact: rank <= 3 of all patches together."""
-        return every_neuron_is_covered(self.neurons)
+        return is_exact(self.neurons)
 
     def network_bound(self, v: np.ndarray) -> float:
-        """An upper bound of max |v^T f(u)| over all filters ||u|| <= 1.
-
-        Args:
-          v: [n].
-        """
         patches = len(self.neurons) // len(v)
         return every_neuron_bound(self.neurons, np.repeat(v, patches))
