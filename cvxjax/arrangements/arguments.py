@@ -14,17 +14,7 @@ from cvxjax.interfaces import Loss
 from cvxjax.terms import losses
 
 # Losses that may be given by name: their arguments, if any, have defaults.
-NAMED_LOSSES = (
-    "squared",
-    "logistic",
-    "hinge",
-    "squared_hinge",
-    "huber",
-    "pinball",
-    "interpolation",
-    "hard_margin",
-    "softmax",
-)
+NAMED_LOSSES = tuple(x for x in losses.__all__ if x.islower() and x != "weighted")
 
 
 def check_interiors(kept: np.ndarray) -> None:
@@ -66,7 +56,7 @@ def check_loss(loss: Any) -> Any:
         arrived = f"the {kind} {loss.__name__}, not called"
     raise ValueError(
         f"want a loss of cvxjax.losses; got {arrived} (want one such as "
-        f"losses.huber(), or a name of {', '.join(sorted(NAMED_LOSSES))})"
+        f"losses.huber(), or a name of {', '.join(NAMED_LOSSES)})"
     )
 
 

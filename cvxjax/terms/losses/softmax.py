@@ -47,7 +47,10 @@ class Softmax(SampleSum):
     def gradient(self, z: Array, y: Array) -> Array:
         """softmax(z) - y, precise also where a class is nearly certain."""
         xp, z, y = _prepare(z, y)
-        return _miss(xp, _softmax(xp, z), y)
+        e = xp.exp(z - z.max(axis=-1, keepdims=True))
+        p = e / e.sum(axis=-1, keepdims=True)
+        others = xp.where(y == 1, xp.zeros_like(p), p)  # whose sum is 1 - p_k
+        return xp.where(y == 1, -others.sum(axis=-1, keepdims=True), p - y)
 
     def conjugate_terms(self, u: Array, y: Array) -> Array:
         """The summand of each sample, [n]."""
@@ -118,17 +121,6 @@ def _prepare(first: Array, y: Array) -> tuple[Any, ...]:
     if first.ndim < 2:
         raise ValueError(f"want several outputs [n, c]; got {list(first.shape)}")
     return xp, first, y
-
-
-def _softmax(xp: ModuleType, z: Array) -> Array:
-    e = xp.exp(z - z.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
-
-
-def _miss(xp: ModuleType, p: Array, y: Array) -> Array:
-    """p - y for one-hot y, with p_k - 1 as minus the sum of the other entries."""
-    others = xp.where(y == 1, xp.zeros_like(p), p)
-    return xp.where(y == 1, -others.sum(axis=-1, keepdims=True), p - y)
 
 
 def _solve_rows(xp: ModuleType, x: Array, y: Array, step: Array) -> Array:
