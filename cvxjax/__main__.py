@@ -1,8 +1,9 @@
 """Command line: `python -m cvxjax info | solve | path | certify` on .csv and .npz.
 
 Exit codes: 0 done; 2 wrong input, with one line on stderr; 3 not certified to the
-tolerance, everything is printed and saved all the same; 130 interrupted, by Ctrl-C:
-what `solve` and `path` have by then is saved and printed. A second Ctrl-C ends at once.
+tolerance, with everything printed and saved all the same; 130 interrupted by Ctrl-C,
+with what `solve` and `path` have by then saved and printed. A second Ctrl-C ends at
+once.
 """
 
 from __future__ import annotations
@@ -23,20 +24,18 @@ from cvxjax.command_line.commands import (
     run_solve,
 )
 from cvxjax.command_line.early_interrupts import INTERRUPTED
-from cvxjax.command_line.printing import (
-    WRONG_INPUT,
-    print_any_text,
-    say,
-)
+from cvxjax.command_line.printing import WRONG_INPUT, print_any_text, say
 from cvxjax.command_line.reading import InputError
-from cvxjax.command_line.weights_file import (
-    LOSSES,
-)
+from cvxjax.command_line.weights_file import LOSSES
 from cvxjax.devices.runtime import configure_jax
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; the exit code is the return value."""
+    """Runs one command and returns its exit code.
+
+    Args:
+      argv: the words after `python -m cvxjax`; default those of this process.
+    """
     try:
         print_any_text()
         chosen = make_parser().parse_args(argv)
@@ -51,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage."""
+    """A parser whose errors are one line, without the usage."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"allow_abbrev": False, **options})
@@ -61,7 +60,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The four commands and their flags."""
+    """The parser of the four commands and their flags."""
     parser = _Parser(
         prog="python -m cvxjax",
         description="Trains two-layer ReLU networks to certified global optimality.",

@@ -25,11 +25,11 @@ from cvxjax.verdicts import (
 )
 
 if TYPE_CHECKING:
-    from cvxjax.interfaces import Judge, Loss, Program
+    from cvxjax.interfaces import Judge, Program
     from cvxjax.solution import Solution
 
-_TOL = {"float64": 1e-8, "float32": 1e-4}  # as solvers take by default
-_CONSTRAINT = 1e-9  # by which a constraint of the loss may be missed, relative
+_TOL = {"float64": 1e-8, "float32": 1e-4}  # the default tolerances of solvers
+_CONSTRAINT = 1e-9  # relative miss that z = y or y z >= 1 allows
 
 
 def certify(
@@ -39,34 +39,34 @@ def certify(
     scope: Scope | None = None,
     tol: float | None = None,
 ) -> Certificate:
-    """Bounds the optimum from both sides, apart from the solver.
+    """Bounds the optimum from both sides, without code of the solver.
 
-    The primal value belongs to the solution's parameters, moved into the cones where
-    rounding left them outside; where that fails it is inf. The dual value is the better
-    of the solver's dual vector and minus the loss's gradient at the predictions, each
-    scaled until a rigorous bound of its polar gauge is at most beta, less what rounding
-    may have added.
+    The primal value is the objective of the solution's parameters, moved into the cones
+    where rounding left them outside; inf where that fails. The dual value is the better
+    of two bounds, by the solver's dual vector and by minus the loss's gradient at the
+    predictions. Each vector is scaled until it is dual feasible (a rigorous bound of
+    its price is at most beta), and what rounding may have added is subtracted.
 
     Args:
       program: the program that was solved.
-      solution: any point; it need not have converged.
+      solution: of a solver, converged or not, or of `Solution.of`.
       scope: which networks the lower bound is to cover: SAMPLED, the listed patterns;
         EXHAUSTIVE, every network, exactly, which takes rank X <= 3 or a program of
         every pattern; GLOBAL_BOUND, every network, by a relaxation for any rank that
-        seeks a dual vector of its own (seconds). Default: that of the solution as far
-        as this can be verified, else SAMPLED.
-      tol: the gap up to which the certificate's words call the objective optimal;
+        seeks a dual vector of its own (seconds). Default: the solution's scope where it
+        can be verified, else SAMPLED.
+      tol: the gap up to which the printed certificate calls the objective optimal;
         default 1e-8, or 1e-4 for a program in float32.
 
     Returns:
       Certificate; `gap` is (primal - dual) / max(|primal|, 1e-4 L(0, y)), with |primal|
-      alone where L(0, y) is infinite; `cone_violation` is that of the parameters as
-      they came, relative to their size. Its scope is EXHAUSTIVE instead of GLOBAL_BOUND
-      where the bound is exact.
+      alone where L(0, y) is infinite; `cone_violation`, max(-A w, 0) / max|A w|, is of
+      the parameters before they were moved. Where a GLOBAL_BOUND is exact, the scope is
+      EXHAUSTIVE.
 
     Raises:
-      ValueError: if the scope asked for cannot be had, or shapes of the solution are
-        not those of the program.
+      ValueError: if the program has no bound of this scope, or the solution's shapes
+        are not those of the program.
       CertificateError: if the lower bound lies above the objective by more than
         rounding explains. One of them is wrong then: an error in cvxjax.
     """
@@ -76,8 +76,8 @@ def certify(
     params, vector, multipliers = _arrays(at, solution)
     judge, loss, beta = at.judge(), program.loss, float(program.beta)
     covered = _scope(judge, listed, solution.scope, scope)
-    # Neurons stay where they are: they are inside to the precision they came in, and a
-    # network of their own where the bound is over all networks.
+    # Free neurons are not moved: they count as inside their cells up to the rounding of
+    # their own dtype, and everywhere if the bound is over all networks.
     eps = float(np.finfo(np.float64).eps)
     if judge.free_width:
         eps = float(np.finfo(solution.dtype).eps)
@@ -96,8 +96,24 @@ def certify(
     )
     gap = relative_gap(primal, dual, float(gap_floor(loss, y)))
     if np.isfinite(gap) and gap < 0:
-        unit = min(eps, 1.0) / 2
-        _refuse_contradiction(judge, loss, primal, dual, vector, y, beta, unit)
+        allowed = explained(
+            primal,
+            dual,
+            vector,
+            loss=loss,
+            y=y,
+            beta=beta,
+            reach=judge.reach,
+            terms=judge.terms,
+            tolerance=0.0 if loss.constraint is None else _CONSTRAINT,
+            unit=min(eps, 1.0) / 2,
+        )
+        if dual - primal > allowed:
+            raise CertificateError(
+                f"the lower bound {dual:.17g} lies above the objective {primal:.17g}, "
+                f"by more than the {allowed:.1e} of rounding: one of them is wrong, an "
+                "error in cvxjax"
+            )
     if tol is None:
         tol = _TOL.get(str(solution.dtype), _TOL["float32"])
     return Certificate(
@@ -130,38 +146,14 @@ def _arrays(program: Any, solution: Solution) -> tuple[Any, Any, Any]:
     return params, dual, multipliers
 
 
-def _refuse_contradiction(
-    judge: Judge,
-    loss: Loss,
-    primal: float,
-    dual: float,
-    v: np.ndarray,
-    y: np.ndarray,
-    beta: float,
-    unit: float,
-) -> None:
-    allowed = explained(
-        primal,
-        dual,
-        v,
-        loss=loss,
-        y=y,
-        beta=beta,
-        reach=judge.reach,
-        terms=judge.terms,
-        tolerance=0.0 if loss.constraint is None else _CONSTRAINT,
-        unit=unit,
-    )
-    if dual - primal > allowed:
-        raise CertificateError(
-            f"the lower bound {dual:.17g} lies above the objective {primal:.17g}, by "
-            f"more than the {allowed:.1e} of rounding: one of them is wrong, an error "
-            "in cvxjax"
-        )
-
-
 def _scope(judge: Judge, listed: Scope, claimed: Scope, wanted: Scope | None) -> Scope:
-    """The scope of the lower bound; `listed` is that of the listed patterns."""
+    """The scope of the lower bound.
+
+    Args:
+      listed: EXHAUSTIVE if every pattern is listed, as has been verified.
+      claimed: the solution's.
+      wanted: the user's.
+    """
     if wanted is None:
         if listed is Scope.EXHAUSTIVE or claimed is not Scope.EXHAUSTIVE:
             return listed

@@ -4,9 +4,19 @@ A *program* is a convex problem
 
     minimise  L(F w, y) + beta R(w)   subject to  A w >= 0,
 
-a *loss* is L, a *regulariser* is R, *cones* are A, a *solver* advances a state until
-its status is no longer RUNNING, and a *judge* is a program's float64 NumPy reading of
-itself, for `certify`.
+a *loss* is L, a *regulariser* is R, *cones* are A, a *solver* turns a program into a
+`Solution`, and a *judge* is a second implementation of the program, in float64 NumPy,
+with which `certify` checks that solution. Names and shapes throughout:
+
+    w, params     parameters: an array, mostly [S, P, d] for S signs, P activation
+                  patterns and d features, or any pytree of arrays
+    y             labels: [n], or [n, c] for c outputs
+    F w           predictions, of y's shape; F^T is the adjoint of F
+    v             a dual vector, of y's shape; at the optimum, minus the gradient of L
+    multipliers   >= 0, one for each row of A; mostly [S, P, m] for m rows a pattern
+
+The *price* of v is max {v^T F w : R(w) <= 1, A w >= 0}, or its part in one block of w.
+Where it is at most beta, v is dual feasible: -L*(-v) bounds the optimum from below.
 """
 
 from __future__ import annotations
@@ -24,11 +34,15 @@ Array = jax.Array
 
 @runtime_checkable
 class Loss(Protocol):
-    """L(z, y), a sum over samples; every method accepts NumPy and JAX arrays alike."""
+    """L(z, y), a sum over samples; every method accepts NumPy and JAX arrays alike.
+
+    Predictions z and x, labels y and points u of the conjugate's domain have one shape,
+    [n] or [n, c].
+    """
 
     @property
     def name(self) -> str:
-        """As in `losses.NAME()`; "weighted NAME" for weighted samples."""
+        """NAME for the loss of `losses.NAME()`; "weighted NAME" with sample weights."""
         ...
 
     @property
@@ -43,7 +57,7 @@ class Loss(Protocol):
 
     @property
     def constraint(self) -> str | None:
-        """Its constraint: "equality", z = y; "margin", y z >= 1; None: none."""
+        """None, or what L constrains: "equality", z = y, or "margin", y z >= 1."""
         ...
 
     @property
@@ -52,28 +66,29 @@ class Loss(Protocol):
         ...
 
     def in_units(self, unit: Any) -> tuple[Any, int] | None:
-        """L' and k with L(unit z, unit y) = unit^k L'(z, y); None: labels have none."""
-        ...
-
-    def value(self, z: Any, y: Any) -> Any:
-        """L(z, y), a scalar; +inf outside the domain.
+        """The loss of labels and predictions that are measured in another unit.
 
         Args:
-          z: predictions, [n] or [n, c].
-          y: labels, of z's shape.
+          unit: a number > 0.
+
+        Returns:
+          (L', k) with L(unit z, unit y) = unit^k L'(z, y); None where labels have no
+          unit, since they name classes.
         """
         ...
 
+    def value(self, z: Any, y: Any) -> Any:
+        """L(z, y), a scalar; +inf outside the domain."""
+        ...
+
     def gradient(self, z: Any, y: Any) -> Any:
-        """An element of the subdifferential at z, of z's shape."""
+        """An element of the subdifferential of L(., y) at z, of z's shape."""
         ...
 
     def conjugate(self, u: Any, y: Any) -> Any:
         """L*(u) = sup_z u^T z - L(z, y), a scalar; +inf outside its domain.
 
-        Args:
-          u: [n] or [n, c]; minus a dual vector.
-          y: of u's shape.
+        For a dual vector v, u is -v.
         """
         ...
 
@@ -82,64 +97,68 @@ class Loss(Protocol):
         ...
 
     def prox(self, x: Any, y: Any, step: Any) -> Any:
-        """argmin_z L(z, y) + ||z - x||^2 / (2 step), of x's shape; step > 0."""
+        """argmin_z L(z, y) + ||z - x||^2 / (2 step), of x's shape.
+
+        Args:
+          step: > 0, a scalar or one for each sample, broadcastable to x.
+        """
         ...
 
     def take(self, rows: Any) -> Any:
-        """The loss of the samples `rows`, positions [k]; of the same class."""
+        """The loss of the samples at positions `rows` [k]; of the same class."""
         ...
 
     def check_labels(self, y: np.ndarray) -> None:
-        """Raises ValueError if y holds values outside the loss's set."""
+        """Raises ValueError, saying what arrived, if L is not for these labels."""
         ...
 
 
 @runtime_checkable
 class SeparableLoss(Loss, Protocol):
-    """A sum over the entries of z: its conjugate is one over those of u."""
+    """L is a sum over the entries of z, and so L* one over the entries of u."""
 
     @property
     def steep(self) -> bool:
-        """Whether the slope of L* is infinite at the ends of its box."""
+        """Whether the derivative of L* is infinite at the ends of its `box`."""
         ...
 
     def box(self, y: Any) -> tuple[Any, Any]:
-        """The least and the largest u_i where L* is finite, of y's shape; or +-inf."""
+        """The least and the largest u where L* is finite, of y's shape, or +-inf."""
         ...
 
     def dual_slope(self, u: Any, y: Any) -> Any:
-        """The derivative of L* at u strictly inside the box, of u's shape."""
+        """The derivative of L* at u strictly inside its `box`, of u's shape."""
         ...
 
     def curvature(self, u: Any, y: Any) -> Any:
-        """The second derivative of L* there, entry by entry, of u's shape."""
+        """The second derivative of L* at such u, entry by entry, of u's shape."""
         ...
 
 
 @runtime_checkable
 class Regulariser(Protocol):
-    """R(w), a sum over blocks or neurons: all that every program's has."""
+    """R(w), a sum over blocks or neurons: what every program's regulariser has."""
 
-    norm: ClassVar[str]  # "group", "ellipsoid", "pairs", "nuclear", ...
+    norm: ClassVar[str]  # which one: "group", "ellipsoid", "pairs", "nuclear", ...
     degree: ClassVar[int]  # R(t w) = t^degree R(w) for t > 0
 
     def norms(self, w: Any) -> Array:
-        """The terms, whose sum is R(w): of parameters [S, P, ...], [S, P]."""
+        """The terms whose sum is R(w): [S, P], for parameters w [S, P, ...]."""
         ...
 
 
 @runtime_checkable
 class Gauge(Regulariser, Protocol):
-    """R(w) = sum_b ||w_b||, norms whose dual norms price a block."""
+    """R(w) = sum_b ||w_b||: the price of v in block b is the dual norm of F_b^T v."""
 
     def dual_norms(self, q: Any) -> Array:
-        """max {q_b^T u : ||u|| <= 1}, [S, P]."""
+        """max {q_b^T u : ||u|| <= 1} for each block of q [S, P, ...], [S, P]."""
         ...
 
 
 @runtime_checkable
 class Proximal(Regulariser, Protocol):
-    """A regulariser whose proximal map is at hand: for first-order solvers."""
+    """A regulariser with a proximal map, which first-order solvers need."""
 
     def prox(self, w: Any, threshold: Any) -> Any:
         """argmin_u 1/2 ||u - w||^2 + threshold R(u), of w's shape; threshold >= 0."""
@@ -148,18 +167,24 @@ class Proximal(Regulariser, Protocol):
 
 @runtime_checkable
 class Judge(Protocol):
-    """A program in float64 NumPy, written apart from its JAX form."""
+    """The program in float64 NumPy, written apart from its JAX form."""
 
-    free_width: ClassVar[bool]  # neurons of any number, certified where they are
+    free_width: ClassVar[bool]  # as `Program.free_width`
 
     @property
     def reach(self) -> np.ndarray:
-        """The most that prediction i can be for R(w) <= 1, from above, [n]."""
+        """Upper bounds of |prediction i| over R(w) <= 1 (its norm, if several), [n].
+
+        Bounds on rounding are proportional to it.
+        """
         ...
 
     @property
     def terms(self) -> int:
-        """Of `rounding.terms_of`: how many roundings a block's price may hold."""
+        """How many rounding errors the price of a block adds up, at most.
+
+        It is the t that `algebra.rounding.terms_of` derives.
+        """
         ...
 
     def predict(self, params: np.ndarray) -> np.ndarray:
@@ -171,51 +196,63 @@ class Judge(Protocol):
         ...
 
     def violation(self, params: np.ndarray) -> float:
-        """max(-A w, 0) / max|A w|, A of unit rows; inf for NaN."""
+        """How far w is outside the cones: max(-A w, 0) / max|A w|, A with unit rows.
+
+        inf where w is not finite.
+        """
         ...
 
     def repair(self, params: np.ndarray, *, keep_predictions: bool) -> np.ndarray:
         """Parameters inside the cones, near `params`.
 
         Args:
-          keep_predictions: whether blocks move so that predictions stay.
+          params: as `Program.zeros`.
+          keep_predictions: whether F w must stay, although R(w) then grows more.
         """
         ...
 
     def match(self, params: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Parameters near `params` whose predictions are y, where that can be."""
+        """Parameters near `params` with F w = y, for losses that demand it.
+
+        Where there are none, predictions may miss y.
+        """
         ...
 
     def polar_bound(self, v: np.ndarray, multipliers: np.ndarray | None) -> float:
-        """An upper bound of max {v^T F w : R(w) <= 1, A w >= 0}, rounding included.
+        """An upper bound of v's price, with what rounding may add to it.
 
         Args:
           v: of y's shape.
-          multipliers: of the cones, that may make it lower; clipped at 0.
+          multipliers: mu, where known: the price is at most R*(F^T v + A^T mu) for
+            every mu >= 0. Negative ones are replaced by 0.
         """
         ...
 
     def hidden(self, v: np.ndarray) -> float:
-        """What `polar_bound` may come to by rounding alone."""
+        """How much of `polar_bound(v, ...)` may be rounding alone."""
         ...
 
     def bounds(self, asked: Any) -> Any:
-        """Primal value, lower bound, its dual vector and violation.
+        """Both bounds of the optimum that a solution proves.
 
         Args:
-          asked: `judges.judge.Question`.
+          asked: a `judges.judge.Question`: the solution, labels, loss and beta.
 
         Returns:
-          `judges.judge.Bounds`.
+          `judges.judge.Bounds`: primal value, lower bound, its dual vector, violation.
         """
         ...
 
     def covers_every_neuron(self) -> bool:
-        """Whether `network_bound` is exact; ValueError where there is none."""
+        """Whether `network_bound` is exact, not only an upper bound.
+
+        Raises:
+          ValueError: where there is no such bound.
+        """
         ...
 
     def network_bound(self, v: np.ndarray) -> float:
-        """An upper bound of `polar_bound` for every list of patterns."""
+        """An upper bound of v's price over all networks, whatever their patterns."""
         ...
 
 
@@ -227,13 +264,13 @@ class Program(Protocol):
     y: Any
     beta: Any
     loss: Any
-    regulariser: Any  # a `Regulariser`; solvers say in `takes` what more they need
+    regulariser: Any  # a `Regulariser`; `Solver.takes` may ask for more
     cones: Any  # of `cvxjax.cones`; None: no constraints
     scope: Scope
 
     @property
     def inputs(self) -> Any:
-        """What the network takes, [n, ...]; often X."""
+        """What `network()` is applied to, [n, ...]; X, unless the data were changed."""
         ...
 
     @property
@@ -248,75 +285,89 @@ class Program(Protocol):
 
     @property
     def walls(self) -> Any:
-        """The dual norms of the cones' unit rows, [1, 1, m], or one number for all."""
+        """Dual norms of the unit rows of A, [1, 1, m], or one number for all rows."""
         ...
 
     @property
     def has_units(self) -> bool:
-        """Whether predictions are homogeneous in the data, as `in_data_units` needs."""
+        """Whether F w is homogeneous in the data, as `in_data_units` needs."""
         ...
 
     def in_data_units(self, unit: float) -> Any:
-        """The program of data that are `unit` times smaller, as are its cones' rows."""
+        """The same program with data and rows of A divided by `unit` > 0."""
         ...
 
     def rescaled(self, params: Any, factor: float) -> Any:
-        """Parameters whose predictions are `factor` times larger."""
+        """Parameters w' with F w' = factor F w, factor > 0."""
         ...
 
     def rescaled_multipliers(self, multipliers: Any, factor: float) -> Any:
-        """Multipliers of a dual vector that is `factor` times larger."""
+        """The multipliers of factor v, where `multipliers` are those of v."""
         ...
 
     def coordinate_rows(self) -> Any:
-        """The rows that `in_coordinates` makes orthonormal columns of; None: none."""
+        """The matrix whose columns `in_coordinates` makes orthonormal; None: none."""
         ...
 
     def in_coordinates(self) -> Any:
-        """(program, `Coordinates`) of orthonormal columns, float64; None: has none."""
+        """The program for data with orthonormal columns, in float64.
+
+        Returns:
+          (program, `algebra.coordinates.Coordinates`), or None where there is none.
+        """
         ...
 
     @property
     def free_width(self) -> bool:
-        """Whether parameters are neurons of any number, which stay where they are."""
+        """Whether parameters are neurons, of any number, and in any cells.
+
+        Such neurons are a network as they are: nothing moves them into listed cells.
+        """
         ...
 
     @property
     def splits(self) -> bool:
-        """Whether blocks are patterns' and rows of X samples, for a mesh to share."""
+        """Whether a mesh of devices can divide it: w by pattern, X by sample."""
         ...
 
     @property
     def multipliers_shape(self) -> tuple[int, ...] | None:
-        """Of the cones' multipliers; None: there are none, or of many shapes."""
+        """The shape of multipliers; None without cones, or where it is not fixed."""
         ...
 
     def zeros(self) -> Any:
-        """Parameters of zeros: one array, or a tree of arrays (any pytree)."""
+        """Parameters that are zero: an array, or any pytree of arrays."""
         ...
 
     def holds(self, params: Any) -> bool:
-        """Whether these may be parameters of the program, by their shapes."""
+        """Whether `params` has the shapes of parameters of this program."""
         ...
 
     def checked(self, w: Any, *, dtype: Any = None) -> Any:
-        """Parameters as NumPy arrays, or ValueError if it does not hold them.
+        """Parameters as NumPy arrays.
 
         Args:
+          w: arrays of NumPy or JAX, in the structure of `zeros()`.
           dtype: of the result; default that of w.
+
+        Raises:
+          ValueError: if the program does not hold w; the message has both shapes.
         """
         ...
 
     def replace(self, **changes: Any) -> Any:
-        """The same program with some fields changed."""
+        """The same program with some fields changed, such as `beta`."""
         ...
 
     def verified_scope(self) -> Scope:
-        """`scope` as far as the program's own data bear it out, on the host."""
+        """`scope`, or SAMPLED where the data have patterns that are not listed.
+
+        Runs on the host.
+        """
         ...
 
     def forward(self, w: Any) -> Array:
-        """The predictions, of y's shape."""
+        """The predictions F w, of y's shape."""
         ...
 
     def penalty(self, w: Any) -> Array:
@@ -324,7 +375,7 @@ class Program(Protocol):
         ...
 
     def objective(self, w: Any) -> Array:
-        """L(F w, y) + beta R(w), []; says nothing of the cones."""
+        """L(F w, y) + beta R(w), []; the cones are not checked."""
         ...
 
     def beta_max(self) -> float:
@@ -332,15 +383,15 @@ class Program(Protocol):
         ...
 
     def judge(self) -> Judge:
-        """The program as the certificate reads it: copies in float64 NumPy."""
+        """The second implementation, for `certify`, with float64 copies of the data."""
         ...
 
     def network(self) -> Any:
-        """The Flax module of `recover`'s variables."""
+        """The Flax module of the variables that `recover` returns."""
         ...
 
     def recover(self, w: Any) -> Any:
-        """Flax variables with the same predictions and the same objective.
+        """Flax variables of a network with the same predictions and objective.
 
         Args:
           w: feasible parameters.
@@ -350,75 +401,90 @@ class Program(Protocol):
 
 @runtime_checkable
 class LinearProgram(Program, Protocol):
-    """A program whose predictions are linear in its parameters: the usual case.
+    """A program whose predictions are linear in one array of parameters.
 
-    Those whose parameters are neurons have `neurons(w)` instead of the adjoint.
+    That is the usual case. `forms.contracts.Neurons` is the contract of the others.
     """
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the parameters, which are one array."""
+        """The shape of the parameters."""
         ...
 
     def adjoint(self, r: Array) -> Any:
-        """F^T r, of the parameters' shape."""
+        """F^T r, of the parameters' shape, for r of y's shape."""
         ...
 
 
 @runtime_checkable
 class NeuronProgram(LinearProgram, Protocol):
-    """A program whose blocks are ReLU neurons u, a pattern of theirs in each.
+    """A program with a block for each activation pattern of a ReLU neuron u.
 
-    Neurons that are not listed can be priced, bounded, and join with their patterns.
+    Other patterns can be added to it, as column generation does.
     """
 
     masks: Any  # [P, n K], bool
 
     @property
     def rows(self) -> Any:
-        """[n K, d]: a neuron predicts sums of (rows u)_+ over K rows of each sample."""
+        """[n K, d], K rows of each sample, over which a neuron sums (rows u)_+.
+
+        K is 1 for fully connected networks, the number of patches for filters.
+        """
         ...
 
     @property
     def patterns(self) -> Any:
-        """The listed ones, `arrangements.Patterns`."""
+        """The `arrangements.Patterns` of its blocks."""
         ...
 
     def with_patterns(self, masks: Any, gates: Any) -> Any:
-        """The program over other patterns, SAMPLED; ValueError if it is gated.
+        """The same problem over other patterns, of scope SAMPLED.
 
         Args:
-          masks: [P, rows], bool.
-          gates: [P, d], points of the closed cells.
+          masks: [P, n K], bool; those whose cones have no interior are left out.
+          gates: [P, d], a point of each closed cell.
+
+        Raises:
+          ValueError: if the program is gated, or no cone has an interior.
         """
         ...
 
 
 @runtime_checkable
 class Solver(Protocol):
-    """A frozen record that solves programs of a form; `solvers.base` has defaults."""
+    """A frozen record of options; `solvers.base` has defaults of what is below."""
 
     tol: Any  # relative gap; None: `solvers.loop.default_tol` of the data's dtype
     max_iters: int
-    takes: ClassVar[Any]  # what it is made for: `solvers.refusals.Takes`
-    leaves_patterns: ClassVar[bool]  # for others, which its solution then carries
-    wants_coordinates: ClassVar[bool]  # where data are badly conditioned
+    takes: ClassVar[Any]  # the programs it is made for, a `solvers.refusals.Takes`
+    leaves_patterns: ClassVar[bool]  # whether its solution may have other patterns
+    wants_coordinates: ClassVar[bool]  # whether to call `in_coordinates` first
 
     def limits(self, program: Any) -> str | None:
-        """Why sizes or its options refuse a program of its form; None: they do not."""
+        """Why it refuses a program that `takes` lets pass; None if it does not.
+
+        Reasons are sizes and the solver's own options, in words for the user.
+        """
         ...
 
     def run(self, program: Any, start: Any, watch: Watch) -> Any:
-        """The Solution, on the host.
+        """Solves the program, from the host.
 
         Args:
-          program: that `takes` and `limits` let pass.
-          start: None, parameters, or of `starts.as_start`.
-          watch: is told where the loop stands and asked whether to go on; solvers
-            inside it get `watch` or `watch.of_part()`.
+          program: one that `takes` and `limits` let pass.
+          start: None for zero, parameters, a `Solution` or a `solvers.starts.Start`.
+          watch: must be told the bounds, and asked whether to stop. A solver of a part
+            of the problem gets `watch.of_part()`.
+
+        Returns:
+          `Solution`, its status never RUNNING.
         """
         ...
 
     def solved(self, program: Any, start: Any, watch: Watch) -> tuple[Any, Any]:
-        """`run`, and the last dual vector where rounding may hide its bound."""
+        """The solution of `run`, and a dual vector [n] or None.
+
+        The vector is the last one where rounding may hide how good its bound is.
+        """
         ...

@@ -19,7 +19,7 @@ def static(**options: Any) -> Any:
     """A field that is part of the tree's structure: hashable, and never traced.
 
     Args:
-      options: of `dataclasses.field`, such as default=.
+      options: keywords of `dataclasses.field`, such as `default=`.
     """
     return dataclasses.field(metadata={_STATIC: True}, **options)
 
@@ -28,7 +28,7 @@ def static(**options: Any) -> Any:
 # checkers take for writable ones.
 @dataclass_transform(kw_only_default=True, field_specifiers=(static, dataclasses.field))
 class Record:
-    """A subclass declares fields; all of them are keyword arguments.
+    """Subclasses declare fields, as dataclasses do; arguments go by keyword.
 
     Fields made by `static` belong to the tree's structure, all others are its children.
     Nothing may be validated in `__post_init__`: JAX rebuilds records with tracers and

@@ -1,14 +1,15 @@
-"""Points as they are returned: inside every cone to rounding, with their own objective.
+"""What `solve` does to a solver's answer: feasible parameters, an honest status.
 
-A solver's point is inside the cones as the solver sees them, in other units,
-coordinates or precision. In the user's, rounding alone may put it outside of a thin
-cell, where its objective says nothing. It is moved back in along the cell's interior,
-as the certificate does, and where that does not help, zero parameters are returned
-instead, which are inside.
+A solver works in other units, coordinates or precision than the user. Its parameters
+are inside the cones there; translated back, rounding may put them outside of a thin
+cell, where their objective is no upper bound. They are then moved towards the cell's
+interior point, as the certificate does, and if that does not help, zero parameters
+are returned, which are feasible.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -23,14 +24,16 @@ from cvxjax.verdicts import CertificateError, Scope, gap_floor, relative_gap
 
 
 def inside(program: Any, params: Any) -> Any:
-    """Parameters inside the cones to rounding, `params` where they are; on the host.
-
-    Zero, where rounding leaves no other that is known, and None where these do not meet
-    the loss's constraint.
+    """Parameters inside the cones up to rounding, as NumPy arrays.
 
     Args:
-      program: of these parameters.
+      program: the program of these parameters.
       params: of the program's shape, finite or not.
+
+    Returns:
+      `params` themselves where they are inside or not finite; else moved ones; zero
+      where those are outside too, or None if the loss is a constraint, which zero
+      parameters would not meet.
     """
     if program.cones is None or not trees.all_finite(params):
         return trees.on_host(params)
@@ -47,21 +50,24 @@ def inside(program: Any, params: Any) -> Any:
 
 
 def returned(program: Any, solution: Solution, tol: float) -> Solution:
-    """The solution with a point inside the cones, and what is to be said of that one.
+    """The solution with parameters inside the cones, and their objective and status.
 
-    In float32 the objective of any point is summed again in float64: where it is a
-    small part of the loss at zero, rounding is large beside it. Not that of losses
-    which are constraints, since float64 would hold them to its own tolerance. A cell
-    may be as thin as float32's rounding: a point counts as CONVERGED only if the one
-    that the certificate moves inside, in float64, is as good.
+    The objective of float32 parameters is summed again in float64, because rounding may
+    be large beside an objective that is a small part of the loss at zero. That is not
+    done for losses that are constraints, which float64 would hold to a tighter
+    tolerance. Cells may be as thin as float32's rounding; so the status is CONVERGED
+    only if parameters that are inside in float64, as `certify` makes them, have an
+    objective as good.
 
     Args:
       program: the user's.
+      solution: in the user's units.
       tol: the gap at which a solution counts as CONVERGED.
     """
     at, given = solution.program_of(program), trees.on_host(solution.params)
     point = inside(at, given)
-    kept = point is not None and jax.tree.all(jax.tree.map(_same, point, given))
+    same = functools.partial(np.array_equal, equal_nan=True)
+    kept = point is not None and jax.tree.all(jax.tree.map(same, point, given))
     value, loss, y = np.inf, program.loss, np.asarray(program.y, np.float64)
     settled = solution.dtype == np.float64 or loss.constraint is not None
     if kept and (settled or not trees.all_finite(given)):
@@ -70,7 +76,7 @@ def returned(program: Any, solution: Solution, tol: float) -> Solution:
     if point is not None:
         judge, wide = at.judge(), trees.on_host(point, np.float64)
         value = certain = _objective(program, judge, wide)
-        if not settled:  # inside to float32's rounding, which thin cells are to float64
+        if not settled:
             moved = judge.repair(wide, keep_predictions=False)
             certain = max(value, _objective(program, judge, moved))
             if judge.violation(moved) > judge.terms * float(np.finfo(np.float64).eps):
@@ -96,16 +102,18 @@ def returned(program: Any, solution: Solution, tol: float) -> Solution:
 def proved(
     program: Any, solution: Solution, tol: float, last: np.ndarray | None = None
 ) -> Solution:
-    """The solution with the lower bound of its certificate, where rounding hid it.
+    """The solution with the certificate's lower bound, where rounding spoiled its own.
 
-    Solvers add to every price what rounding may do to it in float64. Where that is no
-    small part of beta, a solver stops above its tolerance however good its dual vector
-    is, and the certificate, which then sums prices exactly, says how good.
+    Solvers add to every price the most that rounding can have taken from it. Where that
+    is a large part of beta, the bound of even the best dual vector stays above the
+    tolerance. The certificate sums such prices exactly, and may prove that the solution
+    has converged.
 
     Args:
-      program: the user's, of one output.
+      program: the user's, with one output.
+      solution: in the user's units.
       tol: the gap at which a solution counts as CONVERGED.
-      last: another dual vector, that may be better, [n].
+      last: the solver's last dual vector [n], which may have the better bound.
     """
     if int(solution.status) not in (Status.STALLED, Status.MAX_ITERATIONS):
         return solution
@@ -139,10 +147,6 @@ def proved(
     )
 
 
-def _same(x: np.ndarray, y: np.ndarray) -> bool:
-    return np.array_equal(x, y, equal_nan=True)
-
-
 def _objective(program: Any, judge: Any, params: Any) -> float:
     """L(F w, y) + beta R(w), in float64."""
     y = np.asarray(program.y, np.float64)
@@ -151,12 +155,14 @@ def _objective(program: Any, judge: Any, params: Any) -> float:
 
 
 def resolved(program: Any, solution: Solution, tol: float) -> Solution:
-    """The solution; STALLED where its network predicts otherwise by more than `tol`.
+    """The solution, STALLED if its network's predictions are off by more than `tol`.
 
-    Rounding in the network's first layer, of data whose columns nearly cancel there, or
-    of gates beside a sample, is then the precision's floor.
+    The recovered network computes in the user's precision: products in its first layer
+    may nearly cancel, and rounding may put a sample on the other side of a gate.
 
     Args:
+      program: the user's.
+      solution: in the user's units.
       tol: the gap at which a solution counts as CONVERGED.
     """
     if int(solution.status) != Status.CONVERGED:

@@ -18,10 +18,10 @@ __all__ = ["Certificate", "History", "Scope", "Solution", "SolverError", "Status
 
 
 class History(Record):
-    """One entry per check.
+    """What a solver knew at each of its checks, in order.
 
-    Of solvers run inside `jit`, it has room for every check that there may be: entries
-    after the last one are NaN (iteration: -1). `cvxjax.solve` leaves these out.
+    A solver run inside `jit` has room for as many checks as there may be: entries after
+    the last one are NaN, their iteration -1. `cvxjax.solve` leaves these out.
     """
 
     iteration: jax.Array  # [checks], int32
@@ -33,7 +33,7 @@ class History(Record):
     def of_lines(
         cls, lines: Sequence[tuple[int, float, float, float]], dtype: Any
     ) -> History:
-        """Of (iteration, objective, dual bound, gap) at each check."""
+        """Of (iteration, objective, dual bound, gap) at each check, NumPy numbers."""
         iterations, *columns = np.reshape(np.asarray(lines, np.float64), (-1, 4)).T
         objective, dual_bound, gap = (jnp.asarray(x, dtype) for x in columns)
         return cls(
@@ -44,7 +44,7 @@ class History(Record):
         )
 
     def trimmed(self) -> History:
-        """Without entries after the last check; on the host."""
+        """The history without entries after the last check; on the host."""
         count = int(np.sum(np.asarray(self.iteration) >= 0))
         # By NumPy, which compiles nothing for another length.
         return jax.tree.map(lambda x: jax.device_put(np.asarray(x)[:count]), self)
@@ -57,9 +57,9 @@ class SolverError(RuntimeError):
 class Solution(Record):
     """A feasible point, a dual vector, and what the solver says of both.
 
-    `objective`, `dual_bound` and `gap` are the solver's own; `cvxjax.certify`
-    recomputes them apart from it. Where rounding alone stopped a solver, the bound, and
-    CONVERGED by it, are those of the certificate.
+    `objective`, `dual_bound` and `gap` are what the solver computed; `cvxjax.certify`
+    recomputes them without its code. Where rounding alone kept the solver's bound from
+    the tolerance, `dual_bound` and the status are by the certificate's bound.
     """
 
     params: Any  # feasible parameters, e.g. [2, P, d]
@@ -72,7 +72,7 @@ class Solution(Record):
     iterations: jax.Array  # [], int32
     history: History
     scope: Scope = static()
-    patterns: Any = None  # of params, where the solver chose them; None: the program's
+    patterns: Any = None  # those of params, if the solver chose them; else None
 
     @classmethod
     def of(
@@ -88,19 +88,21 @@ class Solution(Record):
         scope: Scope | None = None,
         patterns: Any = None,
     ) -> Solution:
-        """A solution of the program from the host; arrays stay as they are.
+        """Makes a solution on the host; arrays are kept as given.
 
-        Without lines it is a point to certify, of which no solver has said anything.
+        Without `lines` and `last`, objective and bounds are NaN: it is a point for
+        `certify`, such as a network that was trained by other means.
 
         Args:
+          program: the problem that it is a solution of.
           params: of the program's shape.
           dual: of y's shape.
-          multipliers: of the cones.
-          status: of the solver.
+          multipliers: of the cones, >= 0; None if not known.
+          status: why the solver stopped.
           lines: (iteration, objective, dual bound, gap) at each check.
-          last: such a line, of the solution itself; default the last one.
+          last: such a tuple for the solution itself; default the last of `lines`.
           scope: of the bound; default the program's.
-          patterns: of the parameters, where they are not the program's.
+          patterns: `arrangements.Patterns` of `params`, if not the program's.
         """
         nothing = (0, float("nan"), float("nan"), float("nan"))
         iteration, *numbers = last or (lines[-1] if len(lines) else nothing)
@@ -122,21 +124,21 @@ class Solution(Record):
 
     @property
     def dtype(self) -> np.dtype:
-        """The type of the parameters."""
+        """The dtype of the parameters."""
         return dtype_of(self.params)
 
     def program_of(self, program: Any) -> Any:
-        """The program that the parameters are of: of other patterns, if these are.
+        """The program of the parameters: with the solver's patterns, if it chose them.
 
         Args:
-          program: that was solved.
+          program: the one that was solved.
         """
         if self.patterns is None:
             return program
         return program.with_patterns(self.patterns.masks, self.patterns.gates)
 
     def __repr__(self) -> str:
-        """A few lines for people, without the arrays."""
+        """Status, bounds and scope in a few lines, without the arrays."""
         if isinstance(self.status, Tracer) or np.ndim(self.status) > 0:
             return f"Solution of shape {getattr(self.params, 'shape', None)}, in JAX"
         status, scope = Status(int(self.status)), self.scope

@@ -1,4 +1,9 @@
-"""`solve` and `solve_path`: pick a solver, refuse an unfit pair by name, run it."""
+"""`solve` and `solve_path`: choose a solver or check the user's, and run it.
+
+A program goes through several forms on its way: in units of order one, and where the
+solver asks for it in float64 and in coordinates with orthonormal columns
+(`solvers.standard_form`). Its solution comes back in the user's.
+"""
 
 from __future__ import annotations
 
@@ -45,22 +50,22 @@ def solve(
     When `time_limit` has passed, and after a Ctrl-C in the main thread, the best
     feasible point so far is returned with its certificate, status TIME_LIMIT or
     INTERRUPTED, within a second or one step of the solver; a second Ctrl-C raises
-    KeyboardInterrupt. What XLA is compiling, nothing stops: then it is a step after
-    that. Where the program has a constraint, there may be no feasible point yet, and
-    the objective is infinite. A handler of SIGINT other than Python's own is left
-    alone, and Ctrl-C is then the handler's affair.
+    KeyboardInterrupt. Compilation by XLA cannot be interrupted: the solve then stops
+    after it. If the loss is a constraint, there may be no feasible point yet; the
+    objective is then infinite. If the process has installed a handler of SIGINT of its
+    own, Ctrl-C goes to that.
 
     Args:
       program: from `cvxjax.programs`.
-      solver: from `cvxjax.solvers`; omitted, that of `solvers.choice.default_solver`,
-        at its default tolerance.
-      start: where to start: parameters, or the solution of a program near by, whose
-        dual helps as well. Default zero.
+      solver: from `cvxjax.solvers`; default, `solvers.choice.default_solver(program)`
+        with its default tolerance.
+      start: where to start: parameters, or the solution of a similar program, whose
+        dual vector is used as well. Default zero.
       tol: relative duality gap, in place of the solver's.
       time_limit: seconds, >= 0, from the call on, compilation included.
-      report: called with iteration, objective, lower bound and gap, at once for zero
-        parameters, then at least once a second, or at every step if these are slower.
-        Inner solvers of parts repeat the last line.
+      report: called with iteration, objective, lower bound and relative gap: at once,
+        for zero parameters; then at least once a second, or at every step if that takes
+        longer. While a part of the problem is solved, the last line is repeated.
 
     Returns:
       Solution, whose parameters are feasible; `solution.check()` raises unless it
@@ -80,7 +85,7 @@ def solve(
 def _solve(
     program: Any, solver: Any, start: Any, tol: float | None, watch: Watch
 ) -> Solution:
-    """`solve`, for which others watch."""
+    """`solve`, with a watch that the caller has entered."""
     if solver is not None:
         _check_solver(solver, program)
     if not watch.shared:
@@ -127,7 +132,10 @@ def _solve(
 def _bounded_anew(
     form: StandardForm, solver: Any, solution: Any, v: np.ndarray, watch: Watch
 ) -> Any:
-    """A solution that did not converge, with the bound of v that rounding hid."""
+    """The solution; if it did not converge, with a better bound from v where possible.
+
+    The multipliers of v are found again, the least ones, which rounding spoils less.
+    """
     if int(solution.status) not in (Status.STALLED, Status.MAX_ITERATIONS):
         return solution
     plain = form.program if form.undistorted is None else form.undistorted
@@ -136,9 +144,9 @@ def _bounded_anew(
 
 
 def _suited(form: StandardForm, solver: Any, watch: Watch) -> tuple[StandardForm, Any]:
-    """The form that a solver takes, and the solver: the default one if it is None.
+    """The solver, the default one if None is given, and the form that it is to solve.
 
-    Solvers that want coordinates get these, and float64.
+    Small float32 programs, and solvers that want coordinates, get the float64 form.
     """
     program = form.program
     narrow = solver is None and program.X.dtype != jnp.float64 and is_small(program)
@@ -164,21 +172,24 @@ def solve_path(
     time_limit: float | None = None,
     report: Callable[[float, Solution], None] | None = None,
 ) -> list[Solution]:
-    """Solves the program for every beta, in the order given, each from the last.
+    """Solves the program for every beta in turn, each starting from the last solution.
 
-    Descending betas start warm. Nothing recompiles between them.
+    Warm starts help most where betas descend. Nothing is recompiled between them.
 
-    When `time_limit` has passed, and after a Ctrl-C, the list ends with the solution
-    that was being made, as `solve` returns it: it has then fewer entries than `betas`,
-    and one at least.
+    When `time_limit` has passed, and after a Ctrl-C, the solve at hand ends as in
+    `solve`, and its solution is the last of the list, which may then be shorter than
+    `betas`.
 
     Args:
-      program: its own beta is not used.
+      program: from `cvxjax.programs`; its own beta is not used.
       betas: [k], > 0.
       solver: as in `solve`.
       tol: as in `solve`.
       time_limit: seconds for all of them together.
-      report: called with beta and its solution.
+      report: called after each beta with it and its solution.
+
+    Returns:
+      A solution for each beta, in the order of `betas`.
 
     Raises:
       ValueError: as in `solve`, or if `betas` is empty or not positive.
@@ -226,7 +237,7 @@ def _zero_if_optimal(program: Any) -> Solution | None:
 
 
 def _zero(program: Any, status: Status, value: Any, bound: Any, dual: Any) -> Solution:
-    """Zero parameters, with the loss's value there and a lower bound, unsolved."""
+    """The solution of zero parameters: the loss's value there, and a lower bound."""
     gap = loop.relative_gap(value, bound, gap_floor(program.loss, program.y))
     last: Any = (0, value, bound, gap)
     return Solution.of(program, program.zeros(), dual, status=status, last=last)
@@ -235,7 +246,7 @@ def _zero(program: Any, status: Status, value: Any, bound: Any, dual: Any) -> So
 def _bounds_of_zero(program: Any) -> tuple[float, float, float]:
     """Objective, lower bound and gap of zero parameters and of the dual vector zero."""
     y = np.asarray(program.y)
-    with np.errstate(all="ignore"):  # solvers say what is not finite
+    with np.errstate(all="ignore"):  # solvers report what is not finite
         value = float(program.loss.value(np.zeros_like(y), y))
         bound = 0.0 - float(program.loss.conjugate(np.zeros_like(y), y))
         floor = float(gap_floor(program.loss, y))
@@ -256,7 +267,7 @@ def _check_limits(tol: float | None, time_limit: float | None) -> None:
 
 
 def _broken_down(program: Any) -> Solution:
-    """What is known where LAPACK fails before a first step: zero, and no more."""
+    """The solution where LAPACK fails at once: zero, and the bound of v = 0."""
     zero, y, loss = jnp.zeros_like(program.y), program.y, program.loss
     bound = -loss.conjugate(zero, y)
     return _zero(program, Status.STALLED, loss.value(zero, y), bound, zero)
@@ -272,7 +283,7 @@ def _check_concrete(*given: Any) -> None:
         )
 
 
-def _check_kind(solver: Any) -> None:
+def _check_options(solver: Any) -> None:
     if isinstance(solver, type):
         name = solver.__name__
         raise ValueError(
@@ -281,16 +292,14 @@ def _check_kind(solver: Any) -> None:
     if not isinstance(solver, Solver):
         arrived = repr(solver) if isinstance(solver, str) else type(solver).__name__
         raise ValueError(f"want a solver of cvxjax.solvers; got {arrived}")
+    check_options(solver)
+    if getattr(solver, "inner", None) is not None:
+        _check_options(solver.inner)
 
 
 def _check_solver(solver: Any, program: Any) -> None:
-    name = type(solver).__name__
-    _check_kind(solver)
-    check_options(solver)
-    inner = getattr(solver, "inner", None)
-    if inner is not None:
-        _check_kind(inner)
-        check_options(inner)
+    _check_options(solver)
     reason = refusal(solver, program)
     if reason is not None:
+        name = type(solver).__name__
         raise ValueError(f"{name} cannot take this program: {reason}")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-_FLOOR = 1e-4  # of L(0, y): the gap of an objective near zero is relative to that
+_FLOOR = 1e-4  # times L(0, y): the least size that a gap is relative to
 
 
 class Status(enum.IntEnum):
@@ -49,7 +49,7 @@ _MESSAGES = {
 
 
 class Scope(enum.Enum):
-    """Which networks a bound speaks of."""
+    """Which networks a lower bound holds for."""
 
     SAMPLED = "sampled"
     EXHAUSTIVE = "exhaustive"
@@ -66,10 +66,10 @@ class Scope(enum.Enum):
         return f"a bound over {self.networks}"
 
     def claim(self, gap: float, tol: float) -> str:
-        """What may be said of an objective with this relative gap.
+        """What to print of an objective with this relative gap.
 
-        That it is optimal only where the gap is at most tol, and that bounds
-        contradict each other where it is below -tol.
+        It is called optimal only if the gap is at most tol; below -tol the bounds
+        contradict each other.
         """
         if gap < -tol:
             return f"in contradiction to its bound over {self.networks}"
@@ -88,24 +88,24 @@ class CertificateError(RuntimeError):
 
 
 def gap_floor(loss: Any, y: Any, xp: Any = np) -> Any:
-    """1e-4 L(0, y), or 0 where L(0, y) is infinite.
+    """The least size that `relative_gap` divides by: 1e-4 L(0, y), or 0 if infinite.
 
     Args:
       loss: of `cvxjax.losses`.
-      y: the labels, of the predictions' shape.
-      xp: numpy or jax.numpy, as y is.
+      y: labels, of the predictions' shape.
+      xp: numpy or jax.numpy, whichever y is an array of.
     """
     value = _FLOOR * loss.value(0 * y, y)
     return xp.where(xp.isfinite(value), value, 0)
 
 
 def relative_gap(primal: float, dual: float, floor: float) -> float:
-    """(primal - dual) / max(|primal|, floor), which has no units.
+    """(primal - dual) / max(|primal|, floor), which no unit of the labels changes.
 
-    0 where both bounds are 0, inf where one of them is missing.
+    It is 0 if both bounds are 0, and inf if one of them is not finite.
 
     Args:
-      floor: of `gap_floor`.
+      floor: from `gap_floor`.
     """
     if not (math.isfinite(primal) and math.isfinite(dual)):
         return math.inf

@@ -1,7 +1,7 @@
-"""When a solve must stop, and whom to tell where it stands: one object for all loops.
+"""Time limit, Ctrl-C and progress reports of a solve, in one object for all loops.
 
-Compiled code cannot be interrupted. So a Ctrl-C is noted, and loops ask between two
-calls, of a fraction of a second each, whether to go on.
+Compiled code cannot be interrupted. So a Ctrl-C is only noted, and every loop asks
+between two compiled calls, each of a fraction of a second, whether it has to stop.
 """
 
 from __future__ import annotations
@@ -19,26 +19,25 @@ from cvxjax.verdicts import Status
 
 Report = Callable[[int, float, float, float], None]
 
-_SECONDS = 1.0  # without a word, after which the last one is repeated
+_SECONDS = 1.0  # after which the last report is repeated
 
 
 class Stopped(Exception):  # noqa: N818 (no error: a loop ends early)
-    """Ends a search that has nothing to hand back; loops around it catch it."""
+    """Ends a search that has no result to return; the loop around it catches this."""
 
 
 class Watch:
     """A solve's time limit, its Ctrl-C and its reports.
 
-    Inside a `with` block of the main thread, the first Ctrl-C is noted, and the next
-    one goes to the handler found, which raises KeyboardInterrupt. That is so where the
-    handler found is Python's own; programs with a handler of their own keep it, and so
-    do other threads.
+    Inside a `with` block of the main thread, the first Ctrl-C is noted, and the second
+    one raises KeyboardInterrupt. Where a program has installed a handler of its own for
+    SIGINT, and in other threads, signals are left alone.
 
     Args:
       report: called with iteration, objective, lower bound and relative gap.
       time_limit: seconds from now; None: none.
-      shared: several processes solve one program together. They then stop at the same
-        call, wherever the signal came.
+      shared: whether several processes solve one program together. All of them then
+        stop at the same call, whichever got the signal.
     """
 
     def __init__(
@@ -54,7 +53,7 @@ class Watch:
         self._told, self._last = now, None
         self._previous: Any = None
         self._signalled, self._outcome = False, Status.RUNNING
-        self._whole, self._unit = self, 1.0
+        self._whole, self._unit = self, 1.0  # the watch that `of_part` was called on
 
     def __enter__(self) -> Self:
         in_main = threading.current_thread() is threading.main_thread()
@@ -74,7 +73,7 @@ class Watch:
 
     @property
     def outcome(self) -> Status:
-        """RUNNING, or why to stop: TIME_LIMIT or INTERRUPTED, from then on."""
+        """RUNNING, or why to stop, which does not change: TIME_LIMIT or INTERRUPTED."""
         whole = self._whole
         if whole._outcome is Status.RUNNING:
             late = whole._deadline is not None and time.monotonic() >= whole._deadline
@@ -89,33 +88,33 @@ class Watch:
         return self.outcome is not Status.RUNNING
 
     def ask(self) -> None:
-        """Raises `Stopped` if it is over, and reports that the solve still runs."""
+        """Raises `Stopped` if the solve must stop; else repeats an old report."""
         if self.over:
             raise Stopped
         self.repeat()
 
     def agreed(self, number: int) -> int:
-        """The largest of what the processes bring that solve together."""
+        """The largest `number` of all processes that solve this program together."""
         return largest_of_all(number) if self.shared else number
 
     def seconds_left(self) -> float:
-        """Until the time limit; inf without one."""
+        """Seconds until the time limit; inf without one."""
         deadline = self._whole._deadline
         return float("inf") if deadline is None else deadline - time.monotonic()
 
     def measure_in(self, unit: float) -> None:
-        """From now on, what is told is in this unit, and what is reported in 1."""
+        """Sets the factor from objectives and bounds told to those reported."""
         self._unit = unit
 
     def tell(self, iteration: int, objective: float, bound: float, gap: float) -> None:
-        """Reports where the solve stands."""
+        """Reports the solver's bounds; those of a part only repeat the last report."""
         if self is not self._whole:
             self._whole.repeat()
         else:
             self._say((iteration, self._unit * objective, self._unit * bound, gap))
 
     def repeat(self) -> None:
-        """Reports as before, if that was a second ago."""
+        """Reports the last line again, if that was a second ago."""
         whole = self._whole
         if whole._last is not None and time.monotonic() - whole._told >= _SECONDS:
             whole._say(whole._last)
@@ -126,9 +125,10 @@ class Watch:
             self._report(*line)
 
     def of_part(self) -> Watch:
-        """For a solver inside another, whose bounds are not those of the whole.
+        """A watch for a solver of a part, whose bounds are not those of the whole.
 
-        It stops when the whole one does; what it tells only shows that there is life.
+        It stops when the whole solve must; where it tells its own bounds, the last ones
+        of the whole are reported again, to show that the solve still runs.
         """
         part = copy.copy(self)
         part._whole = self._whole

@@ -1,1 +1,1 @@
-"""Linear algebra, and decisions of rank and rounding, below every room."""
+"""Linear algebra: ranks, bounds on rounding, coordinates and products of data."""

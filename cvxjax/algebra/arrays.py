@@ -1,7 +1,7 @@
-"""What users pass for arrays and keys, taken as they mean it or refused in a sentence.
+"""Arguments that should be arrays or random keys: converted, or refused in a sentence.
 
-Lists, NumPy and JAX arrays, data frames and series are arrays. Sparse matrices are not,
-since nothing here keeps them sparse; nor are tracers, where data are looked at.
+Lists, NumPy and JAX arrays, data frames and series are taken. Sparse matrices are not,
+since nothing here keeps them sparse, nor are tracers where values must be checked.
 """
 
 from __future__ import annotations
@@ -15,10 +15,14 @@ from jax.core import Tracer
 
 
 def as_array(given: Any, name: str) -> np.ndarray:
-    """`given` as a NumPy array of any dtype, or ValueError.
+    """`given` as a NumPy array of any dtype.
 
     Args:
-      name: what the message calls it, "X".
+      given: anything that `numpy.asarray` takes.
+      name: of the argument, for the message, such as "X".
+
+    Raises:
+      ValueError: for tracers, sparse matrices, and what is no array.
     """
     if isinstance(given, Tracer):
         raise ValueError(
@@ -38,7 +42,7 @@ def as_array(given: Any, name: str) -> np.ndarray:
 
 
 def as_input(given: Any) -> jax.Array:
-    """What a network takes, as a JAX array of floats; tracers stay as they are."""
+    """A network's input as a JAX array of floats; tracers are taken too."""
     if not isinstance(given, jax.Array):
         given = jnp.asarray(as_array(given, "X"))
     if jnp.issubdtype(given.dtype, jnp.floating):
@@ -47,7 +51,7 @@ def as_input(given: Any) -> jax.Array:
 
 
 def check_pair(given: Any, name: str) -> tuple[int, int]:
-    """Two integers >= 1, or one for both, or ValueError."""
+    """(height, width) from one or two integers >= 1; ValueError for anything else."""
     pair = np.asarray(given)
     whole = pair.dtype.kind in "iu" and pair.shape in ((), (2,)) and np.all(pair >= 1)
     if not whole:
@@ -57,7 +61,7 @@ def check_pair(given: Any, name: str) -> tuple[int, int]:
 
 
 def check_key(key: Any) -> jax.Array:
-    """A key of jax.random, or ValueError."""
+    """The key, if it is one of jax.random, typed or raw; else ValueError."""
     if isinstance(key, jax.Array) and (
         jnp.issubdtype(key.dtype, jax.dtypes.prng_key) or key.dtype == jnp.uint32
     ):

@@ -1,4 +1,4 @@
-"""Compilation in less memory and time, for functions of products and factorisations."""
+"""Compilation in less memory and time, for functions of large matrix operations."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-_EXTENDED_WORK = 1e8  # n d^2, beyond which the factors are computed in float64
-_PASSES = 2  # of orthogonalisation, which makes it exact to rounding
+_EXTENDED_WORK = 1e8  # largest n d^2 for which extended precision is used
+_PASSES = 2  # of Gram-Schmidt; twice is enough for orthogonality to rounding
 
 
 class Coordinates(NamedTuple):
@@ -28,16 +28,16 @@ class Coordinates(NamedTuple):
 
     @property
     def distortion(self) -> float:
-        """The condition number of X, columns of whatever units: of S."""
+        """The condition number of S, which is that of X."""
         values = np.linalg.svd(self.S, compute_uv=False)
         return float(values[0] / values[-1]) if values[-1] > 0 else np.inf
 
 
 def orthonormal(X: np.ndarray) -> Coordinates:
-    """The coordinates of data [n, d], of their numerical rank r >= 1.
+    """The coordinates of data X [n, d], by Gram-Schmidt with column pivoting.
 
-    Columns are taken by pivoting, and count as dependent where what is left of them is
-    below max(n, d) machine epsilons of their length.
+    The numerical rank r is reached when what is left of every column is below
+    max(n, d) machine epsilons of its length.
     """
     n, d = X.shape
     extended = n * d * d <= _EXTENDED_WORK

@@ -1,4 +1,4 @@
-"""Free coordinates taken out of a system of inequalities, exactly."""
+"""Elimination of free variables from a system of linear inequalities."""
 
 from __future__ import annotations
 
@@ -7,20 +7,23 @@ import itertools
 import numpy as np
 import scipy
 
-_ROUNDING = 1e-13  # of the largest row: what counts as zero
-_OUTSIDE = 1e-9  # of the largest shortfall: z that meets the rows
-_MOST_ROWS = 20_000  # of a cone after elimination
+_ROUNDING = 1e-13  # rows below this, relative to the largest, count as zero
+_OUTSIDE = 1e-9  # miss of an inequality, relative to the largest, that is accepted
+_MOST_ROWS = 20_000  # subsets of rows that are tried
 
 
 def eliminated(kept: np.ndarray, free: np.ndarray) -> np.ndarray:
-    """Rows R with R q >= 0 exactly if kept q + free z >= 0 for some z.
+    """Rows R such that R q >= 0 if and only if kept q + free z >= 0 for some z.
 
     By Farkas' lemma they are mu^T kept for the extreme rays of {mu >= 0, free^T mu =
     0}, whose supports are the minimally dependent sets of rows of `free`.
 
     Args:
       kept: [m, r].
-      free: [m, k], rows of one scale.
+      free: [m, k], rows of about the same size.
+
+    Returns:
+      R, [number of rays, r].
 
     Raises:
       ValueError: if there may be too many rays.
@@ -52,7 +55,7 @@ def eliminated(kept: np.ndarray, free: np.ndarray) -> np.ndarray:
 
 
 def _positive_ray(rows: np.ndarray) -> np.ndarray | None:
-    """mu > 0 with rows^T mu = 0, unique up to scale; None if there is none."""
+    """mu > 0 with rows^T mu = 0, if it exists and is unique up to scale; else None."""
     _, values, right = np.linalg.svd(rows.T)
     rank = int(np.sum(values > 1e-10 * values[0]))
     if rank != len(rows) - 1:
@@ -63,11 +66,14 @@ def _positive_ray(rows: np.ndarray) -> np.ndarray | None:
 
 
 def completed(kept: np.ndarray, free: np.ndarray) -> np.ndarray:
-    """z with kept + free z >= 0, of least norm; the least wrong one if there is none.
+    """The shortest z with kept + free z >= 0; if there is none, one that misses least.
 
     Args:
-      kept: [m], of rows of any size.
+      kept: [m].
       free: [m, k].
+
+    Returns:
+      [k].
 
     Source: Lawson & Hanson, Solving Least Squares Problems (1974), chapter 23 (LDP).
     """
@@ -89,7 +95,7 @@ def completed(kept: np.ndarray, free: np.ndarray) -> np.ndarray:
 
 
 def _least_wrong(moves: np.ndarray, short: np.ndarray) -> np.ndarray:
-    """argmin_z max(short - moves z), by a linear program; rows are unit vectors."""
+    """argmin_z max(short - moves z), by a linear program, for unit rows of `moves`."""
     m, k = moves.shape
     cost = np.append(np.zeros(k), 1.0)
     matrix = np.hstack([-moves, -np.ones((m, 1))])

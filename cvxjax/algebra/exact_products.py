@@ -1,4 +1,4 @@
-"""Sums of products in twice the precision of float64, or rounded once, in NumPy.
+"""Sums of products in twice the precision of float64, or exact but for one rounding.
 
 A pair (high, low) of arrays stands for their sum, |low| <= ulp(high) / 2. Products of
 two float64 numbers are split exactly into such pairs and added up with the errors of
@@ -35,13 +35,14 @@ def product(high: np.ndarray, low: np.ndarray, W: np.ndarray) -> tuple[np.ndarra
 
 
 def combination(weights: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """rows^T weights, [d], every entry the exact sum rounded once; underflow aside.
-
-    NaN where products overflow.
+    """rows^T weights, every entry the exact sum rounded once, except for underflow.
 
     Args:
       weights: [k], of moderate size.
       rows: [k, d], of any size.
+
+    Returns:
+      [d]; all NaN where a product overflows.
     """
     scale = np.exp2(np.floor(np.log2(np.max(np.abs(rows), axis=0, initial=1e-300))))
     with np.errstate(over="ignore", invalid="ignore"):

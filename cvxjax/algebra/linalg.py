@@ -1,4 +1,4 @@
-"""Contractions at full precision, and the few factorisations the solvers share."""
+"""Matrix products at full precision, and factorisations that several solvers use."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from cvxjax.record import Record
 
 Array = jax.Array
 
-_GRAM_ELEMENTS = 1 << 23  # of the products of all pairs of columns
-_MASKED_ELEMENTS = 1 << 24  # [P, ..., n] temporaries of masked products, at once
+_GRAM_ELEMENTS = 1 << 23  # of a stored array of all products of two columns
+_MASKED_ELEMENTS = 1 << 24  # of a temporary of masked products, [P, ..., n]
 _LANCZOS_STEPS = 48
-_SHORT = 0.05  # of the largest eigenvalue: what these steps may miss
+_SHORT = 0.05  # share of the largest eigenvalue that these steps may miss
 
 
 def dot(a: Array, b: Array) -> Array:
@@ -42,7 +42,7 @@ def masked_gram(masks: Array, weights: Array, gram: Array) -> Array:
 
 
 def masked_sum(masks: Array, w: Array, rows: Array) -> Array:
-    """sum_i diag(masks_i) rows w_i, without all summands at once where they are large.
+    """sum_i diag(masks_i) rows w_i, of some i at a time where the summands are large.
 
     Args:
       masks: [P, n], bool.
@@ -105,12 +105,12 @@ def masked_products(masks: Array, r: Array, rows: Array) -> Array:
 
 
 def _chunk(P: int, elements: int) -> int:
-    """How many of P patterns, of so many elements each, are taken at once."""
+    """How many of P patterns to take at once, each with so many elements."""
     return max(1, min(P, _MASKED_ELEMENTS // max(1, elements)))
 
 
 def weighted_grams(weights: Array, rows: Array) -> Array:
-    """sum_j weights_bj rows_j rows_j^T for every b, as one product where it has room.
+    """sum_j weights_bj rows_j rows_j^T for every b, by one product if memory allows.
 
     Args:
       weights: [B, n].
@@ -176,8 +176,8 @@ def eigenvalue_bound(apply: Callable[[Array], Array], like: Array) -> Array:
     for N = 100,000 and k = 48.
 
     Args:
-      apply: r -> K r, linear, symmetric, K >= 0.
-      like: what r is like, [...].
+      apply: r -> K r, linear and symmetric, K >= 0.
+      like: an array of the shape and dtype of r.
 
     Source: Kuczynski & Wozniakowski (1992), theorem 4.2.
     """

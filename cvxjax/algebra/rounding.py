@@ -1,4 +1,4 @@
-"""What rounding may do to a bound: one place, for solvers and judges alike.
+"""How much rounding may change a bound: used by solvers and judges alike.
 
 u = 2^-53 is the unit roundoff of float64, and gamma_k = k u / (1 - k u). A sum of k
 products, in whatever order, with or without fused operations, is computed with an error
@@ -14,9 +14,9 @@ lengths, and the sum itself, are off by a few u more. `gauge_rounding` is that s
 gamma_t with t = 2 (n + m + k + 8), twice the number of operations, which covers the
 products of two errors.
 
-Where that is no small part of a price, judges sum its entries exactly
-(`exact_products.combination`), each rounded once: the price is then off by gamma_t of
-itself at most, whatever cancels.
+Where that is a large part of a price, judges sum its entries exactly
+(`exact_products.combination`) and round each once: the price is then off by at most
+gamma_t of itself, however much cancels.
 
 **The dual value.** -L*(-v) is a sum over samples. The absolute values of its terms add
 up to at most 2 sum |v_i y_i| + |L*(-v)|, for every loss of `cvxjax.losses`: those of
@@ -30,9 +30,9 @@ objective by gamma_t |L'|^T r R(w), to first order, with L' near v; the gauge is
 as much relative to beta, and so is the scaled dual value. `explained` adds these up,
 and what a constraint's own tolerance lets an objective fall, |v|^T |z - y|.
 
-What it is not: eigenvalues and singular values are those of LAPACK, whose error is a
-modest multiple of u times the largest one; `SPECTRAL` is that multiple, by experience
-and not by proof. Underflow is left out: certificates scale v to the order of one.
+What is not proved: eigenvalues and singular values are LAPACK's, whose error is a
+modest multiple of u times the largest one; `SPECTRAL` is that multiple, by experience.
+Underflow is not covered: certificates scale v to the order of one.
 
 Nothing here imports JAX; `xp` is numpy or jax.numpy.
 """
@@ -44,23 +44,29 @@ from typing import Any
 import numpy as np
 
 UNIT = 2.0**-53
-SPECTRAL = 8  # times order and u: the error of LAPACK's largest eigenvalue, seen
-_ELEMENTARY = 16  # operations of one term of a loss's conjugate
+SPECTRAL = 8  # LAPACK's error of the largest eigenvalue is below this times order u
+_ELEMENTARY = 16  # operations in one term of a loss's conjugate
 
 
 def gamma(terms: float, unit: float = UNIT) -> float:
-    """k u / (1 - k u), or 1 where k u is half or more: nothing is known then."""
+    """gamma_k = k u / (1 - k u), or 1, which bounds nothing, where k u >= 1/2."""
     share = terms * unit
     return share / (1 - share) if share < 0.5 else 1.0
 
 
 def terms_of(rows: int, walls: int, size: int) -> int:
-    """t above: rows of the data, rows of a block's cone, entries of a block."""
+    """t of the module's docstring.
+
+    Args:
+      rows: n, rows of the data.
+      walls: m, rows of the cone of a block.
+      size: k, entries of a block.
+    """
     return 2 * (rows + walls + size + 8)
 
 
 def pulled(v: Any, reach: Any, xp: Any = np) -> Any:
-    """sum_i ||v_i|| r_i, [].
+    """sum_i ||v_i|| r_i, [], which bounds the price of v and its rounding.
 
     Args:
       v: [n], or [n, c].
@@ -71,12 +77,17 @@ def pulled(v: Any, reach: Any, xp: Any = np) -> Any:
 
 
 def gauge_rounding(terms: int, weight: Any) -> Any:
-    """gamma_t times the weight, sum_i ||v_i|| r_i + sum_k mu_k ||a_k||."""
+    """The most that rounding changes a price: gamma_t times `weight`.
+
+    Args:
+      terms: t.
+      weight: sum_i ||v_i|| r_i + sum_k mu_k ||a_k||.
+    """
     return gamma(terms) * weight
 
 
 def dual_rounding(v: Any, y: Any, value: Any, xp: Any = np) -> Any:
-    """What rounding may add to value = -L*(-v)."""
+    """The most that rounding may have added to `value` = -L*(-v), v of y's shape."""
     size = 2 * xp.sum(xp.abs(v * y)) + xp.abs(value)
     return gamma(v.size + _ELEMENTARY) * size
 
@@ -95,16 +106,18 @@ def explained(
     unit: float = UNIT,
     xp: Any = np,
 ) -> Any:
-    """How far the bound `dual` of v may lie above `primal` by rounding alone.
+    """How far the lower bound `dual` may lie above `primal` by rounding alone.
 
     Args:
       primal: an objective, finite.
       dual: a lower bound of the optimum, finite.
-      v: [n], or [n, c], whose price is at most beta.
+      v: [n], or [n, c], the dual vector of that bound, its price at most beta.
+      loss, y, beta: of the problem.
       reach: r, [n].
-      terms: t above.
-      tolerance: by which the loss's constraint may be missed, relative to max |y|.
-      unit: the unit roundoff of the coarser arithmetic.
+      terms: t.
+      tolerance: by how much, relative to max |y|, the loss's constraint may be missed.
+      unit: the unit roundoff of the coarser of the two bounds' arithmetics.
+      xp: numpy or jax.numpy.
     """
     start = loss.value(0 * y, y)
     sizes = xp.abs(primal) + xp.abs(dual) + xp.where(xp.isfinite(start), start, 0)

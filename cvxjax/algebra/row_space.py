@@ -1,16 +1,17 @@
-"""The one decision of rank, and coordinates in which data are well conditioned.
+"""The numerical rank of data, and coordinates in which they are well conditioned.
 
-Everything that asks for a rank asks here: enumeration, prices, normalisation, judges
-and scopes. Entries are exact, whatever their dtype. Rows and columns are first scaled
-by powers of two, which changes no rank and rounds nothing, so that one huge row or
-column hides nothing. Singular values below max(n, d) eps(float64) times the largest
-then count as zero, and `left_out` says what that takes from every row.
+Enumeration, prices, normalisation, judges and scopes all take the rank from here, so
+that they agree. Entries are taken as exact, whatever their dtype. Rows and columns are
+first scaled by powers of two, which neither changes the rank nor rounds, so that small
+ones count beside huge ones. Singular values below max(n, d) eps(float64) times the
+largest are then zero, and `left_out` bounds what every row loses by that.
 
-Coordinates are those of a change of columns, z_i = T^T x_i: units, offsets and near
-dependence are in T. They are computed in twice the precision, because the difference
-of 20240101 and 20240102 is exact and what follows from it should be.
+Coordinates are z_i = T^T x_i for a matrix T that absorbs units, offsets and near
+dependence of columns. They are computed in twice the precision of float64: the
+difference of the dates 20240101 and 20240102 is exact, and what follows from it should
+be as well.
 
-Independent of JAX and of every solver: judges import it.
+Nothing here imports JAX or a solver, since judges use it.
 """
 
 from __future__ import annotations
@@ -21,31 +22,31 @@ import numpy as np
 
 from cvxjax.algebra.exact_products import product
 
-DISTORTED = 100.0  # condition number from which other coordinates are worth it
+DISTORTED = 100.0  # condition number from which to change coordinates
 
 _EPS = np.finfo(np.float64).eps
 _ROUNDS = 8  # of scaling, and of whitening
-_ALIKE = 10  # bits by which sizes of rows and columns may differ unscaled
-_EVEN = 8.0  # a condition number at which float64 is enough
-_MOST = 1 << 28  # scalar products that are worth twice the precision
+_ALIKE = 10  # bits by which sizes of rows or columns may differ and stay unscaled
+_EVEN = 8.0  # condition number of coordinates at which whitening stops
+_MOST = 1 << 28  # scalar products, beyond which float64 must do
 
 
 @dataclasses.dataclass(frozen=True)
 class RowSpace:
-    """X [n, d] in other coordinates, its rows scaled to size one or so.
+    """X [n, d] in well conditioned coordinates, with rows of size about one.
 
-    That is, X change = 2^exponents rows, up to rounding of `change`; its largest entry
-    is near one.
+    X change = 2^exponents rows holds, row by row, up to the rounding of `change`.
     """
 
     rows: np.ndarray  # [n, r], float64, of condition number near one; zero rows stay
     exponents: np.ndarray  # [n], int
-    change: np.ndarray  # [d, r]
-    null: np.ndarray  # [d, d - r], orthonormal: directions that rows do not see
-    condition: float  # what rounding of `rows` is multiplied by
+    change: np.ndarray  # [d, r], T above; its largest entry is near one
+    null: np.ndarray  # [d, d - r], an orthonormal basis of the null space of X
+    condition: float  # the factor by which rounding errors of `rows` are magnified
 
     @property
     def rank(self) -> int:
+        """r, the numerical rank."""
         return self.rows.shape[1]
 
 
@@ -55,10 +56,11 @@ def coordinates(
     """Well conditioned coordinates of the row space of X [n, d].
 
     Args:
-      precision: eps of the arithmetic that is to see the directions; singular values
-        below max(n, d) times it count as zero.
-      axes: what may be scaled, rows (1) and columns (0); neither where entries carry
-        the rounding of larger ones, as after a mean has been subtracted.
+      X: [n, d], finite.
+      precision: machine epsilon of the arithmetic that will use the coordinates;
+        singular values below max(n, d) times it, relative, count as zero.
+      axes: what may be scaled, rows (1) and columns (0). Neither, where entries carry
+        the rounding error of larger ones, as after a mean has been subtracted.
     """
     A, exponents, columns = balanced(X, axes)
     rank, right, sizes, weights = _decided(A, precision, axes)
@@ -85,7 +87,7 @@ def coordinates(
 
 
 def row_space(X: np.ndarray) -> np.ndarray:
-    """An orthonormal basis [d, r] of the span of the rows of X; I for full rank."""
+    """An orthonormal basis [d, r] of the span of the rows of X [n, d]; I for r = d."""
     A, _, columns = balanced(X)
     rank, right, sizes, _ = _decided(A)
     d = A.shape[1]
@@ -96,15 +98,19 @@ def row_space(X: np.ndarray) -> np.ndarray:
 
 
 def rank_of(X: np.ndarray) -> int:
-    """The rank of X [n, d]."""
+    """The numerical rank of X [n, d]."""
     return _decided(balanced(X)[0])[0]
 
 
 def left_out(X: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """Upper bounds of ||x_i - B B^T x_i||, [n]: what a bound has to add for the rest.
+    """Upper bounds of ||x_i - B B^T x_i||, [n], with rounding; 0 for B = I.
 
-    For ||u|| <= 1, (x_i^T u)_+ exceeds its value at B B^T u by at most that; rounding
-    of the products is included. All zero for B = I.
+    For ||u|| <= 1, (x_i^T u)_+ exceeds its value at B B^T u by at most that, which is
+    what bounds by way of the row space have to add.
+
+    Args:
+      X: [n, d].
+      basis: B [d, r], from `row_space`.
     """
     d, r = basis.shape
     if d == r and np.array_equal(basis, np.eye(d)):
@@ -120,9 +126,9 @@ def balanced(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A with X_ij = A_ij 2^(rows_i + columns_j), and these exponents [n] and [d].
 
-    Medians of exponents, in turn, find units that single entries hide or feign; largest
-    entries then become about one. Exact but for entries that are 2^1000 times smaller
-    than others.
+    The units of rows and columns are found as medians of exponents, in turns, since
+    single large or small entries should not decide them; then the largest entries are
+    scaled to about one. Exact but for entries 2^1000 times smaller than others.
     """
     A = np.asarray(X, np.float64)
     rows, columns = np.zeros(A.shape[0], int), np.zeros(A.shape[1], int)
@@ -152,7 +158,7 @@ def _largest(A: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _middle(powers: np.ndarray, axis: int) -> np.ndarray:
-    """The medians of each row or column of exponents, rounded; 0 without any."""
+    """The rounded median exponent of each row or column; 0 if all are NaN."""
     some = np.where(np.all(np.isnan(powers), axis=axis, keepdims=True), 0, powers)
     return np.round(np.nanmedian(some, axis=axis)).astype(int)
 
@@ -160,11 +166,11 @@ def _middle(powers: np.ndarray, axis: int) -> np.ndarray:
 def _decided(
     A: np.ndarray, precision: float = _EPS, axes: tuple[int, ...] = (1, 0)
 ) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
-    """The rank of balanced A [n, d], of unit rows and then unit columns.
+    """The rank of a balanced A [n, d], after scaling to unit rows, then unit columns.
 
     Returns:
-      The rank; right singular vectors [d, d]; the columns' lengths [d], 1 for zeros;
-      and singular values.
+      The rank; right singular vectors [d, d]; the lengths of the columns [d], 1 for
+      those of zeros; and the singular values.
     """
     lengths = np.linalg.norm(A, axis=1)
     live, d = lengths > 0, A.shape[1]
@@ -179,7 +185,7 @@ def _decided(
 
 
 def _unscaled(vectors: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, int]:
-    """2^-(columns + top) vectors [d, k], with the top that makes the largest near 1."""
+    """2^-(columns + top) vectors [d, k], and top, by which the largest is near 1."""
     size, power = np.frexp(np.max(np.abs(vectors), axis=1, initial=0.0))
     shift = power - columns
     top = int(np.max(shift, where=size > 0, initial=-(2**14)))

@@ -18,7 +18,7 @@ Array = jax.Array
 
 
 def svec(matrices: Array) -> Array:
-    """[..., q (q + 1) / 2] of [..., q, q]; only the upper triangle is read."""
+    """svec M, [..., q (q + 1) / 2], for M [..., q, q]; reads the upper triangle."""
     scales = _places(matrices.shape[-1])[2]
     return upper(matrices) * along(scales, matrices[..., 0])
 
@@ -32,19 +32,19 @@ def smat(vectors: Array) -> Array:
 
 
 def along(values: Array | np.ndarray, like: Array) -> Array:
-    """Values of the last axes, of like's dtype and with as many axes."""
+    """`values` in like's dtype, with axes of size 1 before its own, to have as many."""
     shape = (1,) * (like.ndim - values.ndim) + values.shape
     return jnp.asarray(values, like.dtype).reshape(shape)
 
 
 def upper(matrices: Array) -> Array:
-    """The entries that `svec` scales, [..., q (q + 1) / 2] of [..., q, q]."""
+    """The upper triangle, unscaled, in the order of `svec`: [..., q (q + 1) / 2]."""
     rows, columns, _, _ = _places(matrices.shape[-1])
     return matrices[..., rows, columns]
 
 
 def order_of(length: int) -> int:
-    """q, of the matrices whose `svec` has this length."""
+    """The order q of matrices whose `svec` has this length."""
     return int((np.sqrt(8 * length + 1) - 1) / 2 + 0.5)
 
 
@@ -54,7 +54,7 @@ def symmetrise(matrices: Array) -> Array:
 
 
 def congruence(inner: Array, matrices: Array) -> Array:
-    """L M L^T for L and M [..., q, q], symmetric up to rounding as M is."""
+    """L M L^T for L = inner and M [..., q, q]; symmetric up to rounding if M is."""
     left = linalg.dot(inner, matrices)
     return linalg.dot(left, jnp.swapaxes(inner, -1, -2))
 
@@ -68,7 +68,7 @@ def positive_part(matrices: Array) -> Array:
 
 @functools.cache
 def _places(q: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Rows and columns of the upper triangle, their scales, and the way back [q^2]."""
+    """Rows and columns of `svec`'s entries, their factors, and places in it [q^2]."""
     rows, columns = np.triu_indices(q)
     back = np.zeros((q, q), int)
     back[rows, columns] = back[columns, rows] = np.arange(len(rows))

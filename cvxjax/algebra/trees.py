@@ -1,4 +1,4 @@
-"""Parameters as trees of arrays: one array most often, or what JAX calls a pytree."""
+"""Functions of parameters, which are any pytree of arrays, most often one array."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Array = jax.Array
 
 
 def shapes_of(tree: Any) -> Any:
-    """The tree with the shape of every array in its place, as lists."""
+    """The tree with the shape of every array, a list, in the array's place."""
     return jax.tree.map(lambda x: list(np.shape(x)), tree)
 
 
 def alike(tree: Any, other: Any) -> bool:
-    """Whether two trees have one structure, and arrays of the same shapes."""
+    """Whether two trees have the same structure, with arrays of the same shapes."""
     same = jax.tree.structure(tree) == jax.tree.structure(other)
     return same and shapes_of(tree) == shapes_of(other)
 
@@ -34,10 +34,10 @@ def choose(condition: Array, tree: Any, other: Any) -> Any:
 
 
 def on_host(tree: Any, dtype: Any = None) -> Any:
-    """NumPy arrays, of another dtype if one is given."""
+    """The tree with NumPy arrays, cast to `dtype` if one is given."""
     return jax.tree.map(lambda x: np.asarray(x, dtype), tree)
 
 
 def dtype_of(tree: Any) -> np.dtype:
-    """The type that all arrays of the tree fit in."""
+    """The dtype that all arrays of the tree can be promoted to."""
     return np.result_type(*(np.asarray(x).dtype for x in jax.tree.leaves(tree)))

@@ -1,7 +1,7 @@
-"""Data without their mean, in an orthonormal basis, as normalisation sees them.
+"""Centred data in an orthonormal basis, for networks with normalisation.
 
-The first layer of a normalised network has no penalty, so units of columns mean
-nothing: they, and offsets, are taken out before the rank is decided.
+The first layer of such a network has no penalty, so that units of columns have no
+effect: they, and offsets, are removed before the rank is decided.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ import scipy
 
 from cvxjax.algebra.row_space import coordinates
 
-_WORST = 1e-3  # of predictions, that rounding in the network's first layer may cost
+_WORST = 1e-3  # relative error of predictions from rounding that is still accepted
 
 
 class Factors(NamedTuple):
-    """Of a matrix [n, d]: matrix mix = columns, orthonormal, and matrix null = 0."""
+    """Factors of a matrix M [n, d]: M mix = columns, and M null = 0."""
 
-    columns: np.ndarray  # [n, r]
+    columns: np.ndarray  # [n, r], orthonormal
     mix: np.ndarray  # [d, r]
     null: np.ndarray  # [d, d - rank], orthonormal
-    whole: bool  # r is the rank; else the precision is too coarse for some directions
+    whole: bool  # whether r is the rank; else some directions were left out
 
 
 def centred(X: np.ndarray, centre: bool) -> np.ndarray:
-    """X [n, d] less the mean of its rows, if `centre`; twice, for large offsets."""
+    """X [n, d] minus the mean of its rows if `centre`, else X itself."""
     if not centre:
         return X
     constant = np.ptp(X, axis=0) == 0
-    less = X - X.mean(axis=0)
-    return np.where(constant, 0, less - less.mean(axis=0))
+    rest = X - X.mean(axis=0)
+    return np.where(constant, 0, rest - rest.mean(axis=0))  # for large offsets
 
 
 def factors(
@@ -41,11 +41,14 @@ def factors(
     *,
     exact: bool = True,
 ) -> Factors:
-    """The factors of C X [n, d], its leading singular directions first.
+    """The factors of C X, X [n, d], by decreasing singular values.
 
     Args:
-      dtype: of the network: directions below max(n, d) eps of it are left out.
-      exact: whether entries are; else they are rounded to eps of their column.
+      X: the data.
+      centre: whether C subtracts the mean of the rows; else C is the identity.
+      dtype: of the network; directions below max(n, d) eps of it are left out.
+      exact: whether the entries of X are exact; else each is taken to have an error of
+        eps times the length of its column.
     """
     precision = float(np.finfo(dtype).eps)
     units = np.linalg.norm(X, axis=0)
@@ -57,14 +60,14 @@ def factors(
     order = np.argsort(-np.max(np.abs(seen), axis=1, initial=0), kind="stable")
     columns, mix = np.zeros(seen.shape), np.zeros(space.change.shape)
     if space.rank:
-        # Rows of any sizes: large ones first, and pivots, keep small ones' digits.
+        # With large rows first, and pivoting, small rows keep their relative precision.
         parts: Any = scipy.linalg.qr(seen[order], mode="economic", pivoting=True)
         left, upper, pivot = parts
         columns[order] = left
         mix = scipy.linalg.solve_triangular(upper, space.change[:, pivot].T, trans=1).T
         turn = np.linalg.svd(columns.T @ matrix)[0]
         columns, mix = columns @ turn, mix @ turn
-        # Entries of mix are as precise as its largest one so far.
+        # A step of refinement: so far entries are as precise as the largest one.
         mix = mix + mix @ (columns.T @ (columns - matrix @ mix))
     full = space
     if precision > np.finfo(np.float64).eps:
@@ -74,7 +77,7 @@ def factors(
 
 
 def with_shift(columns: np.ndarray, shift: bool) -> np.ndarray:
-    """`columns` [n, r] and, if `shift`, one more of 1 / sqrt(n)."""
+    """`columns` [n, r] with, if `shift`, a constant column 1 / sqrt(n) appended."""
     if not shift:
         return columns
     constant = np.full((len(columns), 1), len(columns) ** -0.5)
@@ -82,9 +85,13 @@ def with_shift(columns: np.ndarray, shift: bool) -> np.ndarray:
 
 
 def resolution(X: np.ndarray, mix: np.ndarray) -> float:
-    """What rounding in a network's first layer on X may cost, of columns X mix.
+    """The relative error of X mix, computed in the dtype of X as a network does.
 
-    Offsets and near dependence of columns cancel in these products, in the dtype of X.
+    It is large where offsets or nearly dependent columns cancel in these products.
+
+    Args:
+      X: [n, d].
+      mix: [d, r], with orthonormal columns X mix.
     """
     sizes = np.abs(X).astype(np.float64) @ np.abs(mix)
     lost = np.finfo(X.dtype).eps * np.sqrt(len(X)) * np.max(sizes, initial=0)
@@ -92,7 +99,7 @@ def resolution(X: np.ndarray, mix: np.ndarray) -> float:
 
 
 def check_resolution(X: np.ndarray, mix: np.ndarray) -> None:
-    """ValueError where a network on X [n, d] cannot compute X mix to a thousandth."""
+    """Raises ValueError if `resolution` is above a thousandth."""
     lost = resolution(X, mix)
     if lost > _WORST:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What every constructor of a program checks of its arguments, on the host."""
+"""Checks of the arguments that all constructors of programs take, on the host."""
 
 from __future__ import annotations
 
@@ -13,21 +13,16 @@ from cvxjax.arrangements.patterns import Patterns
 from cvxjax.interfaces import Loss
 from cvxjax.terms import losses
 
-_NAMED = (  # losses whose arguments, if any, have defaults
-    "hard_margin",
-    "hinge",
-    "huber",
-    "interpolation",
-    "logistic",
-    "pinball",
-    "softmax",
-    "squared",
-    "squared_hinge",
-)
+# Losses that may be given by name: their arguments, if any, have defaults.
+NAMED_LOSSES = tuple(x for x in losses.__all__ if x.islower() and x != "weighted")
 
 
 def check_interiors(kept: np.ndarray) -> None:
-    """Warns of patterns that are left out, [P] bool; ValueError if none is kept."""
+    """Warns if some patterns are left out; ValueError if all are.
+
+    Args:
+      kept: [P], bool, which patterns have a cone with an interior.
+    """
     if kept.all():
         return
     dropped = int(np.sum(~kept))
@@ -44,10 +39,14 @@ def check_interiors(kept: np.ndarray) -> None:
 
 
 def check_loss(loss: Any) -> Any:
-    """A loss from a loss, its name, or None for the squared one; or ValueError."""
+    """The loss given by an instance, by its name, or by None for the squared one.
+
+    Raises:
+      ValueError: for anything else.
+    """
     if loss is None:
         return losses.squared()
-    if isinstance(loss, str) and loss in _NAMED:
+    if isinstance(loss, str) and loss in NAMED_LOSSES:
         return getattr(losses, loss)()
     if isinstance(loss, Loss) and not isinstance(loss, type):
         return loss
@@ -57,12 +56,16 @@ def check_loss(loss: Any) -> Any:
         arrived = f"the {kind} {loss.__name__}, not called"
     raise ValueError(
         f"want a loss of cvxjax.losses; got {arrived} (want one such as "
-        f"losses.huber(), or a name of {', '.join(_NAMED)})"
+        f"losses.huber(), or a name of {', '.join(NAMED_LOSSES)})"
     )
 
 
 def check_labels(y: Any, X: np.ndarray, loss: Loss) -> np.ndarray:
-    """y, [n] or one column [n, 1], as [n] floats of X's dtype, or ValueError."""
+    """y, [n] or one column [n, 1], as [n] floats of X's dtype.
+
+    Raises:
+      ValueError: if y does not fit X [n, d], or the loss is not for such labels.
+    """
     labels = as_array(y, "y")
     if labels.shape == (len(X), 1):
         labels = labels[:, 0]
@@ -83,7 +86,7 @@ def check_labels(y: Any, X: np.ndarray, loss: Loss) -> np.ndarray:
 
 
 def check_beta(beta: Any) -> float:
-    """beta as a float, or ValueError."""
+    """beta as a float; ValueError unless it is a positive, finite number."""
     value = np.asarray(beta)
     if value.dtype.kind not in "iuf" or value.shape != ():
         raise ValueError(f"want a number for beta; got {beta!r}")
@@ -95,13 +98,17 @@ def check_beta(beta: Any) -> float:
 def check_patterns(
     patterns: Any, X: np.ndarray, *, gated: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Masks [P, n] and gates [P, d] of patterns of this X [n, d], or ValueError.
+    """Masks [P, n] and gates [P, d] of patterns, checked to be those of this X [n, d].
 
     Args:
-      gated: whether gates decide in the network. Masks are then X gates >= 0, as gates
-        of X's dtype have it: those of the patterns, but for ties and cells that are too
-        thin for the dtype. What the network's own rounding may yet decide otherwise,
-        the solution's status says.
+      patterns: an `arrangements.Patterns`.
+      X: checked data.
+      gated: whether the gates stay in the network. Masks are then X gates >= 0 for the
+        gates rounded to X's dtype, which may differ from the patterns' at ties and in
+        cells too thin for the dtype.
+
+    Raises:
+      ValueError: if they are not patterns of this X.
     """
     if not isinstance(patterns, Patterns):
         raise ValueError(
@@ -130,10 +137,11 @@ def check_patterns(
 
 
 def check_sizes(X: np.ndarray, *, squared: bool = False) -> None:
-    """Refuses rows beside which a dtype has no room; zero rows are welcome.
+    """ValueError if the size of a row leaves no room in X's dtype; zero rows may stay.
 
     Args:
-      squared: whether their squares need room as well.
+      X: [n, d].
+      squared: whether squares of the sizes must have room as well.
     """
     about = np.finfo(X.dtype)
     low, high = float(about.tiny / about.eps), float(about.max * about.eps)
@@ -151,7 +159,11 @@ def check_sizes(X: np.ndarray, *, squared: bool = False) -> None:
 
 
 def _check_cells(X: np.ndarray, masks: np.ndarray, gates: np.ndarray) -> np.ndarray:
-    """Refuses gates of another data set; which signs are unclear, [P, n]."""
+    """Raises ValueError for gates of other data; returns which signs rounding decides.
+
+    Returns:
+      [P, n], bool, where |X gate| is no more than its rounding.
+    """
     if not np.all(np.isfinite(gates)):
         raise ValueError("want finite gates; got NaN or infinity")
     values = gates @ X.T

@@ -1,9 +1,8 @@
 """Patches of images and signals, and the patterns of filters on them.
 
-A filter u sees the patches of a sample as K rows, so its pattern is one of the
-arrangement of all n K patches: any function of this package that takes X takes
-`stack_patches(patches)` as well, and its count is bounded by
-`count_bound(n K, rank)` with rank <= h.
+A filter u is applied to the K patches of a sample, so that its activation pattern is
+one of all n K patches: any function of this package that takes X takes
+`stack_patches(patches)`. There are at most `count_bound(n K, rank)`, rank <= h.
 
 Source: Ergen & Pilanci, Implicit Convex Regularizers of CNN Architectures (ICLR 2021).
 """
@@ -30,20 +29,21 @@ def extract_patches(
     strides: int | tuple[int, int] = (1, 1),
     padding: str | Sequence[tuple[int, int]] = "VALID",
 ) -> Array:
-    """What each position of a filter sees, as a JAX operation.
+    """The patch at every position of a filter, as a JAX operation.
 
     Args:
       images: [n, height, width] or [n, height, width, channels].
       size: of the filter, (height, width), or one number for both.
       strides: of its positions, likewise.
-      padding: "VALID", "SAME", or zeros to add ((top, bottom), (left, right)).
+      padding: "VALID", "SAME", or how many zeros to add,
+        ((top, bottom), (left, right)).
 
     Returns:
       [n, K, h], positions row by row, h = height x width x channels of the filter in
       the order of a Flax kernel: `kernel.reshape(h, -1)` multiplies it.
 
     Raises:
-      ValueError: if there is no position.
+      ValueError: if shapes do not fit, or the filter has no position.
     """
     size, strides = check_pair(size, "size"), check_pair(strides, "strides")
     data = as_input(images)
@@ -78,7 +78,7 @@ def circular_patches(X: ArrayLike) -> Array:
 
 
 def stack_patches(patches: ArrayLike) -> np.ndarray:
-    """[n, K, h] as the rows [n K, h] whose arrangement a filter's patterns are."""
+    """Patches [n, K, h] as data [n K, h], of whose rows filters have patterns."""
     data = as_array(patches, "patches")
     if data.ndim != 3:
         raise ValueError(f"want patches [n, K, h]; got shape {data.shape}")
@@ -86,9 +86,9 @@ def stack_patches(patches: ArrayLike) -> np.ndarray:
 
 
 def max_pool_rows(patches: ArrayLike) -> np.ndarray:
-    """Rows whose arrangement decides, for every filter, the largest patch and its sign.
+    """Data whose patterns say which patch of a sample is largest, and its sign.
 
-    All patches and, for every sample, all differences of two of its patches.
+    Rows are all patches and, for every sample, all differences of two of its patches.
 
     Args:
       patches: [n, K, h].
@@ -116,7 +116,7 @@ def filter_gates(
       key: a typed key.
       shape: of an image, (height, width, channels).
       size: of the filter, (height, width).
-      num: P.
+      num: P, how many.
 
     Returns:
       [P, height x width x channels].

@@ -1,9 +1,8 @@
-"""Whether a list of patterns is every one of its data's: counted, never believed.
+"""Whether a list of patterns holds every pattern of the data, by enumeration.
 
-A scope is a claim, and records carry claims to places where they are false: patterns
-that were cut, data that were replaced, cells that were left out. So whoever relies on a
-claim asks here, and the data's own arrangement answers. Answers are remembered for the
-arrays that they were given for, which in JAX never change.
+The field `scope` of a record may be wrong: patterns may have been cut, or data
+replaced. So whoever relies on EXHAUSTIVE asks here. Answers are cached by the arrays
+they are for, which in JAX are immutable.
 """
 
 from __future__ import annotations
@@ -25,9 +24,10 @@ _answers: collections.OrderedDict[tuple, tuple] = collections.OrderedDict()
 
 
 def missing_patterns(X: Any, masks: Any) -> np.ndarray | None:
-    """The patterns of X [n, d] that are not among `masks` [P, n]: [k, n], bool.
+    """The patterns of X [n, d] that are not among `masks` [P, n].
 
-    None if X has too many to enumerate.
+    Returns:
+      [k, n], bool; None if X has too many patterns to enumerate.
     """
     key = (id(X), id(masks))
     known = _answers.get(key)

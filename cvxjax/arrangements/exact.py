@@ -9,9 +9,10 @@ Cells come in antipodal pairs. Fix a generic c. Of a pair, either
   r - 1 independent rows; if no other row vanishes on it, the cell that has it as its
   lowest vertex is known by a sign of each of those rows.
 
-A ray on which more rows vanish (or that ties in b or c) gets all cells around it:
-those of the rows that vanish there, again of rank one less. Every candidate is a
-point whose signs are then evaluated, so that only real cells are returned.
+Around a ray on which more rows vanish (or that ties in b or c) all cells are listed:
+they are those of the rows that vanish there, an arrangement of rank one less. Every
+candidate is a point, whose signs are then evaluated, so that only real cells are
+returned.
 """
 
 from __future__ import annotations
@@ -38,23 +39,24 @@ from cvxjax.arrangements.patterns import (
 )
 from cvxjax.solution import Scope
 
-_CHUNK = 2**21  # scalars of a temporary
-_FEW = 4096  # patterns that are enumerated without being asked for
+_CHUNK = 2**21  # numbers in a temporary
+_FEW = 4096  # patterns that are enumerated if the user gives none
 
 
 def enumerate_patterns(X: ArrayLike, *, limit: int = 2_000_000) -> Patterns:
     """All patterns 1[X u >= 0] of vectors u with no ties, for any rank of `X`.
 
-    Runs on the host's CPU in float64, taking the entries of `X` as exact. Cells that
-    only rounding opens, about 1e-14 of the data's condition number wide or less, count
-    as empty. The order is lexicographic, active first. Masks take P n bytes.
+    Runs on the host's CPU in float64, taking the entries of `X` as exact. Cells whose
+    width is about 1e-14 times the data's condition number or less cannot be told from
+    rounding, and count as empty. The order is lexicographic, active first. Masks take
+    P n bytes.
 
     Args:
       X: [n, d]; duplicate, parallel and zero rows and any rank are fine.
-      limit: largest `count_bound` of the distinct lines in X that is attempted.
+      limit: the most patterns there may be, by `count_bound`.
 
     Returns:
-      Patterns of scope EXHAUSTIVE, gates in the dtype of `X` and in its row space.
+      Patterns of scope EXHAUSTIVE, with gates in the dtype and the row space of `X`.
 
     Raises:
       ValueError: if `X` is not a matrix of finite numbers, or there may be more than
@@ -98,10 +100,10 @@ def enumerate_patterns(X: ArrayLike, *, limit: int = 2_000_000) -> Patterns:
 
 
 def few_patterns(X: ArrayLike, patterns: Patterns | None) -> Patterns:
-    """`patterns`, or every pattern of X if they are None and there are few.
+    """`patterns`, or if that is None every pattern of X.
 
     Raises:
-      ValueError: if they are None, and there may be more than 4,096.
+      ValueError: if it is None and X may have more than 4,096.
     """
     if patterns is not None:
         return patterns
@@ -124,7 +126,7 @@ def _on_host() -> contextlib.AbstractContextManager:
 
 
 def _padded(count: int) -> int:
-    """Above `count`, for a spare column of zeros; few values, so few compilations."""
+    """A number above `count`, of few values, so that few shapes are compiled."""
     return 8 if count < 8 else 32 if count < 32 else (count // 128 + 1) * 128
 
 
@@ -158,7 +160,7 @@ def _cells(rows: np.ndarray, counts: np.ndarray, tolerance: float) -> _Cells:
 
 
 def _sectors(rows: np.ndarray, counts: np.ndarray, tolerance: float) -> _Points:
-    """Rank two: the gaps between the sorted angles at which a row vanishes."""
+    """Points in the cells of rank two: gaps between angles at which a row vanishes."""
     G, N, _ = rows.shape
     valid = np.arange(N) < counts[:, None]
     angles = np.arctan2(rows[..., 1], rows[..., 0]) % np.pi
@@ -234,7 +236,7 @@ def _around(
 
 
 def _named(owner: np.ndarray, bits: np.ndarray) -> np.ndarray:
-    """One sortable scalar for each row (owner, bits)."""
+    """A sortable scalar for each pair of owner and bits, to find equal ones by."""
     head = owner.astype(">u4").view(np.uint8).reshape(-1, 4)
     name = np.ascontiguousarray(np.concatenate([head, bits], axis=1))
     return name.view(f"V{name.shape[1]}")[:, 0]
@@ -247,7 +249,7 @@ def _in_chunks(
     *cells: np.ndarray,
     settings: tuple = (),
 ) -> list[np.ndarray]:
-    """Maps a kernel over cells, in chunks of few sizes: few shapes to compile."""
+    """Maps a kernel over cells, in chunks of a few sizes, since each is compiled."""
     G, N, rank = rows.shape
     shared = G == 1 and N > 32
     cap = max(256, _CHUNK // (N * (1 if shared else rank)))
@@ -281,17 +283,17 @@ def _kernel(one: Callable) -> Callable:
 
 
 def _products(rows: Array, vector: Array) -> Array:
-    """rows @ vector; as a sum of few columns it fuses, which is much faster."""
+    """rows @ vector, for few columns as a sum that XLA fuses, which is much faster."""
     if rows.shape[1] > 8:
         return dot(rows, vector)
     return sum((a * v for a, v in zip(rows.T, vector, strict=True)), jnp.zeros(()))
 
 
 def _orthonormal(B: Array) -> tuple[Array, Array, Array]:
-    """Gram-Schmidt, each step twice: Q = inverse @ B, and a unit vector off the rows.
+    """Q = inverse @ B with orthonormal rows, and a unit vector orthogonal to them.
 
-    Elementwise on purpose: LAPACK calls are slow for many small matrices, and two of
-    them at once can block each other's threads.
+    By Gram-Schmidt with two passes, elementwise, because LAPACK calls are slow for many
+    small matrices, and two at once can block each other's threads.
 
     Args:
       B: [k, k + 1].
@@ -322,7 +324,10 @@ def _orthonormal(B: Array) -> tuple[Array, Array, Array]:
 
 @_kernel
 def _signs(rows: Array, point: Array) -> tuple[Array, Array, Array]:
-    """Of a point and its antipode, the one before row 0; its bits and its margin."""
+    """The point or its antipode, whichever row 0 is active on; its bits and margin.
+
+    The margin is the least |x^T u| over the rows x that are not zero.
+    """
     point = jnp.where(dot(rows[0], point) < 0, -point, point)
     values = _products(rows, point)
     valid = jnp.any(rows != 0, axis=1)
@@ -331,7 +336,7 @@ def _signs(rows: Array, point: Array) -> tuple[Array, Array, Array]:
 
 
 def _step(rows: Array, ray: Array, step: Array, on: Array) -> Array:
-    """From `ray` along `step`, half the angle to the first other row that vanishes."""
+    """A unit vector from `ray` along `step`, half way to where another row vanishes."""
     heights, slopes = _products(rows, ray), _products(rows, step)
     inverse = jnp.max(jnp.where(on | (heights == 0), 0.0, -slopes / heights))
     length = jnp.linalg.norm(step)

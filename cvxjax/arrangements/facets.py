@@ -1,7 +1,7 @@
-"""Which rows bound a cone {u : A u >= 0}; the others follow from them.
+"""Which rows of a cone {u : A u >= 0} are facets; the other inequalities are redundant.
 
-For g with A g > 0 the points a_j / (a_j^T g) lie in a plane, and row j is a facet just
-where its point is a corner of their convex hull. In two dimensions the hull is an
+For g with A g > 0 the points a_j / (a_j^T g) lie in a hyperplane, and row j is a facet
+exactly if its point is a vertex of their convex hull. In two dimensions the hull is an
 interval, and a cone has two facets; in one dimension it has one.
 
 Source: Ziegler, Lectures on Polytopes (1995), sections 1.2 and 2.3, for the duality.
@@ -24,8 +24,8 @@ def find_facets(
       interior: [P, r], strictly inside.
 
     Returns:
-      Indices of rows [P, f], and which of them count [P, f], bool: f is the largest
-      number of facets, and shorter lists end with zeros.
+      Indices of rows [P, f], for the largest number f of facets, and which of them are
+      facets [P, f], bool: shorter lists are padded with zeros.
     """
     live = np.flatnonzero(np.any(rows != 0, axis=1))
     lists = [
@@ -40,7 +40,7 @@ def find_facets(
 
 
 def _corners(rows: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Sorted indices of one cone's facets; rows are its own, signs included."""
+    """The sorted indices of the facets of the cone {u : rows u >= 0}."""
     if not len(rows):
         return np.zeros(0, int)
     points = rows / (rows @ inside)[:, None]

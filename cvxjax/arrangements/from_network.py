@@ -1,9 +1,9 @@
-"""The open cells that a trained network's neurons touch.
+"""The activation patterns around the neurons of a trained network.
 
-Training likes to leave neurons on kinks, hyperplanes x_i^T u = 0 of some samples, up to
-rounding or to the optimiser's tolerance. Such a neuron's own signs name a cell as thin
-as that; here the kinks are taken for what they are, and the cells around the face on
-which the neuron lies are listed, each with a gate well inside.
+Training tends to leave neurons on kinks, the hyperplanes x_i^T u = 0 of some samples,
+up to rounding or the optimiser's tolerance. The signs of such a neuron are arbitrary
+there. So the neuron is taken to lie on those hyperplanes, and all cells around that
+face are listed, each with a gate well inside.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cvxjax.algebra.row_space import RowSpace, coordinates
+from cvxjax.algebra.row_space import coordinates
 from cvxjax.arrangements.exact import enumerate_patterns
 from cvxjax.arrangements.patterns import (
     Patterns,
@@ -25,30 +25,29 @@ from cvxjax.arrangements.patterns import (
 )
 from cvxjax.solution import Scope
 
-_TOL = 1e-6
-_AROUND = 256  # cells of one face that are all listed
-_SIDES = 32  # directions that are tried where there may be more
-_ZERO = 1e-13  # of a unit row's product: zero to rounding
+_AROUND = 256  # the most cells around a face that are all listed
+_SIDES = 32  # random directions to sample where there may be more
+_ZERO = 1e-13  # a product of unit vectors that is zero up to rounding
 
 
-def from_network(X: ArrayLike, first: Any, *, tol: float = _TOL) -> Patterns:
+def from_network(X: ArrayLike, first: Any, *, tol: float = 1e-6) -> Patterns:
     """The patterns of all open cells whose closure holds a neuron of the network.
 
-    Row i is a kink of neuron u where |z_i^T c| <= tol ||z_i|| ||c||, with z_i and c
-    the row and the neuron in coordinates in which the columns of X are orthonormal:
-    units and offsets of columns do not matter. Of a face on which many kinks meet in
-    many directions, cells beside it are sampled: each kink from both sides, and more.
+    A neuron u lies on the kink of row i if |z_i^T c| <= tol ||z_i|| ||c||, where z_i
+    and c are the row and the neuron in coordinates in which the columns of X are
+    orthonormal: units and offsets of columns do not matter. Where more than 256 cells
+    may meet at a neuron, some are sampled, on both sides of every kink and beyond.
 
     Args:
       X: [n, d].
       first: the first layer's weights [d, m], a Flax kernel; or the variables of a
         `cj.networks.TwoLayer`. Neurons that are zero on every sample are passed over.
-      tol: relative size of a product that counts as a kink, >= 0.
+      tol: >= 0, as above.
 
     Returns:
-      Patterns of scope SAMPLED, gates strictly inside, the neurons' order kept. Only
-      neurons within rounding of their kinks are in a listed closed cell exactly; the
-      others, within tol, are next to one.
+      Patterns of scope SAMPLED, in the order of the neurons, with gates strictly inside
+      their cells. A neuron off its kinks by more than rounding is not in the listed
+      cells itself, but within tol of them.
 
     Raises:
       ValueError: if shapes do not fit, or no neuron is active on any sample.
@@ -92,13 +91,9 @@ def from_network(X: ArrayLike, first: Any, *, tol: float = _TOL) -> Patterns:
     masks, inner = (np.stack(parts) for parts in zip(*found.values(), strict=True))
     return Patterns(
         masks=jnp.asarray(masks),
-        gates=jnp.asarray(_gates(space, inner).astype(data.dtype)),
+        gates=jnp.asarray(unit(inner @ space.change.T).astype(data.dtype)),
         scope=Scope.SAMPLED,
     )
-
-
-def _gates(space: RowSpace, points: np.ndarray) -> np.ndarray:
-    return unit(points @ space.change.T)
 
 
 def _around(rows: np.ndarray, point: np.ndarray, tol: float) -> list[np.ndarray]:
@@ -110,7 +105,7 @@ def _around(rows: np.ndarray, point: np.ndarray, tol: float) -> list[np.ndarray]
             meet = rows[kinks]
             face = point - np.linalg.pinv(meet, rcond=1e-12) @ (meet @ point)
         size = np.linalg.norm(face)
-        if size <= max(tol, _ZERO):  # the kinks leave no direction: all cells meet
+        if size <= max(tol, _ZERO):  # the kinks meet at 0 alone, as all cells do
             face, kinks = 0 * point, np.ones(len(rows), bool)
             break
         face = face / size
@@ -126,16 +121,20 @@ def _around(rows: np.ndarray, point: np.ndarray, tol: float) -> list[np.ndarray]
 
 
 def _steps(meet: np.ndarray, towards: np.ndarray) -> list[np.ndarray]:
-    """Directions from a face into its cells; first the neuron's own."""
+    """Directions from a face into the cells around it, that of the neuron first.
+
+    Args:
+      meet: the rows that vanish on the face.
+      towards: from the face to the neuron.
+    """
     tried = [towards] if np.min(np.abs(meet @ towards)) > _ZERO else []
     lines = find_lines(meet).directions
     if count_bound(*lines.shape) <= _AROUND:
-        space = coordinates(meet)
         cells = enumerate_patterns(meet)
         signs = np.where(np.asarray(cells.masks), 1.0, -1.0)
         gates = np.asarray(cells.gates, np.float64)
         right = np.all(signs * (meet @ gates.T).T > 0, axis=1)
-        return tried + list(gates[right]) if space.rank else tried
+        return tried + list(gates[right])
     draws = np.random.default_rng(0).standard_normal((_SIDES, meet.shape[1]))
     sides = [s * row for row in meet for s in (1.0, -1.0)]
     return tried + sides + [s * draw for draw in draws for s in (1.0, -1.0)]
@@ -144,7 +143,14 @@ def _steps(meet: np.ndarray, towards: np.ndarray) -> list[np.ndarray]:
 def _beside(
     rows: np.ndarray, face: np.ndarray, heights: np.ndarray, step: np.ndarray
 ) -> list[np.ndarray]:
-    """The unit point half the way from the face to the next hyperplane, if inside."""
+    """The unit vector half way from the face along `step` to the next hyperplane.
+
+    Args:
+      heights: rows @ face, 0 for the rows that vanish there.
+
+    Returns:
+      A list with this vector; empty if it lies on a hyperplane itself.
+    """
     step = unit(step)
     slopes = rows @ step
     back = (heights != 0) & (heights * slopes < 0)

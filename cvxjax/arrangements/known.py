@@ -1,4 +1,4 @@
-"""Enumerations of a process, remembered by the content of their data."""
+"""A cache of enumerated patterns in this process, by the content of the data."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import hashlib
 
 import numpy as np
 
-_MOST = 8
-_MOST_BYTES = 1 << 26  # of one enumeration
+_MOST = 8  # enumerations
+_MOST_BYTES = 1 << 26  # of each
 
 _known: collections.OrderedDict[bytes, np.ndarray] = collections.OrderedDict()
 
 
 def remember(X: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Every pattern of X [n, d], masks [P, n]; packed, [P, n / 8], as it is kept."""
+    """Caches the masks [P, n] of all patterns of X; returns them as packed bits."""
     packed = np.packbits(masks, axis=1)
     if packed.nbytes <= _MOST_BYTES:
         _known[_name(X)] = packed
@@ -24,7 +24,7 @@ def remember(X: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
 
 def recalled(X: np.ndarray) -> np.ndarray | None:
-    """The packed masks of X's patterns, or None."""
+    """The cached masks of X's patterns as packed bits [P, n / 8], or None."""
     name = _name(X)
     if name in _known:
         _known.move_to_end(name)
@@ -32,7 +32,7 @@ def recalled(X: np.ndarray) -> np.ndarray | None:
 
 
 def _name(X: np.ndarray) -> bytes:
-    """Of the entries, whatever their dtype, and up to a power of two."""
+    """A hash of the entries, which their dtype and a factor 2^k do not change."""
     power = np.frexp(np.max(np.abs(X), initial=0.0))[1]
     content = np.ascontiguousarray(np.ldexp(np.asarray(X, np.float64), -power))
     return hashlib.sha256(repr(content.shape).encode() + content.tobytes()).digest()

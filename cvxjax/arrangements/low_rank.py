@@ -36,21 +36,21 @@ from cvxjax.record import Record, static
 
 Array = jax.Array
 
-_ROUNDING = 8  # times d eps: rows of Z this small against those of X are zero
+_ROUNDING = 8  # rows of Z below this times d eps, relative to X's, are zero
 
 
 class LowRank(Record):
-    """Data of rank k in place of X, and the patterns of those data.
+    """Data Z of rank k that approximate X, and the patterns of Z.
 
-    Train on `data` with `patterns`; use the weights on X. Weights that a solver left
-    outside the row space are brought back by `project`, which changes nothing on
-    `data` and lowers their norm.
+    Make a program of `data` and `patterns`, and use its weights on X. Weights outside
+    of the row space of Z should first be projected on it, which changes no prediction
+    on Z and lowers their norm.
     """
 
-    data: Array  # [n, d], the truncation Z
+    data: Array  # [n, d], Z
     basis: Array  # [d, k], orthonormal, of the row space of Z
-    patterns: Patterns | None  # all of `data`; None if they may be too many
-    error: float = static()  # ||X - data||_2, in float64
+    patterns: Patterns | None  # all patterns of Z; None if there may be too many
+    error: float = static()  # ||X - Z||_2, in float64
 
     @property
     def rank(self) -> int:
@@ -62,20 +62,19 @@ class LowRank(Record):
         return jnp.asarray((given @ basis) @ basis.T)
 
     def factor(self, lipschitz: float, *, beta: float) -> float:
-        """f = 1 + lipschitz error / beta, with p <= p_k <= f p.
+        """f = 1 + lipschitz error / beta, for which p <= p_k <= f p.
 
-        So a lower bound of p_k, such as a certificate's, is one of p once divided by f.
-        That bound is over all networks on X only if `patterns` were all those of
-        `data`.
+        A lower bound of p_k, such as a certificate's, is one of p after division by f.
+        It holds for all networks on X if the program had all patterns of `data`.
 
         Args:
-          lipschitz: of the loss in l2, or `local_lipschitz` at the rank-k optimum.
+          lipschitz: the loss's constant in l2, or `local_lipschitz` at the optimum.
           beta: > 0, as in `make_two_layer`.
 
         Raises:
           ValueError: if an argument is out of range.
 
-        Source: the module's docstring; for Lipschitz losses, the talk of Pilanci.
+        Source: the module's docstring.
         """
         if not (np.isfinite(lipschitz) and lipschitz >= 0):
             raise ValueError(f"want a finite lipschitz >= 0; got {lipschitz}")
@@ -94,9 +93,9 @@ def local_lipschitz(
     optimum is at most that root away from minus the gradient at any primal point.
 
     Args:
-      gradient: [n], of the loss at the predictions; squared loss: the residual.
-      excess: objective minus a lower bound of p_k, >= 0: the certificate's, unscaled.
-      smoothness: the loss's, `loss.smoothness`.
+      gradient: [n], of the loss at the predictions: the residual, if it is squared.
+      excess: >= 0, objective minus lower bound, as in a certificate of p_k.
+      smoothness: > 0, the loss's attribute of this name.
 
     Raises:
       ValueError: if an argument is out of range.
@@ -121,8 +120,8 @@ def low_rank(X: ArrayLike, rank: int, *, limit: int = 20_000) -> LowRank:
     Args:
       X: [n, d], taken as exact; the truncation is computed in float64.
       rank: k >= 1; more than the rank of X counts as the rank of X.
-      limit: largest `count_bound` that is enumerated. Beyond it `patterns` is None:
-        sample them, `sample_patterns(key, low.data, num=...)`.
+      limit: the most patterns there may be, by `count_bound`. Beyond it `patterns` is
+        None: draw some with `sample_patterns(key, low.data, num=...)`.
 
     Returns:
       LowRank; `patterns` have scope EXHAUSTIVE, of `data`, not of X. `data` is X
@@ -153,21 +152,14 @@ def low_rank(X: ArrayLike, rank: int, *, limit: int = 20_000) -> LowRank:
         coordinates[lost] = 0
         near = (coordinates @ basis.T).astype(data.dtype)
     error = 0.0 if k == full else float(np.linalg.norm(exact - near, 2))
+    coordinates, patterns = coordinates.astype(data.dtype), None
+    if count_bound(*find_lines(coordinates).directions.shape) <= limit:
+        patterns = enumerate_patterns(coordinates, limit=limit)
+        gates = unit(np.asarray(patterns.gates, np.float64) @ basis.T)
+        patterns = patterns.replace(gates=jnp.asarray(gates.astype(data.dtype)))
     return LowRank(
         data=jnp.asarray(near),
         basis=jnp.asarray(basis.astype(data.dtype)),
-        patterns=_patterns(near, coordinates.astype(data.dtype), basis, limit),
+        patterns=patterns,
         error=error,
     )
-
-
-def _patterns(
-    data: np.ndarray, coordinates: np.ndarray, basis: np.ndarray, limit: int
-) -> Patterns | None:
-    """Every pattern of the coordinates [n, k], with gates in R^d; None if too many."""
-    lines = find_lines(coordinates).directions
-    if count_bound(*lines.shape) > limit:
-        return None
-    found = enumerate_patterns(coordinates, limit=limit)
-    gates = unit(np.asarray(found.gates, np.float64) @ basis.T)
-    return found.replace(gates=jnp.asarray(gates.astype(data.dtype)))

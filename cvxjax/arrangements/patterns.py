@@ -1,4 +1,4 @@
-"""The record of activation patterns, their number, and the geometry they share."""
+"""The record of activation patterns, how many there may be, and checks of data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cvxjax.algebra.row_space import balanced, coordinates
 from cvxjax.record import Record, static
 from cvxjax.solution import Scope
 
-_CHUNK = 2**21  # scalars of a temporary
+_CHUNK = 2**21  # numbers in a temporary
 
 
 class Patterns(Record):
@@ -33,9 +33,9 @@ class Patterns(Record):
     scope: Scope = static()
 
     def replace(self, **changes: Any) -> Self:
-        """The same record with some fields changed; other masks are SAMPLED ones.
+        """The same record with some fields changed; with other masks it is SAMPLED.
 
-        A scope that is given is believed here, and checked where it is used.
+        A scope given among the changes is not checked here, but where it is used.
         """
         if "masks" in changes:
             changes = {"scope": Scope.SAMPLED} | changes
@@ -43,7 +43,7 @@ class Patterns(Record):
 
 
 def count_bound(n: int, rank: int) -> int:
-    """Largest number of patterns of `n` rows of the given rank.
+    """The largest number of patterns that `n` rows of the given rank can have.
 
     Returns 2 sum_{k < rank} C(n - 1, k), attained in general position.
 
@@ -84,9 +84,10 @@ def check_data(X: ArrayLike) -> np.ndarray:
 class Lines:
     """The distinct lines that the non-zero rows of X [n, d] span, in float64.
 
-    In coordinates u of the row space, with g = u @ to_gate.T, the sign of x_i^T g is
-    that of directions[line[i]]^T u, reversed where `flipped`. The coordinates are
-    whitened, repeatedly, so that rounding has the same scale in each.
+    Parallel rows have the same patterns, so one direction stands for them. For a gate
+    g = to_gate u with u [rank], the sign of x_i^T g is that of directions[line[i]]^T u,
+    reversed where `flipped`. In these coordinates the directions are white, so that
+    rounding has the same scale in each.
     """
 
     directions: np.ndarray  # [N, rank], unit rows, in order of first appearance
@@ -94,16 +95,20 @@ class Lines:
     line: np.ndarray  # [n'], the line of each of them
     flipped: np.ndarray  # [n'], bool
     to_gate: np.ndarray  # [d, rank]
-    tolerance: float  # relative rounding of the directions
+    tolerance: float  # relative rounding error of the directions
 
     def expand(self, bits: np.ndarray, n: int) -> np.ndarray:
-        """Masks [2 C, n] of C cells and then, reversed, of their antipodes.
+        """Masks [2 C, n] of C cells and then, in reverse order, of their antipodes.
 
         Args:
-          bits: [C, > N / 8], the packed signs of the directions, and a spare zero.
+          bits: [C, > N / 8], the packed signs of the N directions, then a zero or more.
           n: rows of X.
         """
-        half, (nonzero, line, flipped) = len(bits), self._by_row(n)
+        half, nonzero = len(bits), np.zeros(n, bool)
+        nonzero[self.rows] = True
+        # Zero rows, which are active everywhere, read the zero bit, reversed.
+        line, flipped = np.full(n, len(self.directions)), ~nonzero
+        line[self.rows], flipped[self.rows] = self.line, self.flipped
         masks = np.empty((2 * half, n), bool)
         size = max(1, _CHUNK // n)
         for start in range(0, half, size):
@@ -114,19 +119,11 @@ class Lines:
             masks[2 * half - stop : 2 * half - start] = (active ^ nonzero)[::-1]
         return masks
 
-    def _by_row(self, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Zero rows get the spare line, whose sign is False, reversed."""
-        nonzero = np.zeros(n, bool)
-        nonzero[self.rows] = True
-        line, flipped = np.full(n, len(self.directions)), ~nonzero
-        line[self.rows], flipped[self.rows] = self.line, self.flipped
-        return nonzero, line, flipped
-
 
 def find_lines(X: np.ndarray) -> Lines:
-    """Reduces `X` [n, d] to its rank, as `row_space` decides it, and distinct lines.
+    """The distinct lines of `X` [n, d], in coordinates of its numerical row space.
 
-    Entries are exact; rows are parallel if they are so to float64 rounding.
+    Entries are taken as exact. Rows are parallel if they are so to float64 rounding.
     """
     rows = np.flatnonzero(np.any(X != 0, axis=1))
     if not rows.size:
@@ -172,7 +169,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 def strict_gates(X: np.ndarray, masks: np.ndarray, gates: np.ndarray) -> np.ndarray:
     """Unit gates in the dtype of `X`, strictly inside the cells of `masks`.
 
-    Gates that rounding might carry across a row are moved inwards.
+    Gates so near a hyperplane that rounding might carry them across are moved inwards.
 
     Args:
       X: [n, d].
@@ -207,7 +204,7 @@ def strict_gates(X: np.ndarray, masks: np.ndarray, gates: np.ndarray) -> np.ndar
 
 
 def _margins(rows: np.ndarray, gates: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Smallest |x^T g| on the right side, less what rounding may change it by, [C]."""
+    """The least |x^T g| of each gate less its rounding; < 0 on a wrong side, [C]."""
     rounding = 2 * rows.shape[1] * np.finfo(gates.dtype).eps
     gates = gates.astype(rows.dtype)
     margin = np.empty(len(gates))
@@ -217,7 +214,7 @@ def _margins(rows: np.ndarray, gates: np.ndarray, masks: np.ndarray) -> np.ndarr
         values = gates[part] @ rows.T
         signed = np.where(masks[part], values, -values)
         margin[part] = np.min(signed, axis=1) - rounding
-        # Entry by entry the rounding is smaller than that of unit vectors.
+        # A bound on rounding from the entries is smaller than from the lengths.
         near = np.flatnonzero(margin[part] <= 0)
         sizes = np.abs(gates[start + near]) @ np.abs(rows).T
         margin[start + near] = np.min(signed[near] - rounding * sizes, axis=1)
@@ -225,7 +222,10 @@ def _margins(rows: np.ndarray, gates: np.ndarray, masks: np.ndarray) -> np.ndarr
 
 
 def _centred(rows: np.ndarray, signs: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Moves points away from their nearest rows, to the middle of the chord."""
+    """Moves points away from the hyperplanes nearest to them, and keeps the deepest.
+
+    Each step goes along the normal to the middle of the chord inside the cell.
+    """
     best, most = points, np.full(len(points), -np.inf)
     for _ in range(30):
         values = signs * (points @ rows.T)

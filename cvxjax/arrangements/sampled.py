@@ -1,4 +1,4 @@
-"""Distinct activation patterns of random gates, and of gates that the user gives."""
+"""Distinct activation patterns of random gates, and of given ones."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from cvxjax.arrangements.patterns import (
 )
 from cvxjax.solution import Scope
 
-_CHUNK = 2**24  # scalars of a temporary
+_CHUNK = 2**24  # numbers in a temporary
 
 
 def sample_patterns(key: Array, X: ArrayLike, *, num: int) -> Patterns:
-    """The first `num` distinct patterns of a stream of uniform unit gates.
+    """The first `num` distinct patterns of a sequence of uniform unit gates.
 
     Gate i is Gaussian, drawn from `fold_in(key, i)`, and scaled to unit norm; a gate
-    that ties with a non-zero row is passed over. So the patterns for a smaller `num`
-    are the first of those for a larger one. Draws stop at `num` distinct patterns, or
-    when their number reaches `count_bound` of the distinct lines in X (all are found),
-    or when two batches in a row of max(1024, num) draws bring nothing new.
+    with x_j^T g = 0 for a non-zero row is left out. So the patterns for a smaller `num`
+    are the first of those for a larger one. Draws stop at `num` distinct patterns, when
+    X can have no more by `count_bound`, or when two batches in a row of max(1024, num)
+    draws bring nothing new.
 
     Args:
       key: a typed key, `jax.random.key(seed)`.
@@ -40,8 +40,8 @@ def sample_patterns(key: Array, X: ArrayLike, *, num: int) -> Patterns:
       num: patterns wanted, >= 1.
 
     Returns:
-      Patterns in the order of their first draw. The scope is SAMPLED even if they
-      happen to be all: for that claim, use `enumerate_patterns`.
+      Patterns in the order of their first draw. The scope is SAMPLED even if all were
+      found: only `enumerate_patterns` makes it EXHAUSTIVE.
 
     Raises:
       ValueError: if `X` is not a matrix of finite numbers, or `num` not an integer
@@ -130,7 +130,7 @@ def from_gates(X: ArrayLike, gates: ArrayLike) -> Patterns:
 
 
 class _Distinct:
-    """Patterns and their gates in order of arrival, each once, at most `most`."""
+    """At most `most` distinct patterns with their gates, in order of arrival."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -167,7 +167,7 @@ def _pack_signs(products: Array) -> Array:
 def _draw(
     key: Array, start: int, X: Array, nonzero: Array, length: int
 ) -> tuple[Array, Array, Array]:
-    """Unit gates `start`, `start` + 1, ...; their packed signs; whether they tie."""
+    """Unit gates `start`, `start` + 1, ...; their packed signs; if some x^T g = 0."""
 
     def gate(index: Array) -> Array:
         g = jax.random.normal(jax.random.fold_in(key, index), X.shape[1:], X.dtype)

@@ -1,6 +1,6 @@
-"""What a network could still gain from one more neuron: max over ||u|| <= 1, certified.
+"""The price of one more ReLU neuron, max v^T (X u)_+ over ||u|| <= 1, certified.
 
 `exact` finds it for data of rank three or less, `relaxed` bounds it from above for any
-rank, `several_outputs` where neurons have several outputs. `solvers.columns.search`
-finds neurons that come close, from below.
+rank, and `several_outputs` is for neurons with several outputs. Lower bounds are
+neurons, which `solvers.columns.search` finds.
 """

@@ -3,9 +3,9 @@
     maximise  -L*(-v)   subject to  bound(v) <= beta and bound(-v) <= beta
 
 over v with the signs of a given one, where `bound` is that of `relaxed`, an upper bound
-of the price; of K rows of a sample each has its entry of v. A solver's vector meets the
-prices; scaling it until it meets their upper bounds costs more than turning it a
-little. The result is only a candidate: whoever uses it bounds its price again.
+of the price. A solver's vector is feasible for the prices themselves. To make it
+feasible for their upper bounds by scaling costs more dual value than by changing its
+direction a little. The result is only a candidate: its price must be bounded again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cvxjax.bounds.relaxed import STEPS, Adam, Relaxation, significant, smoothin
 if TYPE_CHECKING:
     from cvxjax.interfaces import Loss
 
-_FIXED = 0.3  # share of the steps before v moves
+_FIXED = 0.3  # share of the steps in which only the bound is improved, not v
 _NEGLIGIBLE = 1e-9  # relative size of entries of v that are set to zero
 _RATE = 0.02  # of log |v|
 _PROX = 10.0  # step of the proximal-point iteration for the loss's minimiser
@@ -34,15 +34,18 @@ def improve_dual(
     beta: float,
     steps: int = STEPS,
 ) -> np.ndarray:
-    """Moves v [n], without changing signs, where the scaled dual value rises.
+    """Changes |v_i| by Adam, so that the scaled dual value rises.
 
     Args:
-      X: [n K, d], K rows of each sample one after another.
-      y: [n].
-      v: [n], of the loss's dual domain, not zero.
+      X: [n K, d], K rows of each sample one after another, which share its v_i.
+      y: [n], labels.
+      v: [n], in the loss's dual domain, not zero.
+      loss: L.
+      beta: > 0.
+      steps: of Adam.
 
     Returns:
-      [n], not scaled to feasibility.
+      [n], the best vector found, not scaled to feasibility.
     """
     K = len(X) // len(v)
     sizes = np.abs(v) * np.linalg.norm(X, axis=1).reshape(-1, K).sum(axis=1)

@@ -8,9 +8,9 @@ plane of some row; there the problem has one dimension less. On a plane the cell
 arcs between sorted angles, and sums over the active rows change by one row from arc to
 arc, which makes O(n^2 log n) of the O(n^3) cells of rank three.
 
-Every candidate is evaluated as the point it is, so rounding cannot inflate the result;
-cells narrower than about 1e-12 may be passed over, and so is what the decision of rank
-leaves out: `passed_over` covers both where an upper bound is wanted.
+The objective is evaluated at every candidate, so rounding cannot inflate the maximum.
+It may be too low: cells narrower than about 1e-12 may be missed, and so is what the
+data have outside of their numerical row space. `passed_over` bounds both.
 
 Source: Edelsbrunner, Algorithms in Combinatorial Geometry (1987), for the sweep.
 """
@@ -24,9 +24,9 @@ import numpy as np
 from cvxjax.algebra.row_space import left_out, rank_of, row_space
 
 MAX_RANK = 3
-_THIN = 1e-11  # of unit rows' products, ten times the width of cells passed over
+_THIN = 1e-11  # ten times the width of cells that may be missed, for unit rows
 _PARALLEL = 1e-12  # sine of an angle that counts as zero
-_SLACK = 1e-9  # a condition missed by this is evaluated all the same
+_SLACK = 1e-9  # candidates this far outside of their cell are evaluated all the same
 _CHUNK_ELEMENTS = 1 << 20
 
 
@@ -36,11 +36,11 @@ def is_exact(X: np.ndarray) -> bool:
 
 
 def passed_over(X: np.ndarray, v: np.ndarray) -> float:
-    """What `best_neuron` may miss: thin cells, and what the row space leaves out.
+    """An upper bound of how much `best_neuron` may be too low.
 
-    A neuron ||u|| <= 1 in a cell that is passed over is next to one that is not, at
-    about 1e-12, and so are its products with unit rows; off the row space it gains
-    at most ||x_i - B B^T x_i|| on row i.
+    A neuron ||u|| <= 1 in a cell that is missed is about 1e-12 from one in a cell that
+    is not, and so are its products with unit rows. Outside of the row space, with basis
+    B, it gains at most ||x_i - B B^T x_i|| on row i.
     """
     sizes = _THIN * np.linalg.norm(X, axis=1) + left_out(X, row_space(X))
     return float(np.abs(v) @ sizes)
@@ -96,20 +96,20 @@ def _evaluate(rows: np.ndarray, weights: np.ndarray, points: np.ndarray) -> np.n
 
 
 class _Arcs(NamedTuple):
-    """The 2 N arcs of each of G problems of rank two."""
+    """The 2 N arcs of the unit circle between kinks, for G problems of rank two."""
 
-    slopes: np.ndarray  # [G, 2N, K], sum of the parts of the active rows
+    slopes: np.ndarray  # [G, 2N, K], the sum of `parts` over the active rows
     start: np.ndarray  # [G, 2N], angle
     stop: np.ndarray  # [G, 2N], angle, >= start
     ends: tuple[np.ndarray, np.ndarray]  # [G, 2N] each, rows that vanish there
 
 
 def _arcs(rows: np.ndarray, parts: np.ndarray) -> _Arcs:
-    """Sorts the angles at which a row vanishes, and sums parts from arc to arc.
+    """Sorts the angles at which a row vanishes, and sums `parts` from arc to arc.
 
     Args:
       rows: [G, N, 2]; zero rows are legal, their parts must be zero.
-      parts: [G, N, K].
+      parts: [G, N, K], what a row adds to the slope of the objective where active.
     """
     N = rows.shape[1]
     angles = np.arctan2(rows[..., 1], rows[..., 0])[..., None]

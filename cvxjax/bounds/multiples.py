@@ -1,8 +1,8 @@
-"""The best multiple of a dual vector, which every lower bound is a choice of.
+"""The best multiple of a dual vector, and the lower bound that it gives.
 
-    maximise  -L*(-t v)   over  0 <= t <= beta / price,
+    maximise  -L*(-t v)   over  0 <= t <= beta / price
 
-a concave function of t. Whatever t is found, its value is a bound.
+The function is concave in t, and its value at any t of the interval is a lower bound.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from cvxjax.algebra.rounding import dual_rounding
 if TYPE_CHECKING:
     from cvxjax.interfaces import Loss
 
-_DOUBLINGS = 1100  # of t without a limit: beyond them numbers overflow
-_OUTSIDE = 1e150  # stands for the infinite value outside the domain of L*
-_RESOLUTION = 1e-13  # of the largest t
+_DOUBLINGS = 1100  # of t where price is 0; more would overflow
+_OUTSIDE = 1e150  # in place of +inf, for a search that needs finite numbers
+_RESOLUTION = 1e-13  # of t, relative to the largest
 
 
 def dual_value(loss: Loss, v: np.ndarray, y: np.ndarray) -> float:
-    """-L*(-v), less what rounding may have added."""
+    """-L*(-v) minus what rounding may have added to it."""
     value = -float(loss.conjugate(-v, y))
     return value - float(dual_rounding(v, y, value))
 
@@ -36,15 +36,17 @@ def scaled_dual(
     price: float,
     start: float = 1.0,
 ) -> tuple[float, float]:
-    """The largest value found of -L*(-t v), less its rounding, and its t.
+    """The largest `dual_value` of t v that is found, and its t.
 
     In closed form where L is 1/2 ||z - y||^2, else by Brent's method.
 
     Args:
+      loss: L.
       v: of y's shape, in float64.
-      beta: which t times the price may not exceed.
-      price: an upper bound of v's polar gauge; infinite: only t = 0 is allowed.
-      start: a t that is tried, if it is allowed.
+      y: labels.
+      beta: the most that t times `price` may be.
+      price: an upper bound of v's price; if infinite, only t = 0 is allowed.
+      start: a t to try as well, if it is allowed.
     """
     if not np.isfinite(price):
         return dual_value(loss, 0 * v, y), 0.0
@@ -65,7 +67,7 @@ def scaled_dual(
 def _searched(
     loss: Loss, v: np.ndarray, y: np.ndarray, limit: float, start: float
 ) -> list[float]:
-    """A t within whose double the maximum is, and one near the maximum."""
+    """Two t to try: an upper end of the search for the maximum, and its result."""
 
     def value(t: float) -> float:
         return -float(loss.conjugate(-t * v, y))

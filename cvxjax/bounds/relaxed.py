@@ -1,8 +1,8 @@
 """An upper bound of v^T (X u)_+ over ||u|| <= 1, for any rank; NumPy only.
 
-With a = X u the function is v^T a / 2 + sum_i v_i |a_i| / 2. Positive terms are relaxed
-after negative ones have paid for them: for any numbers B_ki whose absolute values add
-up to at most |v_k| over i, the triangle inequality gives
+With a = X u the function is v^T a / 2 + sum_i v_i |a_i| / 2. Before the convex terms
+v_i > 0 are relaxed, the concave ones are subtracted from them: for any numbers B_ki
+whose absolute values add up to at most |v_k| over i, the triangle inequality gives
 
     sum_{v_i > 0} v_i |x_i^T u| - sum_{v_k < 0} |v_k| |x_k^T u|
         <= sum_i |d_i^T u| - sum_k left_k |x_k^T u|,   d_i = v_i x_i - sum_k B_ki x_k,
@@ -12,13 +12,13 @@ c > 0, and -|a| <= -t a for |t| <= 1 and -|a| <= -a^2 / ||x|| on the ball. What 
 
     maximise  p^T u + u^T Q u + const   subject to  ||u|| <= 1,
 
-is bounded by lambda + p^T (lambda I - Q)^{-1} p / 4 + const for every lambda > Q. This
-is jointly convex in (B, c, t, lambda) and in v. Adam improves it, and every iterate is
-a bound in exact arithmetic. For rounding, 16 (n + d) u times the sum of all its parts
-is added: more than any error that was seen, but an estimate, not derived as the terms
-of `rounding` are.
+is bounded by lambda + p^T (lambda I - Q)^{-1} p / 4 + const for every lambda above the
+eigenvalues of Q. This is jointly convex in (B, c, t, lambda) and in v. Adam improves
+it, and every iterate is a bound in exact arithmetic. For rounding, 16 (n + d) u times
+the sum of all its parts is added: more than any error that was seen, but an estimate,
+not derived as the terms of `algebra.rounding` are.
 
-Source: Shor (1987) for the quadratic dual; paying positive by negative terms is ours.
+Source: Shor (1987) for the quadratic dual; the use of B is ours.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ import numpy as np
 Array = np.ndarray
 
 STEPS = 800
-_RATE = 0.03  # of log c; falls to a hundredth
-_LOGIT_RATE = 0.15
+_RATE = 0.03  # of log c, at first; it falls to a hundredth of that
+_LOGIT_RATE = 0.15  # of `Relaxation.logits`, likewise
 _SMOOTHING = 1e-2, 1e-5  # of the largest eigenvalue, first and last, in units of 1 / d
 _MOST = 1 << 20  # elements of B, with both signs
 _NEGLIGIBLE = 1e-12  # relative size of entries of v that are bounded one by one
-_LINEAR = 3  # leading columns of the shares: t = 1, t = -1, and the square
+_LINEAR = 3  # first columns of the shares of |v_k|: t = 1, t = -1, and -a^2 / ||x||
 
 
 class Adam:
-    """Steps of unit-free size for several arrays, by name."""
+    """The optimiser Adam in NumPy, for several arrays, each known by a name."""
 
     def __init__(self) -> None:
         self._count: dict[str, int] = {}
@@ -47,7 +47,7 @@ class Adam:
         self._square: dict[str, Array] = {}
 
     def move(self, name: str, slope: Array, rate: float) -> Array:
-        """What to add to the array `name`."""
+        """The step to add to the array `name`, whose gradient is `slope`."""
         k = self._count[name] = self._count.get(name, 0) + 1
         mean = 0.9 * self._mean.get(name, 0 * slope) + 0.1 * slope
         square = 0.99 * self._square.get(name, 0 * slope) + 0.01 * slope**2
@@ -56,7 +56,7 @@ class Adam:
 
 
 class Slopes(NamedTuple):
-    """Derivatives of the bound."""
+    """Derivatives of a `Relaxation`'s bound in its own variables and in v."""
 
     logits: Array  # [k, 3 + 2 m]
     log_c: Array  # [p]
@@ -64,7 +64,10 @@ class Slopes(NamedTuple):
 
 
 class Relaxation:
-    """The bound's own variables, for one data set and one sign pattern of v.
+    """The bound for one data set and one sign pattern of v, with B, t and c to improve.
+
+    A softmax of `logits` splits each |v_k| into what B takes of it and the shares of
+    the other terms; c is relative to |v_i| ||x_i||.
 
     Args:
       X: [n, d], no zero rows.
@@ -77,16 +80,17 @@ class Relaxation:
         order = np.argsort(-np.abs(v) * self.lengths)
         self.gain, self.cost = order[v[order] > 0], order[v[order] < 0]
         paid = min(len(self.gain), _MOST // (2 * max(1, len(self.cost))))
-        self.paid = paid  # only the largest positive terms, if there are too many
+        self.paid = paid  # how many of the largest positive terms B has columns for
         self.logits = np.zeros((len(self.cost), _LINEAR + 2 * paid))
         self.logits[:, _LINEAR:] -= np.log(max(1, paid))
         self.log_c = np.full(len(self.gain), -0.5 * np.log(X.shape[1]))
 
     def bound(self, v: Array, smoothing: float) -> tuple[float, Slopes]:
-        """The bound at v, of the signs that it was made for, and its derivatives.
+        """The bound and its derivatives.
 
         Args:
-          smoothing: of the largest eigenvalue, relative; 0 is not allowed.
+          v: [n], with the signs that the relaxation was made for.
+          smoothing: > 0, of the largest eigenvalue, relative.
         """
         X, paid, (n, d) = self.X, self.paid, self.X.shape
         gain, cost = v[self.gain], -v[self.cost]
@@ -125,14 +129,20 @@ class Relaxation:
         return value, Slopes(parts * (slope - mean[:, None]), slope_c, slope_v)
 
     def improve(self, adam: Adam, name: str, slopes: Slopes, left: float) -> None:
-        """One step of Adam; `left` falls from 1 to 0."""
+        """One step of Adam.
+
+        Args:
+          adam: keeps the moments under names that begin with `name`.
+          slopes: from `bound`.
+          left: the share of steps still to come, from 1 to 0, for the learning rate.
+        """
         rate = left + 0.01
         self.logits += adam.move(name + "B", slopes.logits, _LOGIT_RATE * rate)
         self.log_c += adam.move(name + "c", slopes.log_c, _RATE * rate)
 
 
 def smoothing_at(left: float) -> float:
-    """Geometric between the two ends; `left` falls from 1 to 0."""
+    """The smoothing when the share `left` of the steps is still to come."""
     first, last = _SMOOTHING
     return last * (first / last) ** left
 
@@ -143,7 +153,7 @@ def neuron_bound(X: Array, v: Array, *, steps: int = STEPS) -> float:
     Args:
       X: [n, d].
       v: [n].
-      steps: of Adam; more are tighter, none are needed for it to hold.
+      steps: of Adam; more make it tighter, and it holds after any number.
 
     Returns:
       The bound, >= 0; inf for v that is not finite.
@@ -164,10 +174,11 @@ def neuron_bound(X: Array, v: Array, *, steps: int = STEPS) -> float:
 
 
 def significant(X: Array, v: Array) -> tuple[Array, Array, Array, float]:
-    """Rows that matter, in at most n coordinates, and a bound of all the others.
+    """Leaves out rows with negligible v_i x_i, and takes at most n coordinates.
 
     Returns:
-      Rows [m, k], their v [m], which they are [n] bool, and what the others add.
+      The rows kept [m, k], their v [m], which they are [n], bool, and an upper bound of
+      what the others add to v^T (X u)_+.
     """
     sizes = np.abs(v) * np.linalg.norm(X, axis=1)
     keep = sizes > _NEGLIGIBLE * np.max(sizes, initial=0.0)

@@ -2,12 +2,12 @@
 
     maximise  ||R^T D_i X u||_2   subject to  ||u|| <= 1,  (2 D_i - I) X u >= 0
 
-is the largest eigenvalue problem of M_i = X^T D_i R R^T D_i X over a cone. Inside the
-cone, or inside one of its faces, a maximiser is an eigenvector of the largest
-eigenvalue of M_i on that face's span, so that all faces give all candidates: exact,
-with O(n^(r-1)) faces for X of rank r. Where r is larger than three, the largest
-singular value of R^T D_i X bounds it; so does, for every N >= 0, the root of the
-largest eigenvalue of M_i + K_i^T N K_i, K_i = (2 D_i - I) X: the copositive relaxation.
+maximises the quadratic form of M_i = X^T D_i R R^T D_i X over a cone. In the interior
+of the cone, or of one of its faces, a maximiser is an eigenvector of the largest
+eigenvalue of M_i on that face's span. So the O(n^(r-1)) faces for X of rank r give all
+candidates, and the maximum exactly. Where r is larger than three, upper bounds are the
+largest singular value of R^T D_i X and, for every N >= 0, the root of the largest
+eigenvalue of M_i + K_i^T N K_i, K_i = (2 D_i - I) X: the copositive relaxation.
 
 Source: Sahiner, Ergen, Pauly & Pilanci, Vector-output ReLU Neural Network Problems are
 Copositive Programs (ICLR 2021), for the recursion over faces.
@@ -23,7 +23,7 @@ from cvxjax.algebra import rounding
 from cvxjax.algebra.row_space import left_out, row_space
 from cvxjax.bounds.exact import is_exact
 
-_OUTSIDE = 1e-11  # a unit vector's A u above minus this counts as >= 0
+_OUTSIDE = 1e-11  # for unit rows and vectors, a product above -this counts as >= 0
 _PARALLEL = 1e-10  # singular values of unit rows below this count as zero
 
 
@@ -69,15 +69,17 @@ def vector_bound(
     R: np.ndarray,
     multipliers: np.ndarray | None = None,
 ) -> float:
-    """An upper bound of all maxima: exact to rounding for rank X <= 3.
+    """An upper bound of the maxima over all cells.
 
-    What the row space leaves out is added to it.
+    Exact to rounding for rank X <= 3, and what X has outside of its numerical row space
+    is added. For higher rank it is that of `relaxed_maxima`, or without multipliers of
+    `gated_maxima`.
 
     Args:
       X: [n, d].
       masks: [P, n], bool.
       R: [n, c].
-      multipliers: as in `relaxed_maxima`; used if they are that.
+      multipliers: as in `relaxed_maxima`; not used if they have another form.
     """
     if is_exact(X):
         rest = np.linalg.norm(R, axis=1) @ left_out(X, row_space(X))
@@ -97,7 +99,7 @@ def relaxed_maxima(
       masks: [P, n], bool.
       R: [n, c].
       multipliers: [P, k, 3], of each (j, l, N_jl): rows of X, and the weight of
-        u^T a_j a_l^T u >= 0, a_j = +-x_j; weights below zero count as zero.
+        u^T a_j a_l^T u >= 0, a_j = +-x_j; negative weights count as 0.
     """
     (P, d), c = (len(masks), X.shape[1]), R.shape[1]
     outer = (X[:, :, None] * R[:, None]).reshape(len(X), d * c)
@@ -123,7 +125,7 @@ def relaxed_maxima(
 
 
 def _are_products(multipliers: np.ndarray, P: int, n: int) -> bool:
-    """Whether these are multipliers as `relaxed_maxima` takes them."""
+    """Whether these have the form of multipliers of `relaxed_maxima`."""
     if multipliers.ndim != 3 or multipliers.shape[::2] != (P, 3):
         return False
     rows = multipliers[..., :2]
@@ -132,7 +134,13 @@ def _are_products(multipliers: np.ndarray, P: int, n: int) -> bool:
 
 
 def gated_maxima(X: np.ndarray, masks: np.ndarray, R: np.ndarray) -> np.ndarray:
-    """The largest singular values of R^T D_i X, [P]: the maxima without cones."""
+    """The largest singular values of R^T D_i X, [P]: the maxima without cones.
+
+    Args:
+      X: [n, d].
+      masks: [P, n], bool.
+      R: [n, c].
+    """
     return np.asarray(
         [np.linalg.norm(R[mask].T @ X[mask], 2) if mask.any() else 0 for mask in masks]
     )

@@ -1,4 +1,4 @@
-"""What the commands do: `info`, `solve`, `path` and `certify`, each an exit code."""
+"""The commands `info`, `solve`, `path` and `certify`; each returns an exit code."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ ENUMERATION_LIMIT = 2_000_000
 
 
 def run_info(chosen: argparse.Namespace) -> int:
-    """Prints what there is to know before solving."""
+    """Prints sizes, rank, number of patterns, beta_max, devices and versions."""
     data, patterns, about = read(chosen)
     program = make_program(chosen, data, patterns, beta=1.0)
     lines = find_lines(data.X).directions
@@ -71,7 +71,7 @@ def run_info(chosen: argparse.Namespace) -> int:
 
 
 def run_solve(chosen: argparse.Namespace) -> int:
-    """Solves, saves, prints."""
+    """Solves one program, saves the weights, and prints the certificate."""
     check_writable(chosen.out)
     data, patterns, about = read(chosen)
     program = make_program(chosen, data, patterns, beta=chosen.beta)
@@ -114,7 +114,7 @@ def run_solve(chosen: argparse.Namespace) -> int:
 
 
 def run_path(chosen: argparse.Namespace) -> int:
-    """Solves for every beta, prints a table meanwhile, saves."""
+    """Solves for every beta, prints a row of a table for each, and saves all."""
     check_writable(chosen.out)
     data, patterns, about = read(chosen)
     program = make_program(chosen, data, patterns, beta=1.0)
@@ -176,7 +176,7 @@ def run_path(chosen: argparse.Namespace) -> int:
 
 
 def run_certify(chosen: argparse.Namespace) -> int:
-    """Judges saved weights, apart from any solver."""
+    """Certifies saved weights, without a solver."""
     if chosen.tol is not None and not chosen.tol >= 0:
         raise InputError(f"want tol >= 0; got {chosen.tol}")
     with noting():
@@ -194,13 +194,13 @@ def run_certify(chosen: argparse.Namespace) -> int:
 
 
 def reading_of(chosen: argparse.Namespace) -> Reading:
-    """How `chosen` wants its file read."""
+    """The flags that say how the data file is read."""
     names = [field.name for field in dataclasses.fields(Reading)]
     return Reading(**{name: getattr(chosen, name) for name in names})
 
 
 def read(chosen: argparse.Namespace) -> tuple[Data, Patterns, str]:
-    """The data, its patterns, and what to say of them."""
+    """The data, their patterns, and a description of these to print."""
     if not 0 <= chosen.seed < 2**32:
         raise InputError(f"want a seed from 0 to 2^32 - 1; got {chosen.seed}")
     wanted = chosen.patterns
@@ -235,7 +235,11 @@ def _bound(X: np.ndarray) -> int:
 def make_program(
     chosen: argparse.Namespace, data: Data, patterns: Patterns, *, beta: float
 ) -> TwoLayerProgram:
-    """The program of the chosen loss, with a hint where labels do not fit."""
+    """The program of the chosen loss.
+
+    Raises:
+      InputError: if the labels are not those of the loss, with a hint.
+    """
     loss = loss_of(chosen.loss, chosen.quantile)
     try:
         loss.check_labels(data.y)
@@ -251,7 +255,7 @@ def make_program(
 def make_solver(
     chosen: argparse.Namespace, program: TwoLayerProgram
 ) -> tuple[Any, float]:
-    """The solver and its tolerance."""
+    """The chosen or the default solver, and the tolerance that it will have."""
     named = chosen.solver and getattr(cj.solvers, chosen.solver)
     solver = named() if named else default_solver(program)
     given = {"tol": chosen.tol, "max_iters": chosen.max_iters}
@@ -261,7 +265,7 @@ def make_solver(
 
 
 def grid(chosen: argparse.Namespace, program: TwoLayerProgram) -> np.ndarray:
-    """beta_max down to beta_max / 1000, log-spaced."""
+    """A log-spaced grid from beta_max down to beta_max / 1000."""
     num = 10 if chosen.num_betas is None else chosen.num_betas
     if num < 1:
         raise InputError(f"want num_betas >= 1; got {num}")

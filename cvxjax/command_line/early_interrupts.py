@@ -1,8 +1,8 @@
 """Ctrl-C while the command line starts: one line and exit code 130, at once.
 
-Importing JAX and its friends takes seconds, in which a KeyboardInterrupt ends in pages
-of traceback, or in nothing where it meets a callback of the garbage collector. So this
-comes before all other imports, and imports nothing heavy.
+Importing JAX and the others takes seconds, during which a KeyboardInterrupt prints
+pages of traceback, or is lost in a callback of the garbage collector. So this module is
+imported first, and imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ INTERRUPTED = 130
 
 
 def watch_start() -> None:
-    """Ends this process at a Ctrl-C, if it is `python -m cvxjax` and no other."""
+    """Makes a Ctrl-C end this process at once, if it is `python -m cvxjax`."""
     words = sys.orig_argv
     if ("-m", "cvxjax") in zip(words, words[1:], strict=False):
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -32,7 +32,7 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Within the block a Ctrl-C is as usual, for code that knows what to do with it."""
+    """Restores Python's handler of Ctrl-C within the block, for what catches it."""
     before = signal.getsignal(signal.SIGINT)
     if before is not _leave:
         yield

@@ -1,4 +1,4 @@
-"""What the command line shows: rows, progress, notes, certificates, the verdict."""
+"""What the command line prints: results, progress, notes, certificates, verdicts."""
 
 from __future__ import annotations
 
@@ -27,38 +27,38 @@ _SECONDS_BETWEEN_LINES = 5.0
 
 
 def row(name: str, value: object) -> None:
-    """One line of a result."""
+    """Prints a result: its name and its value."""
     show(f"{name:15} {value}")
 
 
 def show(line: str) -> None:
-    """Prints a line, or goes on without: a closed pipe or a full disk ends nothing."""
+    """Prints a line to stdout; a closed pipe or a full disk is no reason to stop."""
     try:
         print(line, flush=True)
     except OSError as error:
         if not isinstance(error, BrokenPipeError):
             say(f"cannot print the results: {error.strerror}")
-        with contextlib.suppress(OSError):  # what is still buffered goes nowhere
+        with contextlib.suppress(OSError):  # discards what is still buffered
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, sys.stdout.fileno())
             os.close(nowhere)
 
 
 def print_any_text() -> None:
-    """Lets terminals that are ASCII show what they cannot as escapes."""
+    """Makes stdout print characters that it cannot encode as escapes."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def say(line: str) -> None:
-    """One line beside the result."""
+    """Prints a line to stderr."""
     with contextlib.suppress(OSError):
         print(f"cvxjax: {line}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
 def noting() -> Iterator[None]:
-    """Shows the library's warnings as notes of one line."""
+    """Prints the library's warnings to stderr, each in one line."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         yield
@@ -69,9 +69,10 @@ def noting() -> Iterator[None]:
 
 @contextlib.contextmanager
 def progress(tol: float) -> Iterator[Callable[[int, float, float, float], None]]:
-    """Yields `report` for `cvxjax.solve`: how far log(gap) is on its way to log(tol).
+    """Yields a `report` for `cvxjax.solve` that shows the progress on stderr.
 
-    A bar in a terminal; outside one a line every few seconds.
+    In a terminal it is a bar, which is full when the gap is tol; elsewhere it is a line
+    every few seconds.
     """
     console = Console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
@@ -95,14 +96,14 @@ def progress(tol: float) -> Iterator[Callable[[int, float, float, float], None]]
 
 
 def _way(first: float, gap: float, tol: float) -> float:
-    """From 0 at the first gap to 1 at tol, on a log scale."""
+    """The progress of the gap on a log scale, from 0 at the first one to 1 at tol."""
     if not (math.inf > first > tol > 0 and gap > 0):
         return float(gap <= tol)
     return min(1.0, max(0.0, math.log(first / gap) / math.log(first / tol)))
 
 
 class Stopwatch:
-    """Seconds inside the block, and how many of them JAX traced and compiled."""
+    """A context that measures seconds, and those in which JAX traced or compiled."""
 
     def __enter__(self) -> Stopwatch:
         self._spans: list[tuple[float, float]] = []
@@ -122,7 +123,7 @@ class Stopwatch:
 
     @property
     def compiling(self) -> float:
-        """Length of the union of the spans, which nest."""
+        """Seconds of tracing and compilation, whose spans may be nested."""
         total, reached = 0.0, -math.inf
         for start, end in sorted(self._spans):
             total += max(0.0, end - max(start, reached))
@@ -131,14 +132,14 @@ class Stopwatch:
 
 
 def show_problem(program: TwoLayerProgram) -> None:
-    """Which problem was solved."""
+    """Prints which problem was solved."""
     kind = "gated ReLU" if program.cones is None else "ReLU"
     loss, beta = program.loss.name, float(program.beta)
     row("problem", f"{kind}, {loss} loss, beta {beta:g}, {program.X.dtype}")
 
 
 def show_certificate(certificate: Certificate) -> None:
-    """Both bounds, recomputed apart from the solver."""
+    """Prints both bounds of the certificate, its gap and its scope."""
     scope, gap = certificate.scope, certificate.gap
     row("objective", f"{certificate.primal:.10g}")
     row("lower bound", f"{certificate.dual:.10g}")
@@ -153,10 +154,10 @@ def show_network(
     certificate: Certificate,
     recovered: Network | None = None,
 ) -> float:
-    """The network's own objective and gap.
+    """Prints the network's size and objective, and returns its gap to the lower bound.
 
-    A network may leave the given patterns. Then it may lie below the bound, which is on
-    the best network of these patterns, and the gap is negative.
+    Neurons of a network may be outside of the listed patterns. The gap can then be
+    negative, because the bound is on networks with these patterns.
     """
     neurons, objective = str(network.num_neurons), network.objective(program)
     if recovered is not None and network is not recovered:
@@ -173,7 +174,7 @@ def show_network(
 def why_not_certified(
     solution: Solution, certificate: Certificate, tol: float
 ) -> str | None:
-    """None if the solver converged and the certificate bears it out."""
+    """The reason, or None if the solver converged and the certificate confirms it."""
     status = Status(int(solution.status))
     gaps = f"the solver's gap is {float(solution.gap):.1e}, the certified one "
     gaps += f"{certificate.gap:.1e}, wanted {tol:g}"

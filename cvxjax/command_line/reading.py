@@ -1,7 +1,7 @@
-"""The data files of the command line: .csv and .npz become X and y, or one clear line.
+"""Reads the data files of the command line, .csv and .npz.
 
-What is read depends on a `Reading` alone, which is saved with the weights, so that
-`certify` sees the data that `solve` saw.
+How a file is read depends on a `Reading` alone, which is saved with the weights, so
+that `certify` reads the data as `solve` did.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Table = tuple[np.ndarray, np.ndarray, list[str]]  # X [n, d], labels [n], column
 
 
 class InputError(Exception):
-    """Wrong input of a user; its text is the one line they see."""
+    """Wrong input by the user; its message is the one line that is printed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Reading:
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """A data set as the program gets it."""
+    """A data set as it enters the program."""
 
     X: np.ndarray  # [n, d], with the column of ones
     y: np.ndarray  # [n]
@@ -47,7 +47,7 @@ class Data:
     scale: np.ndarray  # [d], what they were then divided by
 
     def fingerprint(self) -> str:
-        """The same for equal X and y, and for no others."""
+        """A hash of X and y."""
         digest = hashlib.sha256(repr((self.X.shape, self.X.dtype)).encode())
         for array in (self.X, self.y):
             digest.update(np.ascontiguousarray(array + 0.0).tobytes())
@@ -55,7 +55,7 @@ class Data:
 
 
 def read_data(path: Path, reading: Reading) -> Data:
-    """Reads `path`.
+    """Reads X and y from a file, and standardises or appends a column of ones if asked.
 
     Raises:
       InputError: the file is missing or corrupt, or holds no matrix X and labels y.
@@ -91,7 +91,7 @@ def read_data(path: Path, reading: Reading) -> Data:
 
 @contextlib.contextmanager
 def refusing(path: Path) -> Iterator[None]:
-    """Turns whatever a missing or broken file raises into an InputError."""
+    """Raises an InputError in place of what a missing or broken file raises."""
     try:
         yield
     except OSError as error:
@@ -103,7 +103,7 @@ def refusing(path: Path) -> Iterator[None]:
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """Every array of a .npz file, nothing pickled; call it inside `refusing`."""
+    """All arrays of a .npz file, without pickles; call it inside `refusing`."""
     with path.open("rb") as file:  # np.load leaves a broken file open
         stored = np.load(file, allow_pickle=False)
         if not isinstance(stored, np.lib.npyio.NpzFile):

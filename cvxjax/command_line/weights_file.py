@@ -1,4 +1,4 @@
-"""What `solve` saves and `certify` judges anew: a network, its program, its proof."""
+"""The file that `solve` saves and `certify` checks: network, program, dual vector."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from cvxjax import recovery
-from cvxjax.arrangements import Patterns, enumerate_patterns
+from cvxjax.arrangements import Patterns
+from cvxjax.arrangements.arguments import NAMED_LOSSES
 from cvxjax.command_line.reading import (
     Data,
     InputError,
@@ -25,16 +26,7 @@ from cvxjax.saving.files import write_arrays
 from cvxjax.solution import Scope, Solution, Status
 from cvxjax.terms import losses
 
-LOSSES = (
-    "squared",
-    "logistic",
-    "hinge",
-    "squared_hinge",
-    "huber",
-    "pinball",
-    "interpolation",
-    "hard_margin",
-)
+LOSSES = tuple(name for name in NAMED_LOSSES if name != "softmax")  # of one output
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +49,7 @@ class Network:
 
     @property
     def num_neurons(self) -> int:
-        """Those with a weight other than zero on both sides."""
+        """How many neurons have weights other than zero in both layers."""
         return int(np.sum(np.any(self.first != 0, axis=0) & (self.second[:, 0] != 0)))
 
     def objective(self, program: TwoLayerProgram) -> float:
@@ -71,7 +63,7 @@ class Network:
         return float(program.loss.value(z, y)) + float(program.beta) / 2 * float(decay)
 
     def num_outside(self, program: TwoLayerProgram) -> int:
-        """How many neurons lie in none of the program's closed cells."""
+        """How many neurons lie outside of all closed cells that the program lists."""
         if self.gates is not None or program.scope is not Scope.SAMPLED:
             return 0
         X, masks = np.asarray(program.X, np.float64), np.asarray(program.masks)
@@ -87,7 +79,10 @@ class Network:
 def networks_of(
     program: TwoLayerProgram, solution: Solution
 ) -> tuple[Network, Network]:
-    """The recovered network, and after merging and pruning if that loses nothing."""
+    """The recovered network, and the same after merging and pruning.
+
+    Where rounding would make the second one worse, it is the first one again.
+    """
     variables = program.recover(solution.params)
     recovered = Network.of(variables)
     if program.cones is not None:
@@ -137,10 +132,14 @@ def save_weights(
 def load_weights(
     path: Path, data_path: Path
 ) -> tuple[TwoLayerProgram, Solution, Network]:
-    """The program, rebuilt from the data, and the point and network that were saved.
+    """The program, rebuilt from the data, and the solution and network that were saved.
 
-    The file claims nothing: its patterns count as sampled, unless it lists every
-    pattern of the data, which are enumerated anew.
+    The file's scope is not believed: it is EXHAUSTIVE only if the data, enumerated
+    again, have no pattern that the file does not list.
+
+    Args:
+      path: of the weights.
+      data_path: of the data that were solved.
 
     Raises:
       InputError: a file is missing or corrupt, or the weights are of other data.
@@ -194,16 +193,9 @@ def _rebuild(
             raise ValueError(f"{key}: want numbers {shape}; got {array.shape}")
         if not np.all(np.isfinite(array)):
             raise ValueError(f"{key} has infinite or NaN entries")
-    if gated:  # make_two_layer asks the same where there are cones
-        values, sizes = gates @ data.X.T, np.abs(gates) @ np.abs(data.X).T
-        clear = np.abs(values) > 64 * np.finfo(data.X.dtype).eps * sizes
-        if np.any(clear & ((values >= 0) != masks)):
-            raise ValueError("masks and gates disagree")
     quantile = saved.get("quantile")
-    scope = Scope.SAMPLED
-    claimed = Scope(str(saved["scope"]))
-    if claimed is Scope.EXHAUSTIVE and _lists_all(data.X, masks):
-        scope = Scope.EXHAUSTIVE
+    claimed = Scope(str(saved["scope"]))  # which make_two_layer verifies
+    scope = claimed if claimed is Scope.EXHAUSTIVE else Scope.SAMPLED
     patterns = Patterns(masks=jnp.asarray(masks), gates=jnp.asarray(gates), scope=scope)
     program = make_two_layer(
         data.X,
@@ -220,30 +212,22 @@ def _rebuild(
         second=saved["second/kernel"],
         gates=gates if gated else None,
     )
-    return program, _solution(program, saved), network
-
-
-def _lists_all(X: np.ndarray, masks: np.ndarray) -> bool:
-    """Whether the masks are every pattern of X, by enumerating them anew."""
-    try:
-        every = np.packbits(np.asarray(enumerate_patterns(X).masks), axis=1)
-    except ValueError:  # too many to list
-        return False
-    listed = {row.tobytes() for row in np.packbits(masks, axis=1)}
-    return {row.tobytes() for row in every} <= listed
-
-
-def _solution(program: TwoLayerProgram, saved: dict[str, np.ndarray]) -> Solution:
-    """The saved point; what a solver said of it is left out."""
+    # What the solver said of its solution is not saved, since nothing proves it.
     params, dual = (jnp.asarray(saved[name]) for name in ("params", "dual"))
-    return Solution.of(program, params, dual, multipliers=saved.get("multipliers"))
+    multipliers = saved.get("multipliers")
+    solution = Solution.of(program, params, dual, multipliers=multipliers)
+    return program, solution, network
 
 
 def loss_of(name: str, quantile: float | None = None) -> Any:
-    """A loss by name, with its default numbers but for the quantile of pinball.
+    """The loss of this name.
+
+    Args:
+      name: one of `LOSSES`.
+      quantile: in (0, 1), for pinball alone.
 
     Raises:
-      ValueError: no such loss, a quantile of another loss, or outside (0, 1).
+      ValueError: for another name, or a quantile that does not fit.
     """
     if name not in LOSSES:
         raise ValueError(f"want a loss among {', '.join(LOSSES)}; got {name!r}")

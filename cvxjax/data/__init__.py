@@ -1,7 +1,7 @@
 """Data sets: drawn here, bundled with a dependency, given as files or downloaded.
 
-Every loader returns float64 NumPy arrays, but those of images return bytes. Modules are
-imported when they are first asked for, and scikit-learn with them.
+Loaders return float64 NumPy arrays, except those of images, which return bytes. Modules
+are imported when they are first used, and scikit-learn with them.
 """
 
 import importlib

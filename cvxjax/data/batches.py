@@ -1,13 +1,11 @@
-"""Minibatches that are gathered, normalised and sent to devices ahead of their use.
+"""Minibatches that a thread gathers, normalises and sends to devices ahead of use.
 
-A thread works while devices compute, so that these need not wait. The order depends on
-the seed and on the epoch alone: a run that resumes at its last position sees what one
-run without a break would have seen.
+The order depends on the seed and on the epoch alone: a run that resumes at its last
+position gets the batches that it would have got without a break.
 """
 
 from __future__ import annotations
 
-import types
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -34,23 +32,23 @@ class Batches:
         with Batches(images, labels, batch_size=500, seed=0, prepare=scale) as batches:
             for x, y in batches: ...
 
-    Each epoch takes every row once, in an order of its own, but for the last
-    `len(x) % batch_size`, which are dropped: every batch is full. An exception of the
-    thread is raised where its batch was due, and ends the iteration, as `close` does.
+    Each epoch takes every row once, in an order of its own, except that the last
+    `len(x) % batch_size` are dropped: every batch is full. An exception in the thread
+    is raised in place of its batch, and ends the iteration, as `close` does.
 
     Args:
-      x: [n, ...], floats, or bytes of images; a memory map will do.
+      x: [n, ...], floats, or bytes of images; may be a memory map.
       y: [n] or [n, c].
       batch_size: of all processes together, 1 to n.
       seed: >= 0.
-      start: the first batch's position; that of a run to resume is its `position`.
-      prepare: makes floats of rows of x on the thread, such as `images.normalise`.
+      start: the position of the first batch; to resume a run, its `position`.
+      prepare: called by the thread on rows of x, to make floats, as `images.normalise`.
       depth: how many batches are made ahead, >= 1.
-      sharding: where batches go, by their first axis; default one device. Each process
-        then gathers and prepares only the rows that its devices hold.
+      sharding: of the first axis of batches; default, they go to one device. Each
+        process gathers and prepares only the rows that its devices hold.
 
     Raises:
-      ValueError: a number is out of its range, or x and y have not as many rows.
+      ValueError: if a number is out of its range, or x and y differ in their rows.
     """
 
     def __init__(
@@ -89,7 +87,7 @@ class Batches:
 
     @property
     def position(self) -> Position:
-        """Of the batch that comes next: where a run resumes."""
+        """The position of the next batch, from which a run can resume."""
         return self._position
 
     def __iter__(self) -> Self:
@@ -116,12 +114,7 @@ class Batches:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: types.TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _request(self) -> None:

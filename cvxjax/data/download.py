@@ -1,7 +1,7 @@
-"""Where data files come from: a given folder, else a checked download.
+"""Data files, from a folder of the user's or by a download with a checksum.
 
-A folder is given by a flag or by the environment variable CVXJAX_DATA. A file wanted
-from a given folder is never replaced by a download.
+The folder is given by a flag or the environment variable CVXJAX_DATA. If there is one,
+nothing is downloaded.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The files of CIFAR and of MNIST: their places, checksums and layouts.
+"""The files of CIFAR and of MNIST: names, checksums and layouts.
 
 They are read from a given folder, else downloaded. A file with another checksum is
 refused.
@@ -26,7 +26,7 @@ Arrays = tuple[ByteArray, LabelArray, ByteArray, LabelArray]
 
 @dataclasses.dataclass(frozen=True)
 class Cifar:
-    """An archive of CIFAR: its places, its members and their SHA-256."""
+    """An archive of CIFAR: where it may be, its members and their SHA-256."""
 
     folder: str
     archive: str
@@ -83,7 +83,7 @@ CIFAR100 = Cifar(
 
 @dataclasses.dataclass(frozen=True)
 class Mnist:
-    """The four files of a set in MNIST's layout: their places and their SHA-256."""
+    """The four files of a set in MNIST's layout: where they are and their SHA-256."""
 
     folder: str
     url: str
@@ -119,18 +119,7 @@ FASHION_MNIST = Mnist(
 
 
 def read_cifar(cifar: Cifar, data_dir: str | Path | None) -> Arrays:
-    """The images and labels of one CIFAR set.
-
-    Args:
-      cifar: `CIFAR10` or `CIFAR100`.
-      data_dir: A folder with the archive or the files; see `download.data_dir`.
-
-    Returns:
-      Arrays of 32 x 32 images with 3 channels.
-
-    Raises:
-      FileNotFoundError, ValueError, OSError: As `images.load_cifar10` says.
-    """
+    """The images of `CIFAR10` or `CIFAR100`, as `images.load_cifar10` says."""
     *train, test = _read_members(cifar, download.data_dir(data_dir))
     return (
         *_split_records(b"".join(train), cifar.label_bytes),
@@ -139,18 +128,7 @@ def read_cifar(cifar: Cifar, data_dir: str | Path | None) -> Arrays:
 
 
 def read_mnist(mnist: Mnist, data_dir: str | Path | None) -> Arrays:
-    """The images and labels of one set in MNIST's layout.
-
-    Args:
-      mnist: `MNIST` or `FASHION_MNIST`.
-      data_dir: A folder with the four files; see `download.data_dir`.
-
-    Returns:
-      Arrays of images with 1 channel.
-
-    Raises:
-      FileNotFoundError, ValueError, OSError: As `images.load_mnist` says.
-    """
+    """The images of `MNIST` or `FASHION_MNIST`, as `images.load_mnist` says."""
     folder = download.data_dir(data_dir)
     arrays = []
     for name, sha256 in zip(_MNIST_FILES, mnist.sha256, strict=True):
@@ -170,7 +148,7 @@ def read_mnist(mnist: Mnist, data_dir: str | Path | None) -> Arrays:
 
 
 def _read_members(cifar: Cifar, folder: Path | None) -> list[bytes]:
-    """The contents of the members in their order, all of them checked."""
+    """The contents of the members in their order, after checks of their SHA-256."""
     if folder is None:
         url = _CIFAR_URL + cifar.archive
         path = download.fetch(url, cifar.archive_sha256, cifar.archive)
@@ -202,7 +180,7 @@ def _unpack(cifar: Cifar, path: Path) -> list[bytes]:
 
 
 def _read_member(path: Path, official: str, copy: str) -> bytes:
-    """The content of a file, decompressed if it is .xz, if its SHA-256 is either."""
+    """The content of a file, decompressed if .xz; ValueError for another SHA-256."""
     content = path.read_bytes()
     if path.suffix == ".xz":
         try:

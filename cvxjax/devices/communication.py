@@ -1,9 +1,10 @@
-"""How much devices send each other, read from a compiled program."""
+"""How many bytes devices send each other, read from a compiled program."""
 
 from __future__ import annotations
 
+import collections
+import math
 import re
-from collections.abc import Iterator
 from typing import Any
 
 _NAMES = "all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute"
@@ -14,7 +15,7 @@ _ARRAY = re.compile(r"\b(pred|[a-z]+(\d+)\w*)\[([\d,]*)\]")
 
 
 def communicated_bytes(compiled: Any) -> dict[str, int]:
-    """Bytes that collective operations put out on each device, by their names.
+    """Bytes of the outputs of collective operations on each device.
 
     Operations in the body of a loop count once, however often it runs.
 
@@ -22,27 +23,21 @@ def communicated_bytes(compiled: Any) -> dict[str, int]:
       compiled: what `jax.jit(f).lower(...).compile()` returns.
 
     Returns:
-      Of all-reduce, all-gather, reduce-scatter, all-to-all and collective-permute those
-      that occur.
+      Bytes by the name of the operation, for those of all-reduce, all-gather,
+      reduce-scatter, all-to-all and collective-permute that occur.
     """
-    total: dict[str, int] = {}
-    for name, size in _collectives(compiled.as_text()):
-        total[name] = total.get(name, 0) + size
-    return total
-
-
-def _collectives(text: str) -> Iterator[tuple[str, int]]:
-    """The name and the bytes of each operation in optimised HLO."""
-    for line in _LINE.finditer(text):
+    total = collections.Counter[str]()
+    for line in _LINE.finditer(compiled.as_text()):
         shape, name, start = line.groups()
-        # The start of these puts out its operands too, first.
+        # When these are asynchronous, the first output of their start is the operands.
         if start and name in ("all-gather", "collective-permute"):
             shape = _elements(shape)[1]
-        yield name, sum(map(_bytes, _ARRAY.finditer(shape)))
+        total[name] += sum(map(_bytes, _ARRAY.finditer(shape)))
+    return dict(total)
 
 
 def _elements(shape: str) -> list[str]:
-    """The outermost elements of a tuple's shape, `(a, (b, c))`."""
+    """The outermost elements of a tuple such as `(a, (b, c))`, as text."""
     depth, parts = 0, [""]
     for letter in shape[1:-1]:
         depth += (letter in "([{") - (letter in ")]}")
@@ -54,8 +49,7 @@ def _elements(shape: str) -> list[str]:
 
 
 def _bytes(array: re.Match[str]) -> int:
+    """The bytes of an array such as `f32[8,2]`, as `_ARRAY` matches it."""
     kind, bits, sizes = array.groups()
-    count = 1
-    for size in filter(None, sizes.split(",")):
-        count *= int(size)
+    count = math.prod(int(size) for size in sizes.split(",") if size)
     return -(-count * (8 if kind == "pred" else int(bits)) // 8)

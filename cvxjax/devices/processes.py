@@ -1,4 +1,4 @@
-"""Several processes as one JAX program: start-up, by flags, environment or cluster."""
+"""Start-up of several processes that run one JAX program."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ def start_processes(
 ) -> None:
     """Joins the processes of this run; must come before JAX touches a device.
 
-    Every process of the run calls it, and `jax.devices()` then are those of all. A
-    second call does nothing, nor does a run of one process. What is not given is read
-    from CVXJAX_COORDINATOR, CVXJAX_NUM_PROCESSES and CVXJAX_PROCESS_ID; if there is
-    nothing either, steps of several SLURM tasks and TPU pods under Kubernetes are
-    recognised. It waits up to 5 minutes for the others.
+    Every process of the run calls it; `jax.devices()` then lists the devices of all. A
+    second call does nothing, and neither does a call in a run of one process. Arguments
+    that are not given are read from CVXJAX_COORDINATOR, CVXJAX_NUM_PROCESSES and
+    CVXJAX_PROCESS_ID; if these are not set either, SLURM steps of several tasks and TPU
+    pods under Kubernetes are recognised. It waits up to 5 minutes for the others.
 
     Args:
-      coordinator: host:port, where process 0 can be reached; "auto" alone: JAX is to
-        find all three, as on a TPU pod.
+      coordinator: host:port of process 0; or "auto", without the other arguments, for
+        JAX to find all three, as on a TPU pod.
       num_processes: >= 1.
       process_id: 0 to num_processes - 1.
 
     Raises:
-      ValueError: some of the three are given, not all, or they do not fit.
+      ValueError: if only some of the three are given, or they do not fit.
     """
     if jax.distributed.is_initialized():
         return
@@ -63,7 +63,7 @@ def start_processes(
 
 
 def _number(given: int | None, variable: str) -> int | None:
-    """The argument, else the variable's value; None if neither is there."""
+    """The argument, else the environment variable; None if neither is given."""
     text = os.environ.get(variable)
     if given is not None or not text:
         return given
@@ -75,7 +75,7 @@ def _number(given: int | None, variable: str) -> int | None:
 def _in_cluster() -> bool:
     """Whether this process is one of several of a SLURM step or of a TPU pod.
 
-    A batch script's own shell has SLURM_NTASKS too, but is no step of several tasks.
+    Not by SLURM_NTASKS, which the shell of a batch script has as well.
     """
     hosts = next((os.environ[x] for x in _TPU_HOSTS if x in os.environ), "")
     return int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1 or "," in hosts

@@ -1,4 +1,4 @@
-"""How this process runs: JAX's set-up for launchers, threads, forgotten programs.
+"""Settings of this process: JAX's configuration, BLAS threads, compiled code.
 
 Importing this changes nothing.
 """
@@ -19,14 +19,14 @@ from typing import Any
 import jax
 from threadpoolctl import ThreadpoolController
 
-_MAPS = Path("/proc/self/maps")  # Linux has these
+_MAPS = Path("/proc/self/maps")  # on Linux
 _MOST_MAPS = Path("/proc/sys/vm/max_map_count")
 _COUNTING = 10.0  # seconds between two counts of a process's mappings
 
 
 def cache_folder() -> Path:
-    """The user's cache folder for cvxjax: downloads and compiled programs."""
-    import pooch  # not before it is needed: it takes a while to import
+    """The user's cache folder for cvxjax, for downloads and compiled programs."""
+    import pooch  # here, because importing it takes a while
 
     return Path(pooch.os_cache("cvxjax"))
 
@@ -34,14 +34,13 @@ def cache_folder() -> Path:
 def configure_jax(*, float64: bool = True, cache: bool = True) -> None:
     """Switches on float64 and JAX's persistent compilation cache, for this process.
 
-    The cache makes a second run start without compiling. It lies in
-    `cache_folder() / "jax"`, unless JAX_COMPILATION_CACHE_DIR names another place;
-    JAX_ENABLE_COMPILATION_CACHE=0 leaves it off. Where the folder cannot be made, the
-    cache stays off.
+    With the cache, a second run starts without compiling. Its folder is
+    `cache_folder() / "jax"`, unless JAX_COMPILATION_CACHE_DIR names another. It stays
+    off if JAX_ENABLE_COMPILATION_CACHE=0, or if the folder cannot be made.
 
     Args:
-      float64: default to 64-bit floats.
-      cache: keep compiled programs on disk.
+      float64: whether 64-bit floats are the default.
+      cache: whether to keep compiled programs on disk.
     """
     jax.config.update("jax_enable_x64", float64)
     if not cache:
@@ -62,14 +61,14 @@ def configure_jax(*, float64: bool = True, cache: bool = True) -> None:
 
 @contextlib.contextmanager
 def share_cores() -> Iterator[None]:
-    """Leaves LAPACK half of the cores, within the block.
+    """Limits BLAS and LAPACK to half of the cores, within the block.
 
-    Blocks may nest, and run in several threads at once. What was there before the first
-    of them comes back at the end of every thread's outermost block: a limit is only
-    surely lifted by the thread that set it.
+    XLA's threads keep spinning for a while after a product: on two cores, a Cholesky
+    factorisation of 2 ms waited 20 ms for a core.
 
-    XLA's own threads keep spinning for a while after a product. On two cores a
-    Cholesky factorisation after it waited 20 ms for a core of 2 ms of work.
+    Blocks may be nested, and may run in several threads at once. The original limits
+    come back at the end of every thread's outermost block, because a limit is only
+    sure to be lifted by the thread that set it.
     """
     cores = os.cpu_count() or 1
     thread, most = threading.get_ident(), max(1, cores // 2)
@@ -90,25 +89,25 @@ def share_cores() -> Iterator[None]:
 
 
 class _Process:
-    """What `share_cores` and `forget_old_programs` know of this process."""
+    """State that `share_cores` and `forget_old_programs` keep for this process."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.blocks = collections.Counter[int]()  # begun and not ended, by thread
-        self.limit: Any = None  # what the first of them set
-        self.counted = -math.inf  # when mappings were last counted
+        self.blocks = collections.Counter[int]()  # open blocks of each thread
+        self.limit: Any = None  # set by the first block, with the original limits
+        self.counted = -math.inf  # the time at which mappings were last counted
 
 
 _process = _Process()
 
 
 def forget_old_programs() -> None:
-    """Clears JAX's caches of compiled code before it takes all that a process may map.
+    """Clears JAX's caches of compiled code if memory mappings run short.
 
-    Each compiled program has a few mappings of memory, of which Linux gives a process
-    some 65,000: one that solves hundreds of shapes would die. Beyond half of them, all
-    compiled code is forgotten, and what is needed again is compiled again. They are
-    counted every ten seconds at most.
+    Each compiled program takes a few mappings of memory, of which Linux allows a
+    process about 65,000; a process that solves hundreds of shapes would die of that.
+    Beyond half of them all compiled code is dropped, to be compiled again on demand.
+    Mappings are counted every ten seconds at most.
     """
     now = time.monotonic()
     if now < _process.counted + _COUNTING or not _MAPS.exists():

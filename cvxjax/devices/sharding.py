@@ -1,10 +1,10 @@
 """Meshes of devices, and programs spread over them, in one process or several.
 
-A mesh has two axes: rows of the data lie over `samples`, blocks over `patterns`.
-Solvers need no change. From where a program's arrays lie, the compiler divides their
-products and adds up what devices hold in parts: predictions are sums over patterns,
-gradients of blocks sums over samples. Results are those of one device to rounding.
-What Admm remembers for its acceleration, every device has all of.
+A mesh has two axes: rows of the data are divided along `samples`, blocks along
+`patterns`. Solvers need no change: from the sharding of a program's arrays, the
+compiler divides products and adds up partial sums, predictions over patterns and
+gradients over samples. Results are those of one device, to rounding. The memory of
+Admm's acceleration is not divided: every device has a copy.
 
     mesh = make_mesh(samples=2)  # all other devices along patterns
     placed = place(program, mesh)
@@ -29,7 +29,7 @@ Array = jax.Array
 
 SAMPLES, PATTERNS = "samples", "patterns"
 
-# Axes of the arrays in programs and in their cones; every device has all the others.
+# Axes of the arrays in programs and cones; all other arrays are copied to every device.
 _LAYOUT = {
     "X": (SAMPLES,),
     "y": (SAMPLES,),
@@ -49,13 +49,13 @@ def make_mesh(
 ) -> Mesh:
     """A mesh with the axes `samples` and `patterns`.
 
-    Devices of one process are neighbours along `patterns`, so that processes divide
-    the samples where `samples` is a multiple of their number.
+    Devices of one process are neighbours along `patterns`, so that each process has its
+    own samples if `samples` is a multiple of the number of processes.
 
     Args:
-      samples: how many parts the rows of the data are in.
-      patterns: how many parts the blocks are in; default as many as there are devices
-        for.
+      samples: into how many parts the rows of the data are divided.
+      patterns: into how many parts the blocks are divided; default, as many as the
+        devices allow.
       devices: default those of all processes.
 
     Raises:
@@ -73,19 +73,19 @@ def make_mesh(
 
 
 def place(program: Any, mesh: Mesh) -> Any:
-    """The program with its arrays spread over the mesh; every process has all of it.
+    """The program with its arrays divided among the devices of the mesh.
 
-    Where the mesh does not divide the number of patterns, patterns are added whose
-    masks are all zero. Their blocks are zero at every optimum, and this program is the
-    one that solutions fit and that is to be certified. Where it does not divide the
-    number of samples, every device has all samples.
+    If the number of patterns is not a multiple of the mesh's, patterns with masks of
+    zeros are added, whose blocks are zero at every optimum. Certify the result's
+    solutions with `gather(result)`. If the number of samples is not a multiple, every
+    device gets all samples.
 
     Args:
-      program: two-layer, or gated with several outputs.
-      mesh: of `make_mesh`.
+      program: two-layer, or gated with several outputs; whole in every process.
+      mesh: from `make_mesh`.
 
     Raises:
-      ValueError: for other programs, whose arrays are laid out in another way.
+      ValueError: for other programs.
     """
     _check_program(program)
     program = _pad_patterns(jax.tree.map(np.asarray, program), mesh.shape[PATTERNS])
@@ -102,19 +102,19 @@ def place(program: Any, mesh: Mesh) -> Any:
 
 
 def join(program: Any, mesh: Mesh) -> Any:
-    """The program of all rows, of the program that each process made of its own.
+    """The program of all rows, joined from programs that each process made of its own.
 
-    Processes whose devices hold the same part of the samples must bring the same rows,
-    and all processes as many rows, with the same patterns' gates in the same order.
+    All processes must have as many rows, and the same gates in the same order.
+    Processes whose devices hold the same part of the samples must have the same rows.
 
     Args:
-      program: gated, over the rows of this process alone; their parts of the patterns
-        are `Patterns(masks=X @ gates.T >= 0, ...)`.
-      mesh: of `make_mesh`, over all processes.
+      program: gated, over the rows of this process alone, with patterns
+        `Patterns(masks=gates @ X.T >= 0, gates=gates, ...)` of these rows.
+      mesh: from `make_mesh`, over all processes.
 
     Raises:
-      ValueError: for programs with cones, whose interior depends on every row; if
-        devices do not divide the rows; for other programs, as in `place`.
+      ValueError: for programs with cones, whose interior depends on all rows; if the
+        rows cannot be divided among the devices; for other programs, as in `place`.
     """
     _check_program(program)
     if program.cones is not None:
@@ -133,16 +133,15 @@ def join(program: Any, mesh: Mesh) -> Any:
 
 
 def global_array(local: np.ndarray, mesh: Mesh, spec: PartitionSpec) -> Array:
-    """The array over the mesh of which each process has `local`, the part it loaded.
+    """One array over the mesh, from the part `local` that each process loaded.
 
     Args:
-      local: what the devices of this process hold, in the order of the mesh.
-      mesh: of `make_mesh`, over all processes.
-      spec: the mesh's axes of the array's; those that are not named are whole
-        in every process.
+      local: the part of the devices of this process, in the order of the mesh.
+      mesh: from `make_mesh`, over all processes.
+      spec: for each axis of the array, the mesh's axis along which it is divided.
 
     Raises:
-      ValueError: if this process's devices do not divide `local`.
+      ValueError: if `local` cannot be divided among this process's devices.
     """
     return jax.make_array_from_process_local_data(NamedSharding(mesh, spec), local)
 
@@ -150,7 +149,7 @@ def global_array(local: np.ndarray, mesh: Mesh, spec: PartitionSpec) -> Array:
 def gather(tree: Any) -> Any:
     """The tree with whole NumPy arrays in place of JAX's, in every process.
 
-    Certificates, recovery and files need them. All processes have to call it.
+    Certificates, recovery and files need these. All processes must call it.
 
     Args:
       tree: a program, a solution, a state or an array.
@@ -167,7 +166,7 @@ def gather(tree: Any) -> Any:
 
 
 def _check_program(program: Any) -> None:
-    """Raises ValueError unless blocks are patterns' and the rows of X samples."""
+    """Raises ValueError unless a mesh can divide the program."""
     if not program.splits:
         raise ValueError(
             "want a two-layer program, or a gated one with several outputs; "
@@ -176,7 +175,7 @@ def _check_program(program: Any) -> None:
 
 
 def _pad_patterns(program: Any, parts: int) -> Any:
-    """Adds patterns until `parts` divides their number."""
+    """The program with patterns added until `parts` divides their number."""
     missing = -len(program.masks) % parts
     if not missing:
         return program
@@ -193,7 +192,7 @@ def _pad_patterns(program: Any, parts: int) -> Any:
 
 
 def _spread(program: Any, put: Callable[[np.ndarray, tuple[str, ...]], Array]) -> Any:
-    """The program with every array put where its name says."""
+    """The program with `put(array, axes)` for every array, its axes by `_LAYOUT`."""
 
     def one(path: tuple[Any, ...], leaf: Any) -> Array:
         return put(np.asarray(leaf), _LAYOUT.get(path[-1].name, ()))

@@ -1,4 +1,4 @@
-"""The form of blocks whose maps are given by their matrices."""
+"""The form of vector blocks with a matrix for each activation pattern."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from cvxjax.algebra import linalg
 from cvxjax.algebra.rounding import SPECTRAL, lengths
 from cvxjax.forms.objective import RegularisedProgram
 from cvxjax.judges.blocks import BlockJudge
-from cvxjax.terms.cones import Cones
 
 Array = jax.Array
 
 
 class BlockProgram(RegularisedProgram):
-    """Blocks that are given by their matrices: F w = sum_b s_b F_p w_b.
+    """F w = sum_sp s F_p w_sp, for signs s, mostly 1 and -1, and matrices F_p.
 
-    Parameters are [S, P, d], one block for each sign s and matrix F_p.
+    Parameters are [S, P, d], one block for each sign and matrix.
     """
 
     features: Array  # [P, n, d], F_p
@@ -55,22 +54,12 @@ class BlockProgram(RegularisedProgram):
         return self.signs[..., None] * g[None]
 
     def response(self, weights: Array, inner: Array) -> Array:
-        """sum_b weights_b F_b M F_b^T, [n, n].
-
-        Args:
-          weights: [S, P], one per block.
-          inner: M, symmetric: [d, d], or one for each pattern [P, d, d].
-        """
+        """As `forms.contracts.Blocks`; `inner` may differ by pattern, [P, d, d]."""
         total = jnp.sum(self.signs**2 * weights, axis=0)[:, None, None]
         inner = inner if inner.ndim == 3 else inner[None]
         return self._spread(total * inner)
 
     def spread(self, blocks: Array) -> Array:
-        """sum_b F_b M_b F_b^T, [n, n], for a symmetric matrix M_b of each block.
-
-        Args:
-          blocks: [S, P, d, d].
-        """
         return self._spread(jnp.sum(self.signs[..., None, None] ** 2 * blocks, axis=0))
 
     def _spread(self, blocks: Array) -> Array:
@@ -79,12 +68,6 @@ class BlockProgram(RegularisedProgram):
         return linalg.dot(fit, jnp.swapaxes(self.features, 0, 1).reshape(n, -1).T)
 
     def select(self, blocks: Array, live: Array) -> BlockProgram:
-        """The program of some blocks alone, whose parameters are [1, B, d].
-
-        Args:
-          blocks: [B], positions among the S P, those of the first sign first.
-          live: [B], bool; the others are padding, zero at every optimum.
-        """
         P = self.features.shape[0]
         pattern, sign = blocks % P, self.signs[blocks // P, 0]
         cones = None if self.cones is None else self.cones.select(pattern)
@@ -96,8 +79,9 @@ class BlockProgram(RegularisedProgram):
 
     def judge(self) -> BlockJudge:
         cones = self.cones
-        rows, masks = None, None
+        rows, masks, interior = None, None, None
         if cones is not None:
+            interior = np.asarray(cones.interior, np.float64)
             lengths = np.asarray(cones.lengths, np.float64)[..., None]
             rows = np.asarray(cones.rows, np.float64) * lengths
             masks = None if cones.masks is None else np.asarray(cones.masks)
@@ -108,10 +92,5 @@ class BlockProgram(RegularisedProgram):
             shape=self.regulariser.shape,
             rows=rows,
             masks=masks,
-            interior=interior_of(cones),
+            interior=interior,
         )
-
-
-def interior_of(cones: Cones | None) -> np.ndarray | None:
-    """Points inside the cones in float64; None without cones."""
-    return None if cones is None else np.asarray(cones.interior, np.float64)

@@ -1,4 +1,4 @@
-"""Programs over listed patterns, in whose place others can be taken."""
+"""Programs of ReLU neurons over a list of activation patterns, which may be changed."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Array = jax.Array
 
 
 class ListedPatterns(RegularisedProgram):
-    """What programs of ReLU neurons share; subclasses say what patterns give them."""
+    """A program with a list of patterns, from which `parts_of` makes its fields."""
 
     masks: Array  # [P, rows], bool
 
     @property
     def rows(self) -> Array:
-        """What neurons see, [rows, d]."""
+        """The rows on which neurons have patterns, [rows, d]."""
         return self.X
 
     def lists_every_pattern(self) -> bool:
@@ -33,20 +33,20 @@ class ListedPatterns(RegularisedProgram):
     def parts_of(
         self, masks: np.ndarray, gates: np.ndarray
     ) -> tuple[dict[str, Any], np.ndarray]:
-        """What the patterns with an interior give a program, and `kept` [P], bool."""
+        """The fields that follow from patterns, and which of these have an interior.
+
+        Args:
+          masks: [P, rows], bool.
+          gates: [P, d], a point of each closed cell.
+
+        Returns:
+          Fields of the program for the patterns kept, and `kept` [P], bool.
+        """
         cones, kept = make_sign_cones(np.asarray(self.rows), masks, gates)
         return {"masks": jnp.asarray(masks[kept]), "cones": cones}, kept
 
     def with_patterns(self, masks: Any, gates: Any) -> Self:
-        """The ReLU program of the same data over other patterns; scope SAMPLED.
-
-        Args:
-          masks: [P, rows], bool; those whose cones have no interior are left out.
-          gates: [P, d], points of the closed cells.
-
-        Raises:
-          ValueError: if the program is gated, or no cone has an interior.
-        """
+        """As `interfaces.NeuronProgram.with_patterns`."""
         if self.cones is None:
             raise ValueError("want a ReLU program; got a gated one, whose gates stay")
         masks, gates = np.asarray(masks, bool), np.asarray(gates, self.X.dtype)

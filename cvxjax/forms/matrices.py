@@ -1,4 +1,4 @@
-"""The form of matrices over activation patterns, without cones.
+"""The form of matrices over activation patterns, without cones (gated ReLU).
 
 minimise  L(sum_i D_i X V_i, Y) + beta sum_i ||V_i||_*
 """
@@ -52,12 +52,7 @@ class MatrixProgram(RegularisedProgram):
         return linalg.masked_products(self.masks, r.T, self.X)[None]
 
     def response(self, weights: Array, inner: Array) -> Array:
-        """sum_i weights_i D_i X M X^T D_i, [n, n], the same for every output.
-
-        Args:
-          weights: [1, P], one per block.
-          inner: M, [d, d], symmetric.
-        """
+        """As `forms.contracts.Blocks`, of one output: it is the same for every one."""
         gram = linalg.dot(linalg.dot(self.X, inner), self.X.T)
         return linalg.masked_gram(self.masks, weights[0], gram)
 

@@ -1,7 +1,7 @@
 """The form of ReLU neurons with output weights, of any number.
 
-minimise  L(sum_j (X u_j)_+ v_j^T, Y) + beta sum_j ||u_j|| ||v_j||,
-u_j in listed cells.
+minimise  L(sum_j (X u_j)_+ v_j^T, Y) + beta sum_j ||u_j|| ||v_j||
+over neurons u_j in the cells of listed activation patterns
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ Array = jax.Array
 
 
 class OutputNeuronProgram(ListedPatterns):
-    """The form above; parameters are neurons (u_j, v_j), [1, n c, d + c].
+    """The form above; parameters are neurons (u_j, v_j), [1, m, d + c], any m.
 
-    Any neurons are a network; those with u_j in a listed cell are feasible.
+    Neurons outside of the listed cells are a network as well, but not feasible.
     """
 
     cones: SignCones
@@ -45,7 +45,6 @@ class OutputNeuronProgram(ListedPatterns):
         return None
 
     def holds(self, params: Any) -> bool:
-        """Neurons may be of any number."""
         shape = np.shape(params)
         return len(shape) == 3 and tuple(shape[::2]) == self.shape[::2]
 
@@ -55,16 +54,14 @@ class OutputNeuronProgram(ListedPatterns):
         return Patterns(masks=self.masks, gates=interior, scope=self.scope)
 
     def rescaled(self, params: Any, factor: float) -> Any:
-        """Neurons whose output weights are `factor` times larger."""
         d = self.X.shape[1]
         return jnp.concatenate([params[..., :d], factor * params[..., d:]], axis=-1)
 
     def rescaled_multipliers(self, multipliers: Any, factor: float) -> Any:
-        """Weights of products of rows [P, k, 3], which grow with the square."""
+        """Weights N_jl of [P, k, 3] (`bounds.several_outputs`) grow with the square."""
         return jnp.asarray(multipliers).at[..., 2].multiply(factor**2)
 
     def neurons(self, w: Array) -> tuple[Array, Array]:
-        """u [m, d] and v [m, c]."""
         d = self.X.shape[1]
         return w[0, :, :d], w[0, :, d:]
 

@@ -3,14 +3,14 @@
     minimise  L(f, y) + beta R(Z+, Z-)   over PSD matrices Z+_b, Z-_b of order q,
     f_it = sum_k <F_ik, Z+_tk - Z-_tk>,  F_ik = mean_l H o (r_l r_l^T) + s I,
 
-where block b = (t, k) is output t's on window k of patches, and r_l are the patches of
-sample i in window k, with a one appended if `lifted`. H and s make the activation:
-a t^2 + b t + c has H = [[a, b/2], [b/2, c]] in blocks and s = 0. R is a record of
-`cvxjax.spectra`, with linear equations.
+where block b = (t, k) is that of output t on window k of patches, r_l are the patches
+of sample i in window k, with a one appended if `lifted`, and o is the elementwise
+product. H and s make the activation: a t^2 + b t + c has the blocks H = [[a, b/2],
+[b/2, c]] and s = 0. R is a record of `cvxjax.spectra`, with its linear equations.
 
-F_ik is kept as a vector where all of them are few numbers; else predictions are row
-sums of (R D) o R and the adjoint is R^T diag(v) R, and no array of n q^2 numbers is
-made.
+The F_ik are stored if they are few numbers. Otherwise predictions are row sums of
+(R D) o R for the matrix R of rows and D = H o (Z+ - Z-), the adjoint is R^T diag(v) R,
+and no array of n q^2 numbers is made.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from cvxjax.record import static
 
 Array = jax.Array
 
-_DENSE = 1 << 22  # numbers up to which features are kept, or as many as X has
+_DENSE = 1 << 22  # numbers up to which features are stored, or as many as X has
 _CHUNK = 1024  # samples whose features are made at a time
 
 
 class SpectralProgram(RegularisedProgram):
     """The program above; parameters are [2, B, q, q], Z+ first, B = outputs x windows.
 
-    Subclasses say what networks it is of.
+    Subclasses add the network and `recover`.
     """
 
     hadamard: Array  # H, [q, q]
@@ -51,17 +51,17 @@ class SpectralProgram(RegularisedProgram):
 
     @property
     def order(self) -> int:
-        """q."""
+        """q, the order of the matrices."""
         return self.hadamard.shape[0]
 
     @property
     def windows(self) -> int:
-        """W; 1 for X [n, d]."""
+        """W, how many windows a sample has; 1 for X [n, d]."""
         return 1 if self.X.ndim == 2 else self.X.shape[1] // self.pool
 
     @property
     def outputs(self) -> int:
-        """Their number, 1 for y [n]."""
+        """How many outputs there are; 1 for y [n]."""
         return 1 if self.y.ndim == 1 else self.y.shape[1]
 
     @property
@@ -90,11 +90,10 @@ class SpectralProgram(RegularisedProgram):
         return blocks.reshape(self.outputs, self.windows, *blocks.shape[1:])
 
     def forward(self, w: Array) -> Array:
-        """f, of y's shape."""
         return self.fit(svec(self.difference(w)).reshape(self.outputs, -1))
 
     def fit(self, differences: Array) -> Array:
-        """f of `svec`s of the differences, [outputs, W q (q + 1) / 2]."""
+        """f, of y's shape, of `svec`s of Z+ - Z-, [outputs, W q (q + 1) / 2]."""
         if self.features is not None:
             f = linalg.dot(self.features, differences.T)
         else:
@@ -112,7 +111,7 @@ class SpectralProgram(RegularisedProgram):
         return share * jnp.sum(left * rows, axis=(1, 2, 3)) + self.shift * trace
 
     def fit_factors(self, P: Array) -> Array:
-        """f of Z_s = P_s P_s^T, P [2, B, q, r], without these where q is large."""
+        """f of Z_s = P_s P_s^T, P [2, B, q, r]; Z_s are not formed where q is large."""
         if self.features is not None:
             return self.forward(linalg.dot(P, jnp.swapaxes(P, 2, 3)))
         W, q = self.windows, self.order
@@ -150,15 +149,12 @@ class SpectralProgram(RegularisedProgram):
         return svec(self.hadamard[None] * sums + eye[None]).ravel()
 
     def gram(self, weights: Array) -> Array:
-        """sum_i weights_i F_i F_i^T for F_i = `svec` of (F_i1 .. F_iW).
+        """sum_i weights_i F_i F_i^T, [N, N], N = W q (q + 1) / 2.
 
-        Made from some samples at a time.
+        F_i is `svec` of F_i1, ..., F_iW, made for some samples at a time.
 
         Args:
           weights: [n].
-
-        Returns:
-          [W q (q + 1) / 2, the same].
         """
         if self.features is not None:
             return linalg.dot((self.features * weights[:, None]).T, self.features)
@@ -190,7 +186,7 @@ class SpectralProgram(RegularisedProgram):
 
 
 def lift(X: Array, pool: int, lifted: bool) -> Array:
-    """The rows [n, W, patches in a window, q] of X [n, d] or patches [n, K, h]."""
+    """r_l as [n, W, patches in a window, q], of X [n, d] or patches [n, K, h]."""
     patches = X if X.ndim == 3 else X[:, None]
     n, K, h = patches.shape
     if lifted:
@@ -201,7 +197,7 @@ def lift(X: Array, pool: int, lifted: bool) -> Array:
 
 
 def features_of(rows: Array, hadamard: Array, shift: Array) -> Array:
-    """`svec` of F_ik side by side, [n, W q (q + 1) / 2], of rows [n, W, p, q]."""
+    """`svec` of F_i1, ..., F_iW, [n, W q (q + 1) / 2], of rows [n, W, p, q]."""
     n, _, size, q = rows.shape
     if size == 1:
         i, j = np.triu_indices(q)
@@ -233,7 +229,17 @@ def spectral_parts(
     pool: int,
     lifted: bool,
 ) -> dict[str, Any]:
-    """The fields of a `SpectralProgram`, of checked data, but its regulariser."""
+    """The fields of a `SpectralProgram` but its regulariser and scope.
+
+    Args:
+      X: checked data [n, d], or patches [n, K, h].
+      y: checked labels.
+      beta: > 0.
+      loss: L.
+      hadamard, shift: H [q, q] and s of the module's docstring.
+      pool: patches in a window.
+      lifted: whether a one is appended to every row.
+    """
     dtype = X.dtype
     q = len(hadamard)
     windows = 1 if X.ndim == 2 else X.shape[1] // pool

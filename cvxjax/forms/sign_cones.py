@@ -1,9 +1,10 @@
-"""The form of vectors over activation patterns, in the cones of these or free.
+"""The form of vectors over activation patterns, with their cones (ReLU) or without.
 
     minimise  L(sum_i D_i X (v_i - w_i), y) + beta sum_i (||v_i|| + ||w_i||)
     subject to  (2 D_i - I) X v_i >= 0,  (2 D_i - I) X w_i >= 0     (with cones)
 
-The norm is Euclidean, or that of an ellipsoid in coordinates of orthonormal columns.
+The norm is Euclidean; in coordinates in which X has orthonormal columns, it is that of
+an ellipsoid.
 """
 
 from __future__ import annotations
@@ -24,15 +25,12 @@ from cvxjax.terms.regularisers import EllipsoidNorm, GroupNorm
 
 Array = jax.Array
 
-_CHUNK_ELEMENTS = 1 << 19  # of `spread`'s temporaries, which should fit the cache
-_ROW_PARTS = 4  # in which `spread` leaves out what symmetry gives
+_CHUNK_ELEMENTS = 1 << 19  # of a temporary of `spread`, which should fit the cache
+_ROW_PARTS = 4  # of the symmetric result of `spread`, each computed to its diagonal
 
 
 class SignConeProgram(ListedPatterns):
-    """The form above; parameters are [2, P, d], v first and w second.
-
-    `select` leaves some of these 2 P blocks, whose parameters are [1, P, d].
-    """
+    """The form above; parameters are [2, P, d], v first and w second."""
 
     gates: Array  # [P, d], the networks' gates if there are no cones
     cones: SignCones | None  # None: gated ReLU
@@ -50,7 +48,6 @@ class SignConeProgram(ListedPatterns):
         return (self.signs.shape[0], self.masks.shape[0], self.X.shape[1])
 
     def lists_every_pattern(self) -> bool:
-        """Whether no pattern of X is missing, nor a sign."""
         return len(self.signs) == 2 and super().lists_every_pattern()
 
     @property
@@ -64,12 +61,6 @@ class SignConeProgram(ListedPatterns):
         return parts | {"gates": jnp.asarray(gates[kept])}, kept
 
     def select(self, blocks: Array, live: Array) -> SignConeProgram:
-        """The program of some blocks alone, whose parameters are [1, B, d].
-
-        Args:
-          blocks: [B], positions among the 2 P, those of v first.
-          live: [B], bool; the others are padding, zero at every optimum.
-        """
         P = self.masks.shape[0]
         pattern, sign = blocks % P, jnp.where(blocks < P, 1, -1)
         cones = None if self.cones is None else self.cones.select(pattern)
@@ -91,13 +82,12 @@ class SignConeProgram(ListedPatterns):
         return self.regulariser.lengths(self.cones.rows)[None, None]
 
     def coordinate_rows(self) -> Array:
-        """X."""
         return self.X
 
     def in_float64(self) -> SignConeProgram:
-        """The same program in float64, its cones and their points those of float64.
+        """The same program in float64, with interior points found again in float64.
 
-        Rounded to float32, points may be outside of thin cells.
+        Those that were rounded to float32 may be outside of thin cells.
         """
         wide = super().in_float64()
         if self.cones is None:
@@ -107,9 +97,9 @@ class SignConeProgram(ListedPatterns):
         return wide.replace(cones=cones, scope=self.scope) if kept.all() else wide
 
     def in_coordinates(self) -> tuple[SignConeProgram, Coordinates] | None:
-        """The program of orthonormal columns, in w' = S w and float64.
+        """The program for Q, X = Q S, in w' = S w and float64.
 
-        None for X = 0, and where rounding leaves no point inside a cone.
+        None for X = 0, and where rounding leaves a cone without interior point.
         """
         coordinates = orthonormal(np.asarray(self.X, np.float64))
         Q, S, T = coordinates
@@ -135,27 +125,16 @@ class SignConeProgram(ListedPatterns):
         return linalg.masked_sum(self.masks, both, self.X)
 
     def adjoint(self, r: Array) -> Array:
-        """The blocks X^T D_i r and -X^T D_i r, [2, P, d]."""
+        """X^T D_i r and -X^T D_i r, [2, P, d]."""
         g = linalg.masked_products(self.masks, r, self.X)
         return self.signs[..., None] * g[None]
 
     def response(self, weights: Array, inner: Array) -> Array:
-        """F diag(weights) (I x inner) F^T, [n, n].
-
-        Args:
-          weights: [2, P], one per block.
-          inner: [d, d], symmetric.
-        """
         gram = linalg.dot(linalg.dot(self.X, inner), self.X.T)
         total = jnp.sum(self.signs**2 * weights, axis=0)
         return linalg.masked_gram(self.masks, total, gram)
 
     def spread(self, blocks: Array) -> Array:
-        """sum_b F_b M_b F_b^T, [n, n], for a symmetric matrix M_b of each block.
-
-        Args:
-          blocks: [2, P, d, d].
-        """
         n, d = self.X.shape
         P = self.masks.shape[0]
         chunks = -(-P // max(1, min(P, _CHUNK_ELEMENTS // (n * d))))

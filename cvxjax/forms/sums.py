@@ -3,9 +3,9 @@
     minimise  L(sum_i F_i (v_i - w_i), y) + beta sum_i (||v_i|| + ||w_i||)
     subject to  (2 D_ik - I) X_k v_i >= 0 for every k, and so for w_i,
 
-with F_i = share sum_k D_ik X_k for patches X_k [n, h]. A neuron sees every patch, so
-its patterns are those of the n K stacked patches, and so are the prices and bounds of
-neurons that are not listed.
+with F_i = share sum_k D_ik X_k for patches X_k [n, h]. A filter's activation pattern is
+one of the n K stacked patches, and these give the prices and bounds of filters that
+are not listed.
 """
 
 from __future__ import annotations
@@ -27,24 +27,22 @@ Array = jax.Array
 
 
 class SumProgram(ListedPatterns, BlockProgram):
-    """The form above; parameters are neurons, [2, P, h], v first."""
+    """The form above; parameters are filters [2, P, h], v first."""
 
     gates: Array  # [P, h]
     scaled: ClassVar[tuple[str, ...]] = ("X", "features")
 
     @property
     def share(self) -> float:
-        """What one patch's prediction counts in that of its sample."""
+        """The weight of each patch: 1 for sums, 1 / K for averages."""
         return 1.0
 
     @property
     def rows(self) -> Array:
-        """[n K, h]: a filter's prediction is the sum of (rows u)_+ of each sample."""
         n, K, h = self.X.shape
         return self.share * self.X.reshape(n * K, h)
 
     def lists_every_pattern(self) -> bool:
-        """Whether no pattern of the patches is missing, nor a sign."""
         patches = np.asarray(self.X).reshape(-1, self.X.shape[-1])
         return len(self.signs) == 2 and lists_every_pattern(patches, self.masks)
 
@@ -66,7 +64,7 @@ class SumProgram(ListedPatterns, BlockProgram):
 def parts_of(
     rows: np.ndarray, n: int, masks: np.ndarray, gates: np.ndarray
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """What the patterns with an interior give a program, and `kept` [P], bool."""
+    """As `ListedPatterns.parts_of`, for rows [n K, h], K of each of n samples."""
     cones, kept = make_sign_cones(rows, masks, gates)
     masks, gates = masks[kept], gates[kept]
     patches = rows.reshape(n, -1, rows.shape[1])

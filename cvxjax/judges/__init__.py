@@ -1,1 +1,1 @@
-"""Judges, one for each form: float64 NumPy apart from solvers and JAX."""
+"""Judges: a second implementation of each form for `certify`, in float64 NumPy."""

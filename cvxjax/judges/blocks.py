@@ -1,4 +1,4 @@
-"""Programs given by their matrices as the certificate reads them: NumPy, no solver."""
+"""The judge of `forms.blocks`: vector blocks with a matrix for each pattern."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from cvxjax.judges.cones import ConeJudge
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BlockJudge(ConeJudge):
-    """sum_b s_b F_p w_b, norms of the blocks, and cones A_p w_b >= 0."""
+    """sum_sp s F_p w_sp, norms of the blocks, and cones A_p w_sp >= 0."""
 
     features: np.ndarray  # [P, n, d], float64
     signs: np.ndarray  # [S]
     norm: str  # "group", "pairs" or "nuclear", of `cvxjax.regularisers`
-    shape: tuple[int, int] | None  # of the matrix in a block; "nuclear" only
-    rows: np.ndarray | None  # [P, m, d], or shared ones [m, d]; None: no cones
-    masks: np.ndarray | None  # [P, m], bool: shared rows change signs where False
+    shape: tuple[int, int] | None  # of a block as a matrix; for "nuclear" only
+    rows: np.ndarray | None  # A [P, m, d], or [m, d] with `masks`; None: no cones
+    masks: np.ndarray | None  # [P, m], bool: rows [m, d] have signs -1 where False
 
     @property
     def reach(self) -> np.ndarray:
@@ -38,12 +38,10 @@ class BlockJudge(ConeJudge):
         return terms_of(n, walls, size)
 
     def predict(self, params: np.ndarray) -> np.ndarray:
-        """[n]."""
         both = np.einsum("s,spd->pd", self.signs, params)
         return np.einsum("pnd,pd->n", self.features, both)
 
     def penalty(self, params: np.ndarray) -> float:
-        """R(w), without beta."""
         if self.norm == "nuclear":
             matrices = params.reshape(-1, *self._matrix())
             return float(np.sum(np.linalg.svd(matrices, compute_uv=False)))
@@ -67,13 +65,13 @@ class BlockJudge(ConeJudge):
     def chunks(self) -> list[slice]:
         return [slice(i, i + 1) for i in range(len(self.features))]
 
-    def pull(self, v: np.ndarray) -> np.ndarray:
+    def adjoint(self, v: np.ndarray) -> np.ndarray:
         return self.signs[:, None, None] * np.einsum("pnd,n->pd", self.features, v)
 
     def maps(self, s: int, i: int, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self.signs[s] * v, self.features[i]
 
-    def walls(self, i: int) -> np.ndarray:
+    def cone_rows(self, i: int) -> np.ndarray:
         assert self.rows is not None
         if self.masks is None:
             return self.rows[i]
@@ -82,17 +80,20 @@ class BlockJudge(ConeJudge):
     def least(self, q: np.ndarray, i: int, known: float) -> tuple[np.ndarray, float]:
         mu, least = super().least(q, i, known)
         if self.norm == "pairs":
-            least = _pair_distance(q, self.unit_walls(i)[0], known)
+            least = _pair_distance(q, self.unit_rows(i)[0], known)
         return mu, least
 
 
 def _pair_distance(q: np.ndarray, signed: np.ndarray, known: float) -> float:
     """An upper bound of min_{mu >= 0} max_k ||(q + A^T mu)_pair k||, near the minimum.
 
-    With rounding upwards.
+    SLSQP minimises t over t^2 >= ||.||^2 for every pair, from several starts, since it
+    may end early. Whatever mu it ends at gives a bound, to which rounding is added.
 
-    In t and mu: minimise t where t^2 >= ||.||^2 for every pair, by SLSQP from several
-    starts, since it may end early; whatever mu it ends at gives a bound.
+    Args:
+      q: [d], d / 2 pairs of entries.
+      signed: A, [m, d], rows of length 1 or 0.
+      known: an upper bound, returned if none is lower.
     """
     size = float(lengths(q))
     if size == 0:

@@ -1,12 +1,13 @@
-"""What judges share: a question, its bounds, and the answer by weak duality.
+"""What judges share: bounds of the optimum by weak duality.
 
-For v with max {v^T F w : R(w) <= 1, A w >= 0} <= beta,
+For v with price max {v^T F w : R(w) <= 1, A w >= 0} <= beta,
 
     -L*(-v) <= optimum <= L(F w, y) + beta R(w)   for every feasible w,
 
-and scaling any v into that set makes it a rigorous lower bound. With the maximum over
-all neurons in place of the listed patterns, it bounds every network. `GaugeJudge` has
-this for every form whose penalty is a gauge; another form brings a `bounds` of its own.
+so that any v, scaled until its price is at most beta, gives a rigorous lower bound.
+With the maximum over all neurons in place of those of listed patterns, the bound holds
+for every network. `GaugeJudge` has this for every form whose R is a gauge (convex, >= 0
+and R(t w) = t R(w)); another form needs a method `bounds` of its own.
 """
 
 from __future__ import annotations
@@ -27,104 +28,89 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Question:
-    """A solution and its problem, in float64 NumPy."""
+    """What `certify` asks a judge: which bounds a solution proves; float64 NumPy."""
 
     loss: Loss
     y: np.ndarray  # [n], or [n, c]
     beta: float
     params: Any  # one array, or a tree of arrays
     dual: np.ndarray  # of y's shape
-    multipliers: np.ndarray | None  # of the cones
-    every_network: bool  # whether the lower bound is to hold for all of them
-    eps: float  # relative violation of one operation, up to which points are inside
+    multipliers: np.ndarray | None  # of the cones, if known
+    every_network: bool  # whether the lower bound is to hold for all networks
+    eps: float  # parameters count as inside up to eps times `terms`, relative
 
 
 class Bounds(NamedTuple):
-    """What a judge finds of a question."""
+    """A judge's answer to a `Question`."""
 
-    primal: float  # the objective of the parameters, repaired; inf if they stay outside
+    primal: float  # the objective after `repair`; inf if that leaves w outside
     dual: float  # a lower bound of the optimum
-    vector: np.ndarray  # of y's shape: whose bound it is, as it was scaled
-    violation: float  # of the parameters as they came, relative to their size
+    vector: np.ndarray  # of y's shape: the scaled dual vector of this bound
+    violation: float  # of the parameters before `repair`
 
 
 class GaugeJudge(abc.ABC):
-    """A judge of a gauge R, by one dual vector; subclasses have the maps.
+    """A judge of a form whose R is a gauge; subclasses define F, R and prices.
 
-    Without cones there is nothing to violate or to repair; and without other patterns,
-    no bound over all networks.
+    Methods without a docstring have it in `interfaces.Judge`. The defaults here are for
+    forms without cones, of which there is no bound over all networks.
     """
 
-    free_width: ClassVar[bool] = False  # neurons of any number, certified as they are
+    free_width: ClassVar[bool] = False
 
     @property
     @abc.abstractmethod
-    def reach(self) -> np.ndarray:
-        """The most that prediction i can be for R(w) <= 1, from above, [n]."""
-        ...
+    def reach(self) -> np.ndarray: ...
 
     @property
     @abc.abstractmethod
-    def terms(self) -> int:
-        """Of `rounding.terms_of`: how many roundings a block's price may hold."""
-        ...
+    def terms(self) -> int: ...
 
     @abc.abstractmethod
-    def predict(self, params: Any) -> np.ndarray:
-        """F w, of y's shape."""
-        ...
+    def predict(self, params: Any) -> np.ndarray: ...
 
     @abc.abstractmethod
-    def penalty(self, params: Any) -> float:
-        """R(w), without beta."""
-        ...
+    def penalty(self, params: Any) -> float: ...
 
     @abc.abstractmethod
-    def polar_bound(self, v: np.ndarray, multipliers: np.ndarray | None) -> float:
-        """An upper bound of max {v^T F w : R(w) <= 1, A w >= 0}, rounding included."""
-        ...
+    def polar_bound(self, v: np.ndarray, multipliers: np.ndarray | None) -> float: ...
 
     def violation(self, params: Any) -> float:
-        """0, since there are no cones; inf for NaN."""
         return 0.0 if np.isfinite(self.penalty(params)) else float("inf")
 
     def repair(self, params: Any, *, keep_predictions: bool) -> Any:
-        """The same parameters."""
         return params
 
     def match(self, params: Any, y: np.ndarray) -> Any:
-        """Does nothing: no loss of these programs is a constraint."""
-        return params
+        return params  # no loss of these programs is a constraint
 
     def hidden(self, v: np.ndarray) -> float:
-        """What `polar_bound` may come to by rounding alone."""
         return gauge_rounding(self.terms, pulled(v, self.reach))
 
     def rescaled_multipliers(self, multipliers: Any, factor: float) -> Any:
-        """Those of a dual vector that is `factor` times larger."""
+        """The multipliers of factor v, where `multipliers` are those of v."""
         return None if multipliers is None else factor * multipliers
 
     def covers_every_neuron(self) -> bool:
-        """Whether `network_bound` is exact; ValueError where there is none."""
         raise ValueError(
             "want scope SAMPLED or EXHAUSTIVE: there is no bound over the networks of "
             "other patterns for this program"
         )
 
     def network_bound(self, v: np.ndarray) -> float:
-        """An upper bound of `polar_bound` for every list of patterns."""
-        return float(self.covers_every_neuron())
+        return float(self.covers_every_neuron())  # raises
 
     def improved(self, asked: Question, v: np.ndarray) -> np.ndarray | None:
         """A dual vector with a better `network_bound` than v, where one is sought."""
         return None
 
     def bounds(self, asked: Question) -> Bounds:
-        """The better of the dual vector and of minus the loss's gradient, scaled.
+        """The objective, and the best of the lower bounds that a few dual vectors give.
 
-        Each until a rigorous bound of its polar gauge is at most beta, less what
-        rounding may have added. Over every network, where that bound is a relaxation, a
-        dual vector is sought that it treats well.
+        They are the solution's, minus the loss's gradient at its predictions, and
+        `improved`, where there is one, for a relaxed bound over all networks.
+        Each is scaled until a rigorous bound of its price is at most beta; what
+        rounding may have added to its value is subtracted.
         """
         loss, y = asked.loss, asked.y
         violation = self.violation(asked.params)
@@ -141,7 +127,8 @@ class GaugeJudge(abc.ABC):
                 candidates = [candidates[-1], -loss.clip_dual(-better, y)]
         best, vector = dual_value(loss, 0 * y, y), 0 * y
         for v in filter(np.any, candidates):
-            unit = 2.0 ** np.floor(np.log2(np.max(np.abs(v))))  # none underflows
+            # In units of its largest entry, so that nothing underflows.
+            unit = 2.0 ** np.floor(np.log2(np.max(np.abs(v))))
             if asked.every_network:
                 price = self.network_bound(v / unit)
             else:
@@ -155,8 +142,8 @@ class GaugeJudge(abc.ABC):
     def _primal(self, asked: Question) -> tuple[float, np.ndarray]:
         """The objective of the parameters, repaired if outside, and their predictions.
 
-        Outside is a violation above eps times the operations that it takes. What is
-        less is not repaired, which may take a long way in a cell that is as thin.
+        Violations up to eps times `terms` are not repaired: in a cell as thin as that,
+        the way to its interior point may be long.
         """
         loss, y, params = asked.loss, asked.y, asked.params
         if loss.constraint == "equality" and np.isfinite(self.penalty(params)):
@@ -174,16 +161,17 @@ class GaugeJudge(abc.ABC):
 
 
 def no_other_neurons() -> NoReturn:
-    """Of gated networks, which have no neurons but those listed."""
+    """Refuses a bound over all networks: a gated network has the listed gates alone."""
     raise ValueError("want ReLU for a bound over all networks; got gated ReLU")
 
 
 def lower_worst(norms: np.ndarray, lowered: Callable[[int, int], float]) -> float:
-    """The largest of bounds [S, P], after the largest were replaced by lower ones.
+    """The largest of upper bounds [S, P], each time after a better bound of that block.
 
     Args:
-      norms: changed in place.
-      lowered: another bound of block (s, i), asked once for each that is the largest.
+      norms: bounds, changed in place.
+      lowered: (s, i) -> a better bound of the block; called once for each block that
+        comes to be the largest, until one does that has been asked.
     """
     solved = np.zeros(norms.shape, bool)
     while True:

@@ -1,4 +1,4 @@
-"""ReLU neurons of several outputs as the certificate reads them: NumPy, no solver."""
+"""The judge of `forms.neurons`: ReLU neurons with several outputs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cvxjax.judges.relu import every_neuron_bound
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NeuronJudge(GaugeJudge):
-    """sum_j (X u_j)_+ v_j^T for neurons (u_j, v_j), params [1, m, d + c]."""
+    """sum_j (X u_j)_+ v_j^T for neurons (u_j, v_j); parameters are [1, m, d + c]."""
 
     X: np.ndarray  # [n, d], float64
     masks: np.ndarray  # [P, n], bool
@@ -36,7 +36,6 @@ class NeuronJudge(GaugeJudge):
         return params[0, :, :d], params[0, :, d:]
 
     def predict(self, params: np.ndarray) -> np.ndarray:
-        """[n, c]."""
         u, v = self._split(params)
         return np.maximum(self.X @ u.T, 0) @ v
 
@@ -46,7 +45,7 @@ class NeuronJudge(GaugeJudge):
         return float(lengths(u) @ lengths(v))
 
     def violation(self, params: np.ndarray) -> float:
-        """How far outside its nearest listed cell a neuron lies, over max |X u|."""
+        """The farthest that a neuron is from every listed cell, over max |X u|."""
         if not np.all(np.isfinite(params)):
             return float("inf")
         u, v = self._split(params)
@@ -61,29 +60,29 @@ class NeuronJudge(GaugeJudge):
     def polar_bound(self, v: np.ndarray, multipliers: np.ndarray | None) -> float:
         """A bound of max ||v^T (X u)_+|| over the listed cells, ||u|| <= 1, v [n, c].
 
-        Exact for rank X <= 3; otherwise that of the copositive relaxation with these
-        multipliers, [P, k, 3], or else the largest singular value of v^T D_i X.
+        It is that of `bounds.several_outputs.vector_bound`, and rounding.
         """
         rounding = self.hidden(v)
         return vector_bound(self.X, self.masks, v, multipliers) + rounding
 
     def rescaled_multipliers(self, multipliers: Any, factor: float) -> Any:
-        """Weights of products of rows [P, k, 3], which grow with the square."""
+        """Weights N_jl of [P, k, 3] (`bounds.several_outputs`) grow with the square."""
         if multipliers is None or multipliers.shape[-1] != 3:
             return None
         return multipliers * [1, 1, factor**2]
 
     def covers_every_neuron(self) -> bool:
-        """False: `network_bound` is a relaxation where there are several outputs."""
+        """False: with several outputs, `network_bound` is a relaxation."""
         return False
 
     def network_bound(self, v: np.ndarray) -> float:
         """An upper bound of max ||v^T (X u)_+|| over all ||u|| <= 1, v [n, c].
 
-        The root of the sum of squares of |v_k^T (X u)_+|'s own bounds, with outputs
-        turned so that v_k are orthogonal: exact, up to theirs, for v of rank one.
+        With outputs rotated until the columns v_k are orthogonal, each |v_k^T (X u)_+|
+        has a bound, and the root of the sum of squares bounds all. That adds nothing
+        for v of rank one.
         """
-        turned = v @ np.linalg.svd(v, full_matrices=False)[2].T
-        bounds = [every_neuron_bound(self.X, column) for column in turned.T]
+        rotated = v @ np.linalg.svd(v, full_matrices=False)[2].T
+        bounds = [every_neuron_bound(self.X, column) for column in rotated.T]
         rounding = self.hidden(v)
         return float(np.linalg.norm(bounds)) + rounding

@@ -1,6 +1,6 @@
-"""Programs over pairs of PSD matrices as the certificate reads them: NumPy, no solver.
+"""The judge of `forms.pairs`: pairs of PSD matrices.
 
-The dual of a spectral constraint: a few eigenvalues give a rigorous bound.
+Prices are maxima over PSD matrices, which a few eigenvalues bound rigorously.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ from cvxjax.algebra.rounding import SPECTRAL, lengths, terms_of
 from cvxjax.judges.judge import GaugeJudge
 
 _STEPS = 60  # of an interior-point method
-_CHUNK = 1 << 24  # numbers of the rows' products at a time
+_CHUNK = 1 << 24  # numbers of a temporary
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SpectralJudge(GaugeJudge):
-    """sum_k <F_ik, Z+_tk - Z-_tk> with PSD Z+_b, Z-_b, params [2, B, q, q]."""
+    """sum_k <F_ik, Z+_tk - Z-_tk> with PSD Z+_b, Z-_b; parameters are [2, B, q, q].
+
+    Fields are those of `forms.pairs.SpectralProgram`.
+    """
 
     X: np.ndarray  # [n, d] or patches [n, K, h], float64
     hadamard: np.ndarray  # [q, q]
@@ -32,11 +35,8 @@ class SpectralJudge(GaugeJudge):
 
     @property
     def reach(self) -> np.ndarray:
-        """What each prediction may be for R <= 1, from above, [n].
-
-        |<F_i, Z>| is at most the spectral norm of F_i times the trace of Z, which is R,
-        twice R for unit neurons, and q R for constant diagonals.
-        """
+        # |<F_i, Z>| is at most the spectral norm of F_i times the trace of Z, which is
+        # R, 2 R for unit neurons, and q R for constant diagonals.
         patches = lengths(self.X) ** 2 + self.lifted
         largest = patches if self.X.ndim == 2 else np.max(patches, axis=1)
         size = np.max(np.abs(self.hadamard)) * largest + abs(self.shift)
@@ -45,12 +45,10 @@ class SpectralJudge(GaugeJudge):
 
     @property
     def terms(self) -> int:
-        """Of `rounding`, for the price of a block."""
         rows = self.X.size // self.X.shape[-1]
         return terms_of(rows, 0, SPECTRAL * len(self.hadamard))
 
     def predict(self, params: np.ndarray) -> np.ndarray:
-        """[n], or [n, outputs]."""
         D = params[0] - params[1]
         D = (D + np.swapaxes(D, 1, 2)) / 2
         q, count = D.shape[-1], self.outputs or 1
@@ -67,16 +65,15 @@ class SpectralJudge(GaugeJudge):
         return f if self.outputs is not None else f[:, 0]
 
     def penalty(self, params: np.ndarray) -> float:
-        """R, without beta; the equations are the business of `violation`."""
         if self.norm == "unit neurons":
             return float(np.sum(params[..., -1, -1]))
         trace = float(np.sum(np.trace(params, axis1=2, axis2=3)))
         return trace / params.shape[-1] if self.norm == "constant diagonal" else trace
 
     def violation(self, params: np.ndarray) -> float:
-        """What is negative, unsymmetric or unmet, over the largest entry.
+        """The most that w misses to be symmetric, PSD, and to meet R's equations.
 
-        0 up to rounding, inf for NaN.
+        Relative to the largest entry; 0 up to rounding, inf for NaN.
         """
         if not np.all(np.isfinite(params)):
             return float("inf")
@@ -97,7 +94,7 @@ class SpectralJudge(GaugeJudge):
         return max(0.0, worst / size) if worst / size > floor else 0.0
 
     def repair(self, params: np.ndarray, *, keep_predictions: bool) -> np.ndarray:
-        """PSD matrices that meet the equations, near `params`; itself if it does."""
+        """PSD matrices near `params` that meet R's equations; `params` if they do."""
         if not np.all(np.isfinite(params)) or self.violation(params) == 0:
             return params
         fixed = (params + np.swapaxes(params, 2, 3)) / 2
@@ -117,13 +114,11 @@ class SpectralJudge(GaugeJudge):
         return fixed + add[..., None] * np.eye(d + 1)
 
     def polar_bound(self, v: np.ndarray, multipliers: np.ndarray | None) -> float:
-        """An upper bound of max {v^T f : R <= 1}, exact to rounding.
-
-        Rounding is added upwards, that of eigenvalues as `rounding.SPECTRAL` says.
+        """An upper bound of max {v^T f : R <= 1}, exact to rounding, which is added.
 
         Args:
           v: [n], or [n, outputs].
-          multipliers: not used: the maximum is found.
+          multipliers: not used, since the maximum itself is found.
         """
         best = 0.0
         for column in v.reshape(len(v), -1).T:
@@ -132,11 +127,9 @@ class SpectralJudge(GaugeJudge):
         return best + self.hidden(v)
 
     def covers_every_neuron(self) -> bool:
-        """True: there are no patterns, every network is a point of the program."""
-        return True
+        return True  # there are no patterns: every network is a point of the program
 
     def network_bound(self, v: np.ndarray) -> float:
-        """As `polar_bound`."""
         return self.polar_bound(v, None)
 
     def _gauge(self, S: np.ndarray) -> float:
@@ -151,7 +144,7 @@ class SpectralJudge(GaugeJudge):
         return [slice(k, k + size) for k in range(0, len(self.X), size)]
 
     def _rows(self, part: slice, window: int) -> np.ndarray:
-        """[m, p, q], of one window."""
+        """The rows r_l of some samples in one window, [samples, patches, q]."""
         patches = self.X[part]
         if patches.ndim == 2:
             patches = patches[:, None]
@@ -176,10 +169,14 @@ class SpectralJudge(GaugeJudge):
 
 
 def sphere_maximum(Q: np.ndarray) -> float:
-    """max {[u; 1]^T Q [u; 1] : ||u|| = 1}, from above, for symmetric Q [d + 1, d + 1].
+    """An upper bound of max {[u; 1]^T Q [u; 1] : ||u|| = 1}, exact to rounding.
 
-    nu + sum_i g_i^2 / (nu - a_i) + c is a bound for any nu above the eigenvalues a_i of
-    the first block, and the maximum at the root of sum_i g_i^2 / (nu - a_i)^2 = 1.
+    Let a_i be the eigenvalues of the first block of Q, g the last column in terms of
+    its eigenvectors, and c the corner. Then nu + sum_i g_i^2 / (nu - a_i) + c is a
+    bound for any nu > max a_i, and the maximum where sum_i g_i^2 / (nu - a_i)^2 = 1.
+
+    Args:
+      Q: [d + 1, d + 1], symmetric.
     """
     values, vectors = np.linalg.eigh(Q[:-1, :-1])
     g = vectors.T @ Q[:-1, -1]
@@ -201,10 +198,10 @@ def sphere_maximum(Q: np.ndarray) -> float:
 
 
 def dominating_trace(S: np.ndarray) -> float:
-    """min {sum(t) : -Diag(t) <= S <= Diag(t)} in the PSD order, from above.
+    """An upper bound of min {sum(t) : -Diag(t) <= S <= Diag(t)}, in the PSD order.
 
-    Primal-dual steps with max {<S, X - Y> : diag(X + Y) = 1, X, Y >= 0}; the least
-    bound of all, each moved to where it is feasible.
+    Primal-dual interior-point steps for this and max {<S, X - Y> : diag(X + Y) = 1,
+    X, Y >= 0}. Each t is made feasible, and the least sum is returned.
 
     Source: Helmberg, Rendl, Vanderbei & Wolkowicz (1996).
     """
@@ -232,6 +229,7 @@ def dominating_trace(S: np.ndarray) -> float:
 def _step(
     S: np.ndarray, t: np.ndarray, X: list[np.ndarray], mu: float
 ) -> tuple[np.ndarray, list[np.ndarray]]:
+    """One interior-point step of `dominating_trace` towards the parameter mu."""
     slacks = [np.diag(t) - S, np.diag(t) + S]
     inverses = [np.linalg.inv(T) for T in slacks]
     slope = 1 - mu * sum(np.diagonal(T) for T in inverses)
@@ -247,6 +245,6 @@ def _step(
 
 
 def _room(point: np.ndarray, move: np.ndarray) -> float:
-    """The part of a move that keeps a matrix positive definite, at most 1."""
+    """The share of a move, at most 1, that keeps `point` + `move` positive definite."""
     least = float(scipy.linalg.eigh(move, point, eigvals_only=True)[0])
     return min(1.0, 0.95 / max(-least, 1e-300))

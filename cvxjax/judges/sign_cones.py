@@ -1,4 +1,4 @@
-"""Programs over sign cones as the certificate reads them: float64 NumPy, no solver."""
+"""The judge of `forms.sign_cones`: vectors over patterns, with or without cones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cvxjax.judges.judge import no_other_neurons
 from cvxjax.judges.relu import ReluJudge
 
 _CHUNK_ELEMENTS = 1 << 24
-_PART = 1e-6  # of the largest block: what others may take to reach the labels
+_PART = 1e-6  # of the largest block: the weight that zero blocks get in `match`
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,6 @@ class SignConeJudge(ReluJudge, ConeJudge):
         return terms_of(n, 0 if self.interior is None else n, d)
 
     def predict(self, params: np.ndarray) -> np.ndarray:
-        """[n]."""
         total = np.zeros(len(self.X))
         for part in self.chunks():
             z = (params[0, part] - params[1, part]) @ self.X.T
@@ -44,14 +43,12 @@ class SignConeJudge(ReluJudge, ConeJudge):
         return total
 
     def penalty(self, params: np.ndarray) -> float:
-        """sum ||w_b||, without beta."""
         return float(np.sum(lengths(params)))
 
     def match(self, params: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Adds the least change, blocks weighted by their norms, so that F w = y.
+        """Adds the least change with which F w = y, blocks weighted by their norms.
 
-        Does nothing where the predictions are y to rounding or y is out of reach. Where
-        the blocks that are not zero do not reach y, others take a small part.
+        Where those that are not zero cannot reach y, the others get a small weight.
         """
         weights = lengths(params)
         largest = np.max(weights, initial=0)
@@ -67,7 +64,7 @@ class SignConeJudge(ReluJudge, ConeJudge):
     def _matched(
         self, params: np.ndarray, y: np.ndarray, weights: np.ndarray
     ) -> np.ndarray:
-        """`match` by blocks of these weights [2, P]."""
+        """`match` with these weights of blocks, [2, P]."""
         total = weights.sum(axis=0)
         masks = self.masks.astype(np.float64)
         unit = float(np.max(np.abs(self.X), initial=0)) or 1.0
@@ -86,7 +83,7 @@ class SignConeJudge(ReluJudge, ConeJudge):
             no_other_neurons()
         return self.X
 
-    def pull(self, v: np.ndarray) -> np.ndarray:
+    def adjoint(self, v: np.ndarray) -> np.ndarray:
         parts = [np.where(self.masks[part], v, 0) @ self.X for part in self.chunks()]
         q = np.concatenate(parts)
         return np.stack([q, -q])
@@ -94,16 +91,16 @@ class SignConeJudge(ReluJudge, ConeJudge):
     def maps(self, s: int, i: int, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.where(self.masks[i], v if s == 0 else -v, 0), self.X
 
-    def walls(self, i: int) -> np.ndarray:
+    def cone_rows(self, i: int) -> np.ndarray:
         return np.where(self.masks[i][:, None], self.X, -self.X)
 
-    def wall_lengths(self, part: slice) -> np.ndarray:
+    def row_lengths(self, part: slice) -> np.ndarray:
         return self.reach
 
     def slacks(self, w: np.ndarray, part: slice) -> np.ndarray:
         return self._signed(w @ self.X.T, part)
 
-    def turned(self, mu: np.ndarray, part: slice) -> np.ndarray:
+    def cone_adjoint(self, mu: np.ndarray, part: slice) -> np.ndarray:
         return self._signed(mu, part) @ self.X
 
     def _signed(self, values: np.ndarray, part: slice) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Pooled convolutional programs as the certificate reads them: NumPy, no solver."""
+"""The judge of `forms.sums`: filters whose predictions are summed over patches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cvxjax.judges.relu import ReluJudge
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PooledJudge(ReluJudge, BlockJudge):
-    """Blocks that are filters, which have bounds over those that are not listed."""
+    """A `BlockJudge` that also has bounds over filters of all patterns."""
 
     neurons: np.ndarray  # [n K, h]: a filter predicts sums of (rows u)_+ over K rows
 

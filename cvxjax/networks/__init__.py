@@ -1,4 +1,4 @@
-"""Flax networks, the non-convex twins of the programs, and their training."""
+"""Flax networks, whose training the programs make convex, and reference training."""
 
 from cvxjax.networks.batch_norm import BatchNorm
 from cvxjax.networks.convolutional import (

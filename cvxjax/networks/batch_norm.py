@@ -5,7 +5,8 @@ With C v = v - mean(v) if `centre`, else v, and
     N_{g, a}(v) = g C v / ||C v|| + a / sqrt(n),    a = 0 unless `shift`,
 
 over the n samples of training, f = sum_j N_j(X u_j)_+ b_j for order "before", and
-f = sum_j N_j((X u_j)_+) b_j for "after". Columns have unit length, not unit variance.
+f = sum_j N_j((X u_j)_+) b_j for "after". C v / ||C v|| has unit length, not unit
+variance.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import jax.numpy as jnp
 
 from cvxjax.algebra.arrays import as_input
 from cvxjax.networks.layers import dense, root, width_of
+from cvxjax.networks.training import half_squared_norm
 
 Array = jax.Array
 
@@ -31,10 +33,10 @@ class BatchNorm(nn.Module):
     [m], g; with `shift`, `shift` [m], a; `second/kernel` [m, 1] or [m, c],
     b.
 
-    Statistics of the samples of training are in the collection `batch_stats`: `mean`
-    [m], zero unless `centre`, `norm` [m] and `root` [], sqrt(n). With `batch=True`
-    those of the samples at hand are used instead and nothing is stored, as in training
-    with all samples in every step.
+    The collection `batch_stats` has the statistics of the training samples: `mean` [m],
+    zero unless `centre`, `norm` [m] and `root` [], sqrt(n). With `batch=True` those of
+    the samples given are used instead and nothing is stored: for training with all
+    samples in every step.
     """
 
     order: str = "before"
@@ -77,22 +79,17 @@ class BatchNorm(nn.Module):
 
     def penalty(self, params: Any) -> Array:
         """What beta multiplies: half the squares of scale, shift and second."""
-        squares = jnp.sum(params["second"]["kernel"] ** 2) + jnp.sum(
-            params["scale"] ** 2
-        )
-        if self.shift:
-            squares = squares + jnp.sum(params["shift"] ** 2)
-        return squares / 2
+        return half_squared_norm({k: v for k, v in params.items() if k != "first"})
 
 
 def statistics_of(hidden: Array, centre: bool) -> dict[str, Array]:
-    """`mean` [m] (zero without `centre`), `norm` [m], `root` sqrt(n) of [n, m].
+    """`mean` [m], zero unless `centre`, `norm` [m] and `root`, sqrt(n), of [n, m].
 
-    A norm of zero is given as one.
+    A norm that is zero is replaced by one.
     """
     mean = jnp.mean(hidden, axis=0) if centre else jnp.zeros_like(hidden[0])
     squares = jnp.sum((hidden - mean[None]) ** 2, axis=0)
-    safe = jnp.where(squares > 0, squares, 1)  # the root has no slope at zero
+    safe = jnp.where(squares > 0, squares, 1)  # sqrt has no derivative at zero
     root = jnp.sqrt(jnp.asarray(len(hidden), hidden.dtype))
     return {"mean": mean, "norm": jnp.sqrt(safe), "root": root}
 

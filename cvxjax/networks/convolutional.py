@@ -1,7 +1,7 @@
-"""Convolutional networks with a scalar output, on patches, signals and images.
+"""Convolutional networks with a scalar output.
 
-`Convolutional` takes what the program takes, patches or signals; `ImageConvolutional`
-is the same network on images, its filters a Flax `Conv`.
+`Convolutional` takes patches or signals, as the programs do; `ImageConvolutional` is
+the same network on images, with a Flax `Conv`.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ class Convolutional(nn.Module):
     def penalty(self, params: Any) -> Array:
         """What beta multiplies: half the squares of all parameters.
 
-        For circular_relu 1/2 sum_j (||u_j||^2 ||w_j||^2 + a_j^2), which is that of
-        filters of unit length.
+        For circular_relu it is 1/2 sum_j (||u_j||^2 ||w_j||^2 + a_j^2), as if filters
+        had unit length.
         """
         first, second = params["first"]["kernel"], params["second"]["kernel"]
         squares = jnp.sum(first**2, axis=0)
@@ -111,7 +111,7 @@ class ImageConvolutional(nn.Module):
 
 
 def image_variables(variables: Any, size: tuple[int, int]) -> dict[str, Any]:
-    """Variables of `Convolutional` as those of `ImageConvolutional`, filter by filter.
+    """Variables of `ImageConvolutional` from those of `Convolutional`.
 
     Args:
       variables: of a pooling kind, on patches of `arrangements.extract_patches`.
@@ -124,7 +124,7 @@ def image_variables(variables: Any, size: tuple[int, int]) -> dict[str, Any]:
 
 
 def pool(hidden: Array, kind: str) -> Array:
-    """[n, m] of [n, K, m]."""
+    """Pools over patches: [n, m] of hidden [n, K, m], for a kind of `POOLS`."""
     if kind == "max_pool":
         return jnp.max(hidden, axis=1)
     total = jnp.sum(hidden, axis=1)

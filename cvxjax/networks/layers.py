@@ -1,4 +1,4 @@
-"""What the networks share: layers without bias, of the data's dtype."""
+"""What networks share: layers without bias, in the dtype of the data."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Array = jax.Array
 
 
 def root(gain: float, fan_in: int) -> float:
-    """Standard deviation of weights that keeps the size of outputs."""
+    """(gain / fan_in)^(1/2), the standard deviation of initial weights."""
     return (gain / max(fan_in, 1)) ** 0.5
 
 
 def dense(X: Array, features: int, name: str, std: float) -> Array:
-    """X W, [..., features], called within a module; W is `name`/kernel, N(0, std^2)."""
+    """X W, [..., features], inside a module; W is `name`/kernel, from N(0, std^2)."""
     return nn.Dense(
         features,
         use_bias=False,
@@ -31,10 +31,10 @@ def dense(X: Array, features: int, name: str, std: float) -> Array:
 def width_of(
     module: nn.Module, num_neurons: int | None, *, layer: str = "first"
 ) -> int:
-    """`num_neurons`, or if that is None, the width of the variables in `layer`.
+    """`num_neurons`, or if that is None the width of the variables of `layer`.
 
     Raises:
-      ValueError: to initialise, a width is needed.
+      ValueError: if it is None and there are no variables yet.
     """
     if num_neurons is not None:
         return num_neurons
@@ -45,13 +45,13 @@ def width_of(
 
 
 def hash_gated(self: Any) -> int:
-    """A hash of a module whose attribute `gates` is an array, by its contents."""
+    """A hash, by value, of a module with an array `gates`, which `jit` needs."""
     gates = np.asarray(self.gates)
     return hash((type(self), gates.shape, gates.tobytes(), self.init_scale))
 
 
 def equal_gated(self: Any, other: object) -> bool:
-    """Whether two such modules are one, as `jit` asks."""
+    """Whether two such modules are equal by value."""
     if type(self) is not type(other):
         return False
     names = ("gates", "init_scale", "num_outputs")

@@ -30,11 +30,9 @@ class Polynomial(nn.Module):
     `TwoLayer`; at initialisation columns of `first` have norms near 1, and `second`
     has variance `init_scale`^2 / (W m).
 
-    The penalty of the convex program is the l1 norm of A at ||u_j|| = 1. Without the
-    unit norm ||u_j|| would be free: u_j could grow and A shrink, with b = c = 0 to a
-    penalty of nothing. Weight decay is not equivalent: of (||u||^2 + alpha^2) / 2 over
-    alpha ||u||^2 = z the minimum is (3/4) 2^(1/3) |z|^(2/3), concave on either side of
-    z = 0; that of the cubic (2 ||u||^3 + |alpha|^3) / 3 is |z|, the l1 norm again.
+    The penalty of the convex program is the l1 norm of A at ||u_j|| = 1. If norms were
+    free, u_j could grow and A shrink, for b = c = 0 until the penalty is nothing.
+    Weight decay is another penalty, as `programs.polynomial` says.
 
     Source: Bartan & Pilanci, Neural Spectrahedra and Semidefinite Lifts (2021).
     """
@@ -66,10 +64,10 @@ class Polynomial(nn.Module):
         return f[..., 0] if self.num_outputs is None else f
 
     def _norms(self) -> Array:
-        """[m], of the columns of `first`; 1 for a column of zeros."""
+        """The norms of the columns of `first`, [m], with 1 for a column of zeros."""
         variables: Any = self.get_variable("params", "first")
         squares = jnp.sum(variables["kernel"] ** 2, axis=0)
-        # Not the root of zero, whose derivative is infinite.
+        # Never the root of zero, where its derivative is infinite.
         return jnp.sqrt(jnp.where(squares > 0, squares, 1))
 
     def penalty(self, params: Any) -> Array:

@@ -1,4 +1,4 @@
-"""The bilinear network of sign weights, its rounding, and eight signs a byte."""
+"""The bilinear network with weights -1 and 1, its rounding, and its packed form."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Quantized(nn.Module):
     """f(X) = sum_j (X u_j)(X v_j) alpha_j, from [n, d] to [n].
 
     Parameters: `left/kernel` and `right/kernel` [d, m], columns u_j and v_j, and
-    `second/kernel` [m, 1]. Kernels of integers are used as they are: signs, int8.
-    Kernels of floats, which `init` makes and training moves, stand for their columns
-    scaled to norm sqrt(d), which signs have: the penalty means the same for both. A
+    `second/kernel` [m, 1]. Kernels of integers, int8, are signs and are used as given.
+    Kernels of floats, which `init` makes and training changes, are used with columns
+    scaled to norm sqrt(d), the norm of signs, so that the penalty means the same. A
     column of zeros stays zero.
 
     At initialisation `second` has standard deviation `init_scale` / (d sqrt(m)), so
@@ -49,7 +49,7 @@ class Quantized(nn.Module):
 
 
 class _Signs(nn.Module):
-    """X W, [n, m]; `kernel` W [d, m] of signs, or its columns scaled to their norm."""
+    """X W, [n, m], with W = `kernel` [d, m] if that is of integers, else scaled."""
 
     num_neurons: int
 
@@ -61,7 +61,7 @@ class _Signs(nn.Module):
         if jnp.issubdtype(kernel.dtype, jnp.integer):
             return linalg.dot(X, kernel.astype(X.dtype))
         squares = jnp.sum(kernel * kernel, axis=0, keepdims=True)
-        # The root is taken of positive numbers only: its derivative at 0 is infinite.
+        # Never the root of zero, where its derivative is infinite.
         sizes = jnp.sqrt(jnp.where(squares > 0, squares, 1) / X.shape[-1])
         return linalg.dot(X, kernel / sizes)
 
@@ -74,7 +74,7 @@ def quantized_variables(u: Any, v: Any, alpha: Any) -> dict[str, Any]:
 
 
 def round_signs(variables: Any) -> dict[str, Any]:
-    """The network of the signs of both kernels, int8; alpha is kept, sign(0) is 1."""
+    """Variables with both kernels replaced by their signs, int8; sign(0) is 1."""
     params = variables["params"]
     signs = {
         side: {"kernel": jnp.where(params[side]["kernel"] >= 0, 1, -1).astype(jnp.int8)}
@@ -84,7 +84,7 @@ def round_signs(variables: Any) -> dict[str, Any]:
 
 
 class Packed(Record):
-    """A network of signs, one bit a sign: 64 times less than in float64."""
+    """A network of signs that takes one bit for each of them."""
 
     left: Array  # [ceil(d / 8), m], uint8
     right: Array  # [ceil(d / 8), m], uint8
@@ -92,10 +92,10 @@ class Packed(Record):
 
 
 def pack(variables: Any) -> Packed:
-    """The variables of a `Quantized` network, eight signs a byte.
+    """The variables of a `Quantized` network with eight signs in a byte.
 
     Raises:
-      ValueError: a weight is not -1 or 1 (see `round_signs`).
+      ValueError: if a weight is not -1 or 1 (`round_signs` makes it so).
     """
     params = variables["params"]
     kernels = [np.asarray(params[side]["kernel"]) for side in _SIDES]
@@ -106,10 +106,10 @@ def pack(variables: Any) -> Packed:
 
 
 def unpack(packed: Packed, d: int) -> dict[str, Any]:
-    """The inverse of `pack`: variables of `Quantized`, kernels int8 [d, m].
+    """The inverse of `pack`: variables of `Quantized`, with int8 kernels [d, m].
 
     Raises:
-      ValueError: d is not of as many bytes.
+      ValueError: if `packed` has another number of bytes for d.
     """
     if packed.left.shape[0] != -(-d // 8):
         raise ValueError(f"want {packed.left.shape[0]} bytes a neuron; got d = {d}")
@@ -125,6 +125,6 @@ def unpack(packed: Packed, d: int) -> dict[str, Any]:
 
 @jax.jit
 def apply_packed(packed: Packed, X: Array) -> Array:
-    """f(X) [n] of X [n, d], unpacked on the fly."""
+    """f(X), [n], of X [n, d], unpacking the signs as part of the computation."""
     network: Any = Quantized()
     return network.apply(unpack(packed, X.shape[-1]), X)

@@ -1,6 +1,6 @@
-"""Training of Flax networks with Optax: the non-convex side of every comparison.
+"""Training of Flax networks with Optax, to compare with the convex programs.
 
-`train` minimises what the theorems speak of,
+`train` minimises the objective of the theorems,
 
     L(f(X), y) + (beta / 2) ||params||^2,
 
@@ -68,10 +68,10 @@ def weight_decay_objective(
 
 
 class TrainingResult(Record):
-    """What `train` returns; S seeds, R records.
+    """What `train` returns, for S seeds and R records.
 
-    A seed that diverges keeps the NaN or infinity it reached, in its objective and its
-    variables; the other seeds are not affected.
+    A seed that diverges ends with NaN or infinity in its objective and variables; the
+    other seeds are not affected.
     """
 
     variables: Any  # leaves [S, ...], after the last step
@@ -84,15 +84,15 @@ class TrainingResult(Record):
 
     @property
     def seconds(self) -> np.ndarray:
-        """[R], when each record was taken, in seconds from the start of this run.
+        """Seconds from the start of this run to each record, [R].
 
-        Interpolated from `run_seconds`: all steps cost the same.
+        Interpolated from `run_seconds`, since all steps cost the same.
         """
         steps = np.asarray(self.steps)
         return self.run_seconds * (steps - steps[0]) / (steps[-1] - steps[0])
 
     def best(self) -> tuple[Any, float]:
-        """The variables and the last objective of the seed where that is lowest.
+        """The variables and the objective of the seed with the lowest last objective.
 
         Raises:
           ValueError: if every seed diverged.
@@ -129,9 +129,9 @@ def train(
     permutation; its last n mod b rows sit out that epoch.
 
     Seed i draws its weights and its batches from `fold_in(key, i)`: it is the same run
-    whatever `num_seeds`. Another `weight_decay`, `steps` of the same number of records,
-    or other data of the same shape reuse the compiled loop, if `network`, `optimizer`,
-    `metrics` and `penalty` are equal (an optimizer or a function: the same object).
+    whatever `num_seeds`. The compiled loop is used again for another `weight_decay`,
+    other data of the same shape, or `steps` with the same number of records, if
+    `network`, `optimizer`, `metrics` and `penalty` are equal (functions: identical).
 
     Args:
       key: a typed PRNG key.
@@ -147,9 +147,8 @@ def train(
       batch_size: b, from 1 to n; None takes all rows in every step.
       record_every: steps between records; the start and the last step are recorded
         too. None makes about 100 records.
-      initial: where to start instead of `network.init`: variables, for all seeds or
-        with a leading axis [num_seeds]; or a `TrainingResult`, which is continued as
-        if it had not stopped.
+      initial: where to start, in place of `network.init`: variables, for all seeds or
+        with a leading axis [num_seeds]; or a `TrainingResult`, to go on from its end.
       metrics: from one seed's variables to arrays, evaluated at every record.
       penalty: from the collection "params" to [].
 
@@ -157,7 +156,7 @@ def train(
       `TrainingResult`.
 
     Raises:
-      ValueError: for data, labels or numbers outside what is said above.
+      ValueError: for data, labels or numbers that are not as said above.
     """
     key, criterion = check_key(key), check_loss(loss)
     if criterion.constraint is not None:
@@ -300,7 +299,7 @@ def _run(
 def _per_seed(
     variables: Any, network: nn.Module, X: Array, num_seeds: int
 ) -> dict[str, Any]:
-    """Checks the variables' shapes, casts, and adds the axis [num_seeds] if absent."""
+    """The variables, cast, with a leading axis [num_seeds]; ValueError for shapes."""
     variables = core.unfreeze(variables)
     want = core.unfreeze(jax.eval_shape(network.init, jax.random.key(0), X[:1]))
     got = jax.tree.map(jnp.shape, variables)

@@ -1,7 +1,7 @@
 """Two-layer networks with a scalar output: ReLU, and ReLU with fixed gates.
 
-Neither has biases: append a column of ones to X for them. Trained with weight decay,
-each is the non-convex twin of a program in `cvxjax.programs.two_layer`.
+Neither has biases: append a column of ones to X for them. `cvxjax.programs.two_layer`
+has the convex programs of their training with weight decay.
 """
 
 from __future__ import annotations
@@ -14,13 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cvxjax.algebra.arrays import as_input
-from cvxjax.networks.layers import (
-    dense,
-    equal_gated,
-    hash_gated,
-    root,
-    width_of,
-)
+from cvxjax.networks.layers import dense, equal_gated, hash_gated, root, width_of
 from cvxjax.networks.training import half_squared_norm
 
 Array = jax.Array
@@ -55,12 +49,12 @@ class TwoLayer(nn.Module):
 class GatedTwoLayer(nn.Module):
     """f(X) = sum_i 1[X g_i >= 0] (X w_i) a_i, from [n, d] to [n].
 
-    The network of gated ReLU: gates g_i are fixed, so f is linear in u_i = w_i a_i,
-    and (beta/2) (||w_i||^2 + a_i^2) becomes beta ||u_i|| at its minimum.
+    Gated ReLU: gates g_i are fixed, so that f is linear in u_i = w_i a_i, and
+    (beta/2) (||w_i||^2 + a_i^2) is beta ||u_i|| at its minimum for given u_i.
 
     Parameters: `first/kernel` [d, P] (columns w_i) and `second/kernel` [P, 1]. The
-    gates are copied to the collection `gates`, which training leaves alone, and read
-    from there: the variables alone determine f. Initialisation as in `TwoLayer`.
+    gates are copied to the collection `gates`, which training does not change, and
+    read from there: the variables alone determine f. Initialisation as in `TwoLayer`.
     """
 
     gates: Any  # [P, d], concrete

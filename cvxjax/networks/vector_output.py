@@ -9,13 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from cvxjax.algebra.arrays import as_input
-from cvxjax.networks.layers import (
-    dense,
-    equal_gated,
-    hash_gated,
-    root,
-    width_of,
-)
+from cvxjax.networks.layers import dense, equal_gated, hash_gated, root, width_of
 from cvxjax.networks.training import half_squared_norm
 
 Array = jax.Array

@@ -1,4 +1,4 @@
-"""One theorem per file: the record, its constructor, its recovery."""
+"""Networks as convex programs: in each file one theorem, its record and constructor."""
 
 from cvxjax.programs.batch_norm import (
     NormAfterProgram,
@@ -27,7 +27,7 @@ REGISTRY = {
     "two_layer": make_two_layer,
     "vector_output": make_vector_output,
 }
-"""Stem of an architecture (its file in programs/ and networks/) to its constructor."""
+"""Constructors by the name of the architecture, that of its files."""
 
 __all__ = [
     "REGISTRY",

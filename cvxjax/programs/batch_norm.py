@@ -1,7 +1,7 @@
 """Two-layer networks with normalisation, before or after the ReLU.
 
-The networks are `networks.BatchNorm`; their penalty is half the squares of scales,
-shifts and output weights (first-layer weights have no scale of their own).
+The networks are `networks.BatchNorm`; their penalty is half the sum of squares of
+scales, shifts and output weights. Lengths of first-layer weights have no effect.
 
 Before the ReLU, with C X = U S V^T (compact) and U' = [U, 1 / sqrt(n)], the program is
 the two-layer one of `programs.two_layer` for the data U', over the patterns of U':
@@ -9,20 +9,21 @@ the two-layer one of `programs.two_layer` for the data U', over the patterns of 
     minimise  1/2 ||sum_i D_i U' (v_i - w_i) - y||^2 + beta sum_i (||v_i|| + ||w_i||)
     subject to  (2 D_i - I) U' v_i >= 0,  (2 D_i - I) U' w_i >= 0,
 
-and for several outputs that of `programs.vector_output`. Leading columns of U alone are
-networks whose first layer sees only these directions ("truncated"). After it, over the
-patterns of X, with C D_i X = U_i S_i V_i^T and U_i' likewise,
+and for several outputs that of `programs.vector_output`. With the first columns of U
+alone, it is that of networks whose first layer uses these singular directions only. For
+normalisation after the ReLU, over the patterns of X, with C D_i X = U_i S_i V_i^T and
+U_i' likewise, the program is
 
     minimise  1/2 ||sum_i U_i' (v_i - w_i) - y||^2 + beta sum_i (||v_i|| + ||w_i||)
     subject to  v_i and w_i, without the coordinate of the shift, in
         {q : (2 D_i - I) X (V_i S_i^{-1} q + z) >= 0 for some z with C D_i X z = 0}.
 
-C centres if `centre`, else it is the identity; the column 1 / sqrt(n) is there if
-`shift`. Few patterns leave z free; it is eliminated by the rays of the multipliers.
+C subtracts the mean if `centre`, else it is the identity; U' has the column 1 / sqrt(n)
+if `shift`. There are such z only in a few patterns; `algebra.elimination` removes them.
 
 Source: Ergen, Sahiner, Ozturkler, Pauly, Mardani & Pilanci, Demystifying Batch
-Normalization in ReLU Networks (ICLR 2022), for the order before. The deck prints the
-order after without the cones.
+Normalization in ReLU Networks (ICLR 2022), for normalisation before the ReLU. The talk
+prints the other order without the cones.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ _CONSTANT = "want X that is not constant, or shift; normalised X is zero"
 
 
 class Whitened(RegularisedProgram):
-    """What programs with normalisation before the ReLU add; their X is U'."""
+    """What normalisation before the ReLU adds to a program, whose X is U'."""
 
     raw: Array  # [n, d], what the network takes
     unmix: Array  # [d, r], V S^{-1}
@@ -88,12 +89,11 @@ class Whitened(RegularisedProgram):
         return resolution(np.asarray(self.raw), np.asarray(self.unmix))
 
     def network(self) -> BatchNorm:
-        """The Flax network of `recover`'s variables, whatever their width."""
         outputs = None if self.y.ndim == 1 else self.y.shape[1]
         return BatchNorm("before", self.centre, self.shift, num_outputs=outputs)
 
     def variables(self, directions: np.ndarray, second: np.ndarray) -> dict[str, Any]:
-        """Of neurons [m, r + 1] on U' (r without `shift`) and their weights [m, c]."""
+        """Variables of neurons [m, r + 1] on U' (r without `shift`), weights [m, c]."""
         mix = np.asarray(self.unmix, np.float64)
         first = mix @ directions[:, : mix.shape[1]].T
         return _variables(self, first, directions, second)
@@ -103,12 +103,10 @@ class NormBeforeProgram(Whitened, TwoLayerProgram):
     """Normalisation before the ReLU, scalar output."""
 
     def recover(self, w: Array) -> dict[str, Any]:
-        """Variables of a network with the same predictions and the same objective.
-
-        Every non-zero block is a neuron; the statistics are those of the training data.
+        """As `interfaces.Program.recover`, with the statistics of the training data.
 
         Args:
-          w: [2, P, r + 1] (r without `shift`), feasible; of any patterns.
+          w: [2, P, r + 1] (r without `shift`), feasible; P blocks of any patterns.
         """
         blocks = self.checked(w, any_patterns=True)
         directions, second = recovery.neurons(blocks)
@@ -119,21 +117,16 @@ class NormBeforeVectorProgram(Whitened, VectorOutputProgram):
     """Normalisation before the ReLU, several outputs."""
 
     def recover(self, w: Array) -> dict[str, Any]:
-        """Variables of a network with the same predictions and the same objective.
-
-        Args:
-          w: [1, m, r + 1 + c] (r + c without `shift`), of any width.
-        """
         params = super().recover(w)["params"]
         directions = np.asarray(params["first"]["kernel"]).T
         return self.variables(directions, np.asarray(params["second"]["kernel"]))
 
     def embed(self, variables: Any) -> Array:
-        """Parameters [1, m, r + 1 + c] of a network's variables, to certify them.
+        """The parameters [1, m, r + 1 + c] of a trained network, for `certify`.
 
         Args:
-          variables: of `networks.BatchNorm`, however it was trained; its statistics are
-            those of the training data.
+          variables: of `networks.BatchNorm`; its statistics are taken to be those of
+            the training data.
         """
         params = variables["params"]
         hidden = np.asarray(self.raw @ params["first"]["kernel"], np.float64)
@@ -165,7 +158,7 @@ class NormAfterProgram(BlockProgram):
         return max(resolution(np.where(m[:, None], X, 0), mix) for m, mix in parts)
 
     def lists_every_pattern(self) -> bool:
-        """Patterns on which every normalised neuron is zero need not be listed."""
+        # Patterns on which every normalised neuron is zero need not be listed.
         missing = missing_patterns(self.X, self.active)
         if missing is None or len(self.signs) != 2 or (self.shift and len(missing)):
             return False
@@ -173,17 +166,9 @@ class NormAfterProgram(BlockProgram):
         return all(sides.factors(mask).columns.shape[1] == 0 for mask in missing)
 
     def network(self) -> BatchNorm:
-        """The Flax network of `recover`'s variables, whatever their width."""
         return BatchNorm("after", self.centre, self.shift)
 
     def recover(self, w: Array) -> dict[str, Any]:
-        """Variables of a network with the same predictions and the same objective.
-
-        Every non-zero block is a neuron; the statistics are those of the training data.
-
-        Args:
-          w: of the program's shape, feasible.
-        """
         blocks = self.checked(w)
         directions, second = recovery.neurons(blocks)
         pattern = np.tile(np.arange(blocks.shape[1]), 2)
@@ -218,9 +203,9 @@ def make_batch_norm(
       centre: whether the mean over the samples is subtracted.
       shift: whether a constant is added, a / sqrt(n) with a trained.
       patterns: of `whitened(X, centre=centre, shift=shift)` for "before", of X for
-        "after". None: all, if there are few.
-      rank: of "before", how many leading singular directions of C X the first layer may
-        use; None for all of them.
+        "after". None: all, up to 4,096.
+      rank: for "before", how many of the first singular directions of C X the first
+        layer may use; default all of them.
 
     Raises:
       ValueError: saying what arrived and what is wanted.
@@ -272,9 +257,9 @@ def whitened(
 def orthogonal_optimum(y: Any, *, beta: float) -> float:
     """The optimum of order "before" if C X has rank n - 1, in closed form.
 
-    The sum over y_+ = max(y, 0) and y_- = max(-y, 0) of
-    1/2 ||y_s||^2 - 1/2 max(||y_s|| - beta, 0)^2: each is the fit of one neuron at most.
-    For several one-hot outputs the optimum is `whitened_optimum`'s.
+    It is the sum over y_+ = max(y, 0) and y_- = max(-y, 0) of
+    1/2 ||y_s||^2 - 1/2 max(||y_s|| - beta, 0)^2: each part is fitted by one neuron at
+    most. For several one-hot outputs the optimum is `whitened_optimum`'s.
 
     Args:
       y: [n].
@@ -288,7 +273,7 @@ def orthogonal_optimum(y: Any, *, beta: float) -> float:
 def _whitened(
     X: np.ndarray, centre: bool, shift: bool, rank: int | None
 ) -> tuple[np.ndarray, np.ndarray, bool]:
-    """U' and V S^{-1}, of leading directions, and whether rounding hides none."""
+    """U' and V S^{-1} for the first `rank` directions, and `Factors.whole`."""
     found = factors(X.astype(np.float64), centre, X.dtype)
     columns = with_shift(found.columns[:, :rank], shift)
     return columns.astype(X.dtype), found.mix[:, :rank], found.whole
@@ -302,6 +287,7 @@ def _after(
     shift: bool,
     patterns: Patterns | None,
 ) -> NormAfterProgram:
+    """The program of normalisation after the ReLU, from checked arguments."""
     n, d = X.shape
     patterns = few_patterns(X, patterns)
     masks, gates = check_patterns(patterns, X)
@@ -328,7 +314,7 @@ def _after(
     most = max(1, *(len(block) for block in rows))
     stacked = np.stack([np.pad(b, ((0, most - len(b)), (0, 0))) for b in rows])
     if shift:
-        points[:, d] = 1  # free, and not zero where the rest is
+        points[:, d] = 1  # any number; 1, because points must not be zero
     cones, kept = make_row_cones(stacked[used].astype(X.dtype), points[used])
     check_interiors(kept)
     chosen = np.flatnonzero(used)[kept]
@@ -350,11 +336,7 @@ def _after(
 
 
 class _Sides:
-    """Data in coordinates without units and offsets, where order "after" is decided.
-
-    Args:
-      X: [n, d].
-    """
+    """X [n, d] in well conditioned coordinates, for normalisation after the ReLU."""
 
     def __init__(self, X: np.ndarray, centre: bool) -> None:
         self.X, self.centre = X, centre
@@ -365,7 +347,7 @@ class _Sides:
         self.unit = space.rows / np.where(lengths > 0, lengths, 1)[:, None]
 
     def factors(self, mask: np.ndarray) -> Factors:
-        """Of C D rows."""
+        """`whitening.factors` of C D_i rows, for the mask [n] of a pattern."""
         active = np.where(mask[:, None], self.rows, 0)
         return factors(active, self.centre, self.X.dtype, exact=False)
 
@@ -374,12 +356,12 @@ class _Sides:
         return self.X.astype(np.float64) @ gate.astype(np.float64)
 
     def weights(self, mask: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-        """u [d] with C (X u)_+ = wanted [n], which is in the span of C D X."""
+        """u [d] with C (X u)_+ = wanted [n], which must be in the span of C D_i X."""
         columns, mix, null, _ = self.factors(mask)
         c = mix @ (columns.T @ wanted)
         signed = np.where(mask[:, None], self.unit, -self.unit)
         u = self.change @ (c + null @ completed(signed @ c, signed @ null))
-        # Its entries are as precise as its largest one so far.
+        # A step of refinement: so far entries are as precise as the largest one.
         reached = centred(np.where(mask, self.values(u), 0)[:, None], self.centre)
         return u + self.change @ (mix @ (columns.T @ (wanted - reached[:, 0])))
 
@@ -391,7 +373,7 @@ def _variables(
 
     Args:
       first: [d, m].
-      directions: [m, r + 1], blocks over the root of their norms.
+      directions: [m, r + 1], each block divided by the root of its norm.
       second: [m, c].
     """
     network: BatchNorm = program.network()

@@ -1,15 +1,15 @@
 """Convolutional networks with a scalar output: six kinds, a class each.
 
-For patches X_k [n, h], k = 1..K, and half squares of all weights as the penalty of the
-networks (`networks.Convolutional`), 1/2 ||f - y||^2 + beta times that equals what
-follows; another convex loss stands in place of 1/2 ||. - y||^2.
+For patches X_k [n, h], k = 1..K, training `networks.Convolutional` on 1/2 ||f - y||^2
+and weight decay, half the sum of squares of all weights, has the optimal values below.
+Another convex loss may take the place of 1/2 ||. - y||^2.
 
     sum_pool       minimise 1/2 ||sum_i F_i (v_i - w_i) - y||^2
     average_pool            + beta sum_i (||v_i|| + ||w_i||),  F_i = sum_k D_ik X_k,
                    (2 D_ik - I) X_k v_i >= 0 for every k, and so for w_i;
                    F_i over K for average_pool
-    max_pool       the same, where F_i has the patch of each sample that is largest in
-                   cell i, or zero; the inequalities say that it is, and its sign
+    max_pool       the same, where F_i has of each sample the patch with the largest
+                   product in cell i, or 0 if that is negative; the constraints say so
     linear         minimise 1/2 ||sum_k X_k z_k - y||^2 + beta ||[z_1 ... z_K]||_*
     circular       minimise 1/2 ||X c(theta) - y||^2 + beta sum_g ||theta_g||
     circular_relu  minimise 1/2 ||sum_i D_i X (c(v_i) - c(w_i)) - y||^2
@@ -56,23 +56,23 @@ _BOTH = [[1.0], [-1.0]]
 
 
 class ConvolutionalProgram(BlockProgram):
-    """What the programs above share; parameters are filters unless a kind says more."""
+    """What the programs above share; each kind says what its parameters are."""
 
     kind: ClassVar[str]
-    any_patterns: ClassVar[bool] = False  # may be those of parameters to `recover`
+    any_patterns: ClassVar[bool] = False  # whether `recover` takes other patterns'
 
     @classmethod
     def made_of(cls, X: np.ndarray, patterns: Patterns | None) -> dict[str, Any]:
-        """Features, signs, regulariser, cones and scope; see `make_convolutional`."""
+        """The fields of the program that depend on the kind, for checked inputs X."""
         raise NotImplementedError
 
     @classmethod
     def seen(cls, X: np.ndarray) -> np.ndarray | None:
-        """The rows whose patterns count; None: there are none."""
+        """The rows whose activation patterns matter, or None for linear kinds."""
         return None
 
     def lists_every_pattern(self) -> bool:
-        """Whether features and signs are those of the data's own patterns."""
+        # The features of each of the data's patterns must be among the program's.
         X = np.asarray(self.X)
         seen = self.seen(X)
         made = self.made_of(X, None if seen is None else enumerate_patterns(seen))
@@ -81,24 +81,19 @@ class ConvolutionalProgram(BlockProgram):
         return len(self.signs) == len(made["signs"]) and needed <= listed
 
     def network(self) -> Convolutional:
-        """The Flax network of `recover`'s variables, whatever their width."""
         return Convolutional(self.kind)
 
     def recover(self, w: Array) -> dict[str, Any]:
-        """Variables of a network with the same predictions and the same objective.
-
-        Args:
-          w: of the program's shape, feasible; for sums and averages, of any patterns.
-        """
+        """As `interfaces.Program.recover`; w of sums and averages, of any patterns."""
         return self.variables(self.checked(w, any_patterns=self.any_patterns))
 
     def variables(self, blocks: np.ndarray) -> dict[str, Any]:
-        """Of a network in which every non-zero block is a filter."""
+        """The variables of parameters: every non-zero block is a filter."""
         return recovery.two_layer_variables(*recovery.neurons(blocks))
 
 
 class PooledProgram(SumProgram, ConvolutionalProgram):
-    """Of sums over patches; parameters are [2, P, h], v first."""
+    """The program of `sum_pool`; parameters are [2, P, h], v first."""
 
     kind: ClassVar[str] = "sum_pool"
     any_patterns: ClassVar[bool] = True
@@ -116,7 +111,7 @@ class PooledProgram(SumProgram, ConvolutionalProgram):
 
 
 class AveragedProgram(PooledProgram):
-    """Of averages over patches; parameters are [2, P, h], v first."""
+    """The program of `average_pool`; parameters are [2, P, h], v first."""
 
     kind: ClassVar[str] = "average_pool"
 
@@ -126,7 +121,7 @@ class AveragedProgram(PooledProgram):
 
 
 class MaxPoolProgram(ConvolutionalProgram):
-    """Of the largest patch; parameters are [2, P, h], v first."""
+    """The program of `max_pool`; parameters are [2, P, h], v first."""
 
     kind: ClassVar[str] = "max_pool"
 
@@ -141,7 +136,7 @@ class MaxPoolProgram(ConvolutionalProgram):
         patterns = few_patterns(decisive, patterns)
         of_all = np.shape(patterns.masks)[-1] == len(decisive)
         gates = check_patterns(patterns, decisive if of_all else rows)[1]
-        # Cells with the same largest patches are one.
+        # Cells that agree on the largest patches have the same features and cones.
         values = np.einsum("nkh,ph->pnk", X, gates)
         largest = np.argmax(values, axis=2)
         active = np.max(values, axis=2) > 0
@@ -165,7 +160,7 @@ class MaxPoolProgram(ConvolutionalProgram):
 
 
 class LinearPatchesProgram(ConvolutionalProgram):
-    """Of linear filters; parameters are [1, 1, K h], z_1 to z_K."""
+    """The program of `linear`; parameters are [1, 1, K h], z_1 to z_K."""
 
     kind: ClassVar[str] = "linear"
 
@@ -190,7 +185,7 @@ class LinearPatchesProgram(ConvolutionalProgram):
 
 
 class CircularProgram(ConvolutionalProgram):
-    """Of linear circular filters; parameters are [1, G, 2], G = d // 2 + 1."""
+    """The program of `circular`; parameters are [1, G, 2], G = d // 2 + 1."""
 
     kind: ClassVar[str] = "circular"
 
@@ -213,7 +208,7 @@ class CircularProgram(ConvolutionalProgram):
 
 
 class CircularReluProgram(ConvolutionalProgram):
-    """Of circular filters and ReLU; parameters are [2, P, 2 G], G = d // 2 + 1."""
+    """The program of `circular_relu`; parameters are [2, P, 2 G], G = d // 2 + 1."""
 
     kind: ClassVar[str] = "circular_relu"
 
@@ -284,15 +279,15 @@ def make_convolutional(
     Args:
       inputs: patches [n, K, h], as from `arrangements.extract_patches`; for kinds
         "circular" and "circular_relu", signals X [n, d].
-      y: [n], labels of the loss's set.
+      y: [n], labels as the loss takes them.
       beta: weight decay, > 0; the network's objective has beta/2.
       kind: "sum_pool", "average_pool", "max_pool", "linear", "circular" or
         "circular_relu".
-      patterns: of the rows `arrangements.stack_patches(patches)`; of
-        `arrangements.max_pool_rows(patches)` for max_pool, where only the gates of
-        others count; of X for circular_relu. None: all, if there are few. "linear" and
-        "circular" have none.
-      loss: of `cvxjax.losses`, default squared, 1/2 ||z - y||^2; none that is a
+      patterns: for sums and averages, of `arrangements.stack_patches(patches)`; for
+        max_pool, of `arrangements.max_pool_rows(patches)`, or of the stacked patches,
+        whose gates are then used; for circular_relu, of X. None: all, up to 4,096.
+        "linear" and "circular" have none.
+      loss: of `cvxjax.losses`, or its name; default squared, 1/2 ||z - y||^2. Not a
         constraint.
 
     Raises:
@@ -323,7 +318,7 @@ def make_convolutional(
 
 
 def _waves(d: int) -> np.ndarray:
-    """Cosine and sine of every frequency, [2 G, d]; orthogonal, some sines zero."""
+    """Cosine and sine of every frequency, [2 G, d], orthogonal; some sines are zero."""
     phases = 2 * np.pi * np.outer(np.arange(d // 2 + 1), np.arange(d)) / d
     waves = np.stack([np.cos(phases), np.sin(phases)], axis=1)
     waves[0, 1] = 0
@@ -333,12 +328,12 @@ def _waves(d: int) -> np.ndarray:
 
 
 def _signals(theta: np.ndarray, d: int) -> np.ndarray:
-    """c(theta), [m, d], of [m, 2 G]."""
+    """c(theta), [m, d], for theta [m, 2 G]."""
     return theta.astype(np.float64) @ _waves(d)
 
 
 def _factors(signal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """u and w, [d] each, with circular convolution u * w = signal, of least squares."""
+    """The u and w [d] of least norms whose circular convolution u * w is the signal."""
     spectrum = np.fft.fft(signal)
     size = np.sqrt(np.abs(spectrum))
     u = np.fft.ifft(size).real

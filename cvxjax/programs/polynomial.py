@@ -6,15 +6,16 @@ f(X) = sigma(X U) A on L(f, Y) + beta sum_jt |A_jt| has the optimal value of
     minimise  sum_t L(f_t, Y_t) + beta sum_t (Z_t4 + Z'_t4),
     f_it = a x_i^T (Z_t1 - Z'_t1) x_i + b x_i^T (Z_t2 - Z'_t2) + c (Z_t4 - Z'_t4)
 
-over PSD Z_t = [[Z_t1, Z_t2], [Z_t2^T, Z_t4]] of order d + 1 with tr Z_t1 = Z_t4, and so
-for Z'_t. The talk prints Z alone, networks of positive output weights, and omits the
-unit norms, without which there would be no penalty on a t^2. Where b = 0 the last row
-of Z counts for nothing but the trace: the program is in Z_t1 - Z'_t1 and its nuclear
-norm, of order d. Convolutions average a over the patches of a window, a pair for each.
+over PSD Z_t = [[Z_t1, Z_t2], [Z_t2^T, Z_t4]] of order d + 1 with tr Z_t1 = Z_t4, and
+likewise Z'_t. The talk prints Z alone, that is, networks with positive output weights,
+and omits the unit norms, without which a t^2 would have no penalty. If b = 0, the last
+row of Z matters by the trace equation only: the program is that of Z_t1 - Z'_t1, of
+order d, with its nuclear norm. For convolutions sigma is averaged over the patches of a
+window, and there is a pair of matrices for each window.
 
-Weight decay is another penalty: for a z = alpha ||u||^2 the least half square is
-(3/4) 2^(1/3) |z|^(2/3), which is not convex; the least (2 ||u||^3 + |alpha|^3) / 3 is
-|z|, so that for t^2 this cubic penalty without norms is the same program.
+Weight decay would be another penalty: over z = alpha ||u||^2, half the sum of squares
+is least at (3/4) 2^(1/3) |z|^(2/3), which is not convex. The least of the cubic
+(2 ||u||^3 + |alpha|^3) / 3 is |z|, so that for t^2 it is equivalent to unit norms.
 
 Source: Bartan & Pilanci, Neural Spectrahedra and Semidefinite Lifts (2021).
 """
@@ -53,18 +54,13 @@ class PolynomialProgram(SpectralProgram):
     coefficients: tuple[float, float, float] = static()
 
     def network(self) -> Polynomial:
-        """The Flax network of `recover`'s variables, whatever their width."""
         outputs = None if self.y.ndim == 1 else self.outputs
         return Polynomial(self.coefficients, outputs, self.pool)
 
     def recover(self, w: Array) -> dict[str, Any]:
-        """Variables of a network with the same predictions and the same objective.
+        """As `interfaces.Program.recover`, by neural decomposition of the matrices.
 
-        By neural decomposition: at most rank Z + rank Z' neurons of unit norm for each
-        output and window.
-
-        Args:
-          w: of the program's shape, feasible.
+        There are at most rank Z + rank Z' neurons for each output and window.
 
         Raises:
           ValueError: if w is not PSD or does not meet the trace equations.
@@ -101,10 +97,10 @@ def make_polynomial(
     Args:
       X: [n, d], real; integers are cast to float. With `patches`, None, or the images
         that they were cut from, which are not used.
-      y: [n], or [n, c] for several outputs.
-      beta: of the sum of |output weights|, > 0.
+      y: [n], or [n, c] for several outputs; labels as the loss takes them.
+      beta: weight of the sum of |output weights|, > 0.
       coefficients: (a, b, c), not all zero.
-      loss: of `cvxjax.losses`, or its name, default squared; none that is a constraint.
+      loss: of `cvxjax.losses`, or its name, default squared; not a constraint.
       patches: [n, K, h], as from `arrangements.extract_patches`.
       pool: patches in a window over which the activation is averaged; divides K.
         Default K: global average pooling.
@@ -150,7 +146,7 @@ def make_polynomial(
 
 
 def check_outputs(y: Any, data: np.ndarray, loss: Loss) -> np.ndarray:
-    """y as [n] or [n, c] floats of the data's dtype, or ValueError."""
+    """y as [n] or [n, c] floats of the data's dtype; ValueError if it is wrong."""
     labels = np.asarray(y)
     if labels.ndim != 2:
         return check_labels(y, data, loss)

@@ -6,16 +6,16 @@ L(f, y) + beta sum_j |alpha_j| is bounded from below by
     minimise  L(f, y) + beta rho,  f_i = x_i^T Z x_i,
     Q = [[V, Z], [Z^T, W]] PSD of order 2 d,  diag(Q) = rho 1,
 
-and from above, in its penalty, by pi / (2 ln(1 + sqrt 2)) = 1.7822 times it: the gauge
-rho of Z is the gamma_2 norm, that of the network is between it and Grothendieck's
-constant times it. With V = W, which costs nothing since only the symmetric part of Z
-predicts, Q splits into V + Z = 2 Z+ and V - Z = 2 Z-, two PSD matrices of order d with
-diag(Z+ + Z-) = rho 1: these are the parameters.
+and the network's penalty is at most pi / (2 ln(1 + sqrt 2)) = 1.7822 times rho: rho is
+the gamma_2 norm of Z, and the least penalty of a network with this Z is between it and
+Grothendieck's constant times it. V = W may be assumed, since only the symmetric part of
+Z predicts. Then Q splits into V + Z = 2 Z+ and V - Z = 2 Z-, two PSD matrices of order
+d with diag(Z+ + Z-) = rho 1: these are the parameters.
 
 Weights are drawn from the solution by Krivine's rounding, unbiased with an error that
-falls like 1 / sqrt(m). The talk calls the relaxation the global optimum; the
-certificate's upper bound is the relaxation's value, and its lower bound holds for every
-quantized network.
+falls like 1 / sqrt(m). The talk calls the relaxation the global optimum. Of a
+certificate, the primal value is that of a point of the relaxation, and the lower bound
+holds for every quantized network.
 
 Source: Bartan & Pilanci, Training Quantized Neural Networks to Global Optimality via
 Semidefinite Programming (ICML 2021); Krivine (1979) for the constant.
@@ -50,7 +50,6 @@ class QuantizedProgram(SpectralProgram):
         return jnp.block([[even, odd], [odd, even]])
 
     def network(self) -> Quantized:
-        """The Flax network of `recover`'s variables, whatever their width."""
         return Quantized()
 
     def recover(
@@ -61,17 +60,17 @@ class QuantizedProgram(SpectralProgram):
         num_neurons: int = 500,
         refit: bool = False,
     ) -> dict[str, Any]:
-        """Variables of a network of signs, int8, whose expected predictions are f.
+        """Variables of a random network of signs (int8) with expected predictions f.
 
         Its sum of |alpha_j| is 1.7822 rho; the predictions' error falls like
         1 / sqrt(num_neurons).
 
         Args:
-          w: of the program's shape, feasible.
-          key: of the draw; default `jax.random.key(0)`.
-          num_neurons: m, drawn.
-          refit: find the best output weights of the signs drawn, by their l1 problem;
-            fewer neurons remain, and the objective is not above the draw's.
+          w: feasible parameters.
+          key: for the draw; default `jax.random.key(0)`.
+          num_neurons: m, how many to draw.
+          refit: whether to optimise the output weights of the signs drawn, an l1
+            problem that leaves fewer neurons and no larger objective.
 
         Raises:
           ValueError: if w is not PSD or its diagonal not constant, to 1e-6.
@@ -95,9 +94,9 @@ def make_quantized(
     Args:
       X: [n, d], real; integers are cast to float. A column of ones lets the network
         have linear terms and a constant.
-      y: [n].
-      beta: of the sum of |output weights|, > 0.
-      loss: of `cvxjax.losses`, or its name, default squared; none that is a constraint.
+      y: [n], labels as the loss takes them.
+      beta: weight of the sum of |output weights|, > 0.
+      loss: of `cvxjax.losses`, or its name, default squared; not a constraint.
 
     Raises:
       ValueError: saying what arrived and what is wanted.

@@ -41,24 +41,23 @@ class TwoLayerProgram(SignConeProgram):
 
     @property
     def blur(self) -> float:
-        """Of gated networks, all: their products may round to the gates' other side."""
+        # In a gated network, rounding may move a sample across a gate.
         return 0.0 if self.cones is not None else math.inf
 
     def network(self) -> TwoLayer | GatedTwoLayer:
-        """The Flax network of `recover`'s variables, whatever their width."""
         if self.cones is None:
             return GatedTwoLayer(gates=np.asarray(self.gates))
         return TwoLayer(num_neurons=None)
 
     def recover(self, w: Array) -> dict[str, Any]:
-        """Variables of a network with the same predictions and the same objective.
+        """As `interfaces.Program.recover`.
 
         ReLU: every non-zero block is a neuron (w / sqrt||w||, +-sqrt||w||). Gated:
-        neuron i is v_i - w_i on gate i; where both were non-zero its objective can
-        only be lower.
+        neuron i is v_i - w_i on gate i; if both are non-zero, the objective may be
+        lower than that of the blocks.
 
         Args:
-          w: [2, P, d], feasible; for ReLU, of any patterns.
+          w: [2, P, d], feasible; for ReLU, P blocks of any patterns.
         """
         blocks = self.checked(w, any_patterns=self.cones is not None)
         if self.cones is None:
@@ -81,11 +80,11 @@ def make_two_layer(
 
     Args:
       X: [n, d], real; integers are cast to float. A bias is a column of ones.
-      y: [n], labels of the loss's set.
-      patterns: from `cvxjax.arrangements`, of this X. None: all, if there are few.
+      y: [n], labels as the loss takes them.
+      patterns: from `cvxjax.arrangements`, of this X. None: all, up to 4,096.
       beta: weight decay, > 0; the network's objective has beta/2.
       loss: of `cvxjax.losses`, or its name; default squared, 1/2 ||z - y||^2.
-      gated: drop the cones; the network is then gated ReLU.
+      gated: leave out the cones, which makes it the program of gated ReLU.
 
     Raises:
       ValueError: saying what arrived and what is wanted.

@@ -11,12 +11,12 @@ over V_i [d, c] with the gauge of rank-one matrices whose left factor is in the 
                                          ||u|| <= 1, ||v|| <= 1}}
 
 and m >= n c neurons, for convex L such as 1/2 ||f - Y||_F^2, or softmax for classes.
-There is no pair of V_i: signs are in v. Without cones (gated ReLU) the gauge is the
-nuclear norm. The talk prints nuclear norms with cones, which is another value. The
-gauge is NP-hard in general, so that the ReLU program is written in its neurons,
-sum_j (X u_j)_+ v_j^T with sum_j ||u_j|| ||v_j||, u_j in listed cells, and has solvers
-of its own: FrankWolfe for smooth losses, and CopositiveRelaxation for the squared loss
-and data of small rank.
+There is one V_i a pattern, not a pair, since v carries the signs. Without cones (gated
+ReLU) the gauge is the nuclear norm. The talk prints nuclear norms with cones, whose
+optimum is another one. The gauge is NP-hard in general, so that the ReLU program is
+written in its neurons, sum_j (X u_j)_+ v_j^T with penalty sum_j ||u_j|| ||v_j||, u_j in
+listed cells, and has solvers of its own: FrankWolfe and BurerMonteiro for smooth
+losses, CopositiveRelaxation for the squared loss and data of small rank.
 
 Source: Sahiner, Ergen, Pauly & Pilanci, Vector-output ReLU Neural Network Problems are
 Copositive Programs (ICLR 2021).
@@ -57,21 +57,13 @@ class GatedVectorProgram(MatrixProgram):
 
     @property
     def blur(self) -> float:
-        """All: the network's products may round to the gates' other side."""
-        return math.inf
+        return math.inf  # rounding may move a sample across a gate
 
     def network(self) -> GatedVectorOutput:
-        """The Flax network of `recover`'s variables, whatever their width."""
         return GatedVectorOutput(self.y.shape[1])
 
     def recover(self, w: Array) -> dict[str, Any]:
-        """Variables of a network with the same predictions and the same objective.
-
-        One neuron, on gate i, for every singular value of V_i that is not zero.
-
-        Args:
-          w: of the program's shape.
-        """
+        """As `interfaces.Program.recover`, with a neuron for each singular value."""
         blocks = self.checked(w)
         left, values, right = np.linalg.svd(blocks[0], full_matrices=False)
         pattern, place = np.nonzero(values)
@@ -83,21 +75,12 @@ class GatedVectorProgram(MatrixProgram):
 
 
 class VectorOutputProgram(OutputNeuronProgram):
-    """The ReLU program; parameters are neurons (u_j, v_j), [1, n c, d + c].
-
-    Any neurons are a network; those with u_j in a listed cell are feasible.
-    """
+    """The ReLU program; parameters are neurons (u_j, v_j), [1, m, d + c], any m."""
 
     def network(self) -> VectorOutput:
-        """The Flax network of `recover`'s variables, whatever their width."""
         return VectorOutput(self.y.shape[1])
 
     def recover(self, w: Array) -> dict[str, Any]:
-        """Variables of a network with the same predictions and the same objective.
-
-        Args:
-          w: [1, m, d + c], of any width.
-        """
         blocks = self.checked(w)
         d = self.X.shape[1]
         u, v = blocks[0, :, :d], blocks[0, :, d:]
@@ -107,10 +90,10 @@ class VectorOutputProgram(OutputNeuronProgram):
         return two_layer_variables(u[live] * ratio, v[live] / ratio)
 
     def embed(self, variables: Any) -> Array:
-        """Parameters [1, m, d + c] of a network's variables, so that it is certified.
+        """The parameters [1, m, d + c] of a trained network, for `certify`.
 
         Args:
-          variables: of `networks.VectorOutput`, however it was trained.
+          variables: of `networks.VectorOutput`.
         """
         params = variables["params"]
         first, second = params["first"]["kernel"], params["second"]["kernel"]
@@ -130,13 +113,13 @@ def make_vector_output(
 
     Args:
       X: [n, d], real; integers are cast to float. A bias is a column of ones.
-      Y: [n, c], labels of the loss's set; X itself for an autoencoder. For softmax
-        one-hot, or classes [n], the integers 0 to c - 1, of which c - 1 occurs.
-      patterns: from `cvxjax.arrangements`, of this X. None: all, if there are few.
+      Y: [n, c], labels as the loss takes them; X itself for an autoencoder. For softmax
+        one-hot, or classes [n], integers from 0 to c - 1, the largest of which occurs.
+      patterns: from `cvxjax.arrangements`, of this X. None: all, up to 4,096.
       beta: weight decay, > 0; the network's objective has beta/2.
-      loss: of `cvxjax.losses`, default squared, 1/2 ||Z - Y||_F^2; none that is a
-        constraint, and with cones a smooth one.
-      gated: drop the cones; the network is then gated ReLU.
+      loss: of `cvxjax.losses`, or its name; default squared, 1/2 ||Z - Y||_F^2. Not a
+        constraint, and smooth unless the network is gated.
+      gated: leave out the cones, which makes it the program of gated ReLU.
 
     Raises:
       ValueError: saying what arrived and what is wanted.
@@ -179,7 +162,7 @@ def make_vector_output(
 
 
 def _check_outputs(Y: Any, X: np.ndarray, loss: Loss) -> np.ndarray:
-    """Y as [n, c] floats of X's dtype, one-hot if it has classes, or ValueError."""
+    """Y as [n, c] floats of X's dtype, one-hot for classes, or ValueError."""
     if loss.constraint is not None:
         raise ValueError(f"want a loss that is no constraint; got {loss.name}")
     if not loss.separable and np.ndim(Y) == 1:
@@ -200,8 +183,9 @@ def _check_outputs(Y: Any, X: np.ndarray, loss: Loss) -> np.ndarray:
 def whitened_optimum(Y: Any, *, beta: float) -> float:
     """The optimum for X X^T = I and one-hot Y [n, c], in closed form.
 
-    sum_k 1/2 min(s_k, beta)^2 + beta max(s_k - beta, 0) over the singular values s_k of
-    Y: soft thresholding. It takes left singular vectors >= 0, as class indicators have.
+    It is sum_k 1/2 min(s_k, beta)^2 + beta max(s_k - beta, 0) over the singular values
+    s_k of Y, by soft thresholding. That needs left singular vectors >= 0, which class
+    indicators have.
 
     Args:
       Y: [n, c], one entry 1 in each row, all others 0.

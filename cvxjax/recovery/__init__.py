@@ -1,4 +1,4 @@
-"""From solutions to networks: neurons of blocks, gated blocks, PSD pairs, signs."""
+"""Networks from solutions: from blocks, gated blocks, PSD pairs, and sign matrices."""
 
 from cvxjax.recovery.from_blocks import (
     balance,

@@ -1,4 +1,4 @@
-"""From convex blocks to neurons, and between networks with the same function.
+"""Neurons from convex blocks, and smaller networks with the same predictions.
 
 A block w of sign s stands for the neuron (u, a) = (w / sqrt||w||, s sqrt||w||), which
 has (||u||^2 + a^2) / 2 = ||w||. Everything here runs on the host in NumPy.
@@ -19,7 +19,7 @@ from cvxjax.devices.runtime import share_cores
 
 
 def balance(w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows w_j become u_j = w_j / sqrt||w_j|| and a_j = sqrt||w_j||; zero stays zero.
+    """u_j = w_j / sqrt||w_j|| and a_j = sqrt||w_j|| for every row w_j; 0 stays 0.
 
     Args:
       w: [m, d].
@@ -52,13 +52,8 @@ def neurons(w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def two_layer_variables(u: np.ndarray, a: np.ndarray) -> dict[str, Any]:
     """Flax variables of neurons u [m, d] and a [m], or [m, c] for several outputs."""
-    second = a if a.ndim == 2 else a[:, None]
-    return {
-        "params": {
-            "first": {"kernel": jnp.asarray(u.T)},
-            "second": {"kernel": jnp.asarray(second)},
-        }
-    }
+    layers = {"first": u.T, "second": a if a.ndim == 2 else a[:, None]}
+    return {"params": {k: {"kernel": jnp.asarray(W)} for k, W in layers.items()}}
 
 
 def two_layer_neurons(variables: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
@@ -71,9 +66,13 @@ def two_layer_neurons(variables: dict[str, Any]) -> tuple[np.ndarray, np.ndarray
 def blocks_of(u: np.ndarray, a: np.ndarray, X: np.ndarray) -> tuple[np.ndarray, ...]:
     """The convex blocks of a network: |a_j| u_j, sign a_j, pattern 1[X u_j >= 0].
 
+    Args:
+      u: [m, d].
+      a: [m].
+      X: [n, d].
+
     Returns:
-      w [m, d], signs [m] in {-1, 0, 1}, masks [m, n]. Neurons on a hyperplane get the
-      pattern with those samples active.
+      w [m, d], signs [m] in {-1, 0, 1}, masks [m, n].
     """
     return np.abs(a)[:, None] * u, np.sign(a), (u @ X.T) >= 0
 
@@ -81,10 +80,12 @@ def blocks_of(u: np.ndarray, a: np.ndarray, X: np.ndarray) -> tuple[np.ndarray, 
 def split(
     u: np.ndarray, a: np.ndarray, shares: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Splits every neuron along its ray: (sqrt(g_k) u, sqrt(g_k) a), sum_k g_k = 1.
+    """Splits every neuron into parallel ones, (sqrt(g_k) u, sqrt(g_k) a).
 
     Args:
-      shares: [k], >= 0, sum 1.
+      u: [m, d].
+      a: [m].
+      shares: g [k], >= 0, with sum 1.
 
     Returns:
       u [m k, d], a [m k]: the same function and the same sum of squares.
@@ -100,8 +101,13 @@ def split(
 def merge(u: np.ndarray, a: np.ndarray, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Adds up neurons that share the activation pattern on X and the output sign.
 
-    The predictions on X stay; the weight decay does not grow (triangle inequality).
-    Dead neurons (a_j u_j = 0, or inactive on every sample) are left out.
+    Predictions on X stay; the weight decay does not grow (triangle inequality). Dead
+    neurons (a_j u_j = 0, or inactive on every sample) are left out.
+
+    Args:
+      u: [m, d].
+      a: [m].
+      X: [n, d].
 
     Returns:
       u [m', d], a [m'], balanced; one neuron for each (pattern, sign).
@@ -131,10 +137,12 @@ def prune(
     scaled by 1 - c_j / c_max, which keeps the predictions and removes one neuron. The
     direction with sum_j c_j ||w_j|| >= 0 is taken, so the weight decay never grows;
     at an optimum it stays equal. At most rank <= n neurons are left. All directions c
-    come from one factorisation, and one reflection for each removed neuron keeps those
-    that remain.
+    come from one factorisation, which one reflection updates for each removed neuron.
 
     Args:
+      u: [m, d].
+      a: [m].
+      X: [n, d].
       rtol: singular values below rtol times the largest, of fits of unit length, count
         as zero; default 1e-9, 1e-5 for neurons in float32.
 
@@ -153,7 +161,7 @@ def prune(
     alive = sizes > 0
     w, signs, sizes, fits = w[alive], signs[alive], sizes[alive], fits[:, alive]
     costs = np.linalg.norm(unit_w[alive], axis=1) / sizes
-    with share_cores():  # hundreds of small products, slower on many threads
+    with share_cores():  # hundreds of small products are slower on many threads
         left = independent(fits / sizes, sizes, costs, rtol)
     kept = left > 0
     w = w[kept] * (left / sizes)[kept, None]
@@ -164,15 +172,16 @@ def prune(
 def independent(
     columns: np.ndarray, weights: np.ndarray, costs: np.ndarray, rtol: float
 ) -> np.ndarray:
-    """Weights >= 0 of independent columns, with the same sum and no larger cost.
+    """Weights >= 0 on independent columns, with the same weighted sum of columns.
 
     Args:
       columns: [n, m], of unit length.
       weights: [m], > 0.
-      costs: [m], > 0, of a unit of weight.
+      costs: [m], > 0; costs^T weights does not grow.
+      rtol: singular values below this, relative to the largest, count as zero.
 
     Returns:
-      [m]: where it is positive, the columns are independent.
+      [m]; the columns with positive weights are independent.
     """
     want, left = columns @ weights, weights.copy()
     while True:
@@ -190,7 +199,7 @@ def independent(
 
 
 def _null_space(columns: np.ndarray, rtol: float) -> np.ndarray:
-    """Orthonormal directions [m, k] that the columns [n, m] take to zero."""
+    """An orthonormal basis [m, k] of the null space of the columns [n, m]."""
     if columns.shape[1] == 0:
         return np.zeros((0, 0))
     triangle = np.linalg.qr(columns, mode="r")
@@ -199,10 +208,10 @@ def _null_space(columns: np.ndarray, rtol: float) -> np.ndarray:
 
 
 def _eliminated(weights: np.ndarray, costs: np.ndarray, free: np.ndarray) -> np.ndarray:
-    """Weights >= 0, as many of them zero as there are free directions [m, k], k >= 1.
+    """Weights changed within the span of `free` [m, k] until k of them are zero.
 
-    Each step goes down the costs' slope in the free directions until a weight is zero;
-    a reflection then leaves the directions that keep it there.
+    Each step decreases the costs until a weight is zero; a reflection then reduces
+    `free` to the directions in which this weight stays zero.
     """
     left, free, pull = weights.copy(), np.asfortranarray(free), costs @ free
     subtract_product: Any = scipy.linalg.get_blas_funcs("ger", (free,))

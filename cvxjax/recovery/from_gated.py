@@ -1,4 +1,4 @@
-"""From a gated network to a ReLU network: the cone decomposition of every neuron.
+"""ReLU networks from gated ones, by the cone decomposition of every neuron.
 
 A gated neuron u acts through the fixed pattern D, on whatever side of its hyperplanes
 u lies. Written as u = v - w with v and w in the pattern's cone, it is two ReLU neurons:
@@ -14,12 +14,12 @@ conditions say, unless u or -u is in the cone, that
 one least-distance problem for each t in [0, 1], and one equation in t. It has one root,
 because the objective is strictly convex off the line of u.
 
-How long the pair is depends on the cone: in one of half-angle a, vectors across it need
+How long the pair is depends on the cone: if its half-angle is a, a u across it needs
 ||v|| + ||w|| near ||u|| / sin a. With independent rows of X, ||v|| + ||w|| <=
-(1 + 2 cond(X)) ||u||; with more samples than features nothing bounds it: over all 12
+(1 + 2 cond(X)) ||u||; with more samples than features there is no bound: over all 12
 patterns of 30 Gaussian data sets [6, 2], beta = 0.1, the objective of an optimal gated
-network grew 8.9 times (median; at most 550), which no other pairs in these cones avoid.
-The network then is valid and far from optimal, and `Decomposition.ratio` tells.
+network grew 8.9 times (median; at most 550), and no other pairs are shorter. The ReLU
+network is then far from optimal; `Decomposition.ratio` says how far.
 
 Source: Mishkin, Sahiner & Pilanci, Fast convex optimization for two-layer ReLU networks
 (ICML 2022), section 4, for the decomposition; Lawson & Hanson, Solving Least Squares
@@ -63,16 +63,16 @@ def to_relu(program: Program, params: Any) -> Decomposition:
     """Writes every gated neuron as two ReLU neurons of its pattern.
 
     Minimises ||v_i|| + ||w_i|| over v_i - w_i = params_0i - params_1i in the cone of
-    pattern i, apart for every i, on the host in float64. Neurons in their cone stay as
-    they are, zero neurons zero, and predictions the same to rounding.
+    pattern i, for each i separately, on the host in float64. Neurons inside their cone
+    do not change, and predictions stay the same to rounding.
 
     Args:
       program: gated, from `make_two_layer(..., gated=True)`.
       params: [2, P, d], of any point of it.
 
     Returns:
-      Decomposition. `program.recover(params)`, both of it, is the ReLU network, and
-      `params` a start for solving its program.
+      Decomposition d: `d.program.recover(d.params)` are the variables of the ReLU
+      network, and `d.params` may be a `start` for solving `d.program`.
 
     Raises:
       ValueError: if the program is not gated, `params` are not its own or not finite,
@@ -113,14 +113,12 @@ def to_relu(program: Program, params: Any) -> Decomposition:
 def decompose(
     A: np.ndarray, u: np.ndarray, inside: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """The shortest v and w with v - w = u, A v >= 0 and A w >= 0.
-
-    Minimises ||v|| + ||w||; both inequalities hold to rounding.
+    """argmin ||v|| + ||w|| over v - w = u, A v >= 0 and A w >= 0, to rounding.
 
     Args:
       A: [n, d], unit rows.
       u: [d].
-      inside: [d], unit, A inside > 0; a deep one makes narrow cones more precise.
+      inside: [d], unit, A inside > 0; the deeper, the more precise in narrow cones.
 
     Returns:
       v [d], w [d] and a lower bound of every pair's ||v|| + ||w||, by weak duality.
@@ -164,8 +162,9 @@ def _lower_bound(
 ) -> float:
     """b^T mu - q^T u for mu >= 0, p + q + A^T mu = 0, ||p|| <= 1, ||q|| <= 1.
 
-    At the optimum p = -w / ||w||, q = -v / ||v||, and mu is the least distance's
-    times 1 / ||v|| + 1 / ||w||. Off it, q follows from p and mu, and all are scaled.
+    It bounds ||v|| + ||w|| by weak duality. At the optimum p = -w / ||w||,
+    q = -v / ||v||, and mu is the least distance's times 1 / ||v|| + 1 / ||w||. Off it,
+    q follows from p and mu, and all are scaled.
     """
     length = np.linalg.norm(w)
     mu = multipliers * (1 / length + 1 / np.linalg.norm(v))
@@ -178,7 +177,7 @@ def _least_distance(
 ) -> tuple[np.ndarray, np.ndarray]:
     """argmin ||x|| subject to A x >= h, and mu >= 0 [n] with x = A^T mu.
 
-    NNLS names the active rows; solving these as equations is more precise.
+    NNLS finds the active rows; solving these as equations is more precise.
 
     Args:
       h: [n], >= 0 and not 0.
@@ -212,7 +211,7 @@ def _decompose_all(cones: SignCones, whole: np.ndarray) -> tuple[np.ndarray, flo
         A = np.where(masks[i], 1.0, -1.0)[live, None] * rows[live]
         v, w, least = decompose(A, whole[i], interior[i])
         shortest += least
-        # Rounding leaves points outside by it; both move, so that v - w stays u.
+        # Rounding may leave v or w outside; both are moved, so that v - w stays u.
         margin = A @ interior[i]
         outside = np.maximum(-np.minimum(A @ v, A @ w), 0)
         lift = np.max(outside / margin, initial=0.0)

@@ -11,8 +11,8 @@ entries is zero. A column p = (c, e) of the rotated R then has
 p^T G p = ||c||^2 - e^2 = 0 and is the neuron u = c / e with alpha = e^2.
 
 Source: Bartan & Pilanci, Neural Spectrahedra and Semidefinite Lifts (2021), section 4,
-for the decomposition; they draw the pairs in sequence, here the largest entry meets the
-smallest.
+for the decomposition; they take pairs of columns in sequence, here the one with the
+largest entry and the one with the smallest.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from jax import lax
 
 Array = jax.Array
 
-_ROUNDING = 8  # times sqrt(q) eps of the largest eigenvalue; seen were up to 3 eps
+_ROUNDING = 8  # eigenvalues below this times sqrt(q) eps, relative, are zero
 
 
 @jax.jit
 @partial(jnp.vectorize, signature="(q,q)->(q,d),(q)")
 def decompose(Z: Array) -> tuple[Array, Array]:
-    """Neurons whose sum is Z, without checks; see `neurons_of` for these.
+    """Neurons whose sum is Z, in JAX; `neurons_of` is the same with checks.
 
     Eigenvalues below 8 sqrt(q) eps of the largest, and negative ones, are taken for
     rounding and left out: of a PSD matrix at most 8 q eps ||Z||. If tr(G Z) is not zero
@@ -61,7 +61,7 @@ def decompose(Z: Array) -> tuple[Array, Array]:
 
 
 def _factor(Z: Array) -> Array:
-    """R [q, q] with R R^T = Z; columns of eigenvalues that are rounding are 0."""
+    """R [q, q] with R R^T = Z; columns of negligible eigenvalues are 0."""
     values, vectors = jnp.linalg.eigh(Z, symmetrize_input=True)
     least = _ROUNDING * len(Z) ** 0.5 * jnp.finfo(Z.dtype).eps * values[-1]
     roots = jnp.where(values <= least, 0, jnp.sqrt(jnp.abs(values)))
@@ -69,7 +69,7 @@ def _factor(Z: Array) -> Array:
 
 
 def _balanced(R: Array) -> Array:
-    """D R, D = diag(s, .., s, 1 / s), with s so that tr(G D R R^T D) is 0."""
+    """D R for the D = diag(s, .., s, 1 / s) with tr(G D R R^T D) = 0."""
     upper, last = jnp.sum(R[:-1] ** 2), jnp.sum(R[-1] ** 2)
     both = (upper > 0) & (last > 0)
     s = jnp.where(both, last / jnp.where(both, upper, 1), 1) ** 0.25
@@ -77,7 +77,7 @@ def _balanced(R: Array) -> Array:
 
 
 def _rotate(_: int, R: Array) -> Array:
-    """Turns two columns of R so that p^T G p = 0 for one; none if all are, to rounding.
+    """Rotates two columns of R so that p^T G p = 0 for one; none if it is for all.
 
     cos p + sin r, t = sin / cos, needs a + 2 m t - b t^2 = 0 for a = p^T G p > 0,
     b = -r^T G r > 0, m = p^T G r. Of the roots the one nearer 0, which subtracts
@@ -98,11 +98,11 @@ def _rotate(_: int, R: Array) -> Array:
 
 
 def neurons_of(Z: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Neurons whose sum is Z, of a matrix that has them.
+    """Neurons whose sum is Z, after checks of Z, in its dtype if JAX has it enabled.
 
-    In the dtype of Z, as far as JAX has it enabled. The tolerances, 1e-7 in float64 and
-    else 1e-3, are relative: to the largest entry for symmetry, to the largest absolute
-    eigenvalue for negative ones, and to tr Z for the trace equation.
+    The tolerances, 1e-7 in float64 and else 1e-3, are relative: to the largest entry
+    for symmetry, to the largest absolute eigenvalue for negative ones, and to tr Z for
+    the trace equation.
 
     Args:
       Z: [q, q], PSD with tr Z_(1..d) = Z_qq, d = q - 1 >= 1.
@@ -154,7 +154,7 @@ def quadratic_neurons(Z: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _check_symmetric(Z: Any, *, least: int) -> tuple[np.ndarray, float]:
-    """Z, symmetric to the last bit and floating, and the relative tolerance."""
+    """Z as an exactly symmetric matrix of floats, and the relative tolerance."""
     matrix = np.asarray(Z)
     if matrix.dtype.kind in "biu":
         matrix = matrix.astype(float)

@@ -1,4 +1,4 @@
-"""Networks of sign weights, sampled from the optimum of a semidefinite program.
+"""Networks with weights -1 and 1, sampled from the optimum of a semidefinite program.
 
 The program of f(x) = sum_j (x^T u_j)(x^T v_j) alpha_j with u_j, v_j in {-1, 1}^d has
 the matrix Q = [[V, Z], [Z^T, W]] >= 0 of order 2d, all of whose diagonal is rho, and
@@ -34,7 +34,7 @@ Array = jax.Array
 _GAMMA = math.asinh(1.0)
 
 GROTHENDIECK = math.pi / (2 * _GAMMA)
-"""1.7822, Krivine's bound: what the penalty of a sampled network is, over rho."""
+"""K = 1.7822, Krivine's bound: the penalty of a sampled network over rho."""
 
 _RTOL = {np.dtype("float64"): 1e-6, np.dtype("float32"): 1e-4}
 
@@ -42,25 +42,24 @@ _RTOL = {np.dtype("float64"): 1e-6, np.dtype("float32"): 1e-4}
 def krivine_transform(Q: Any, *, rtol: float | None = None) -> Array:
     """Q', the covariance whose signs have expectation (2 gamma / pi) Z / rho.
 
-    Runs on the host: a matrix that is not a solution is refused. One within `rtol` is
-    first scaled to unit diagonal; what is negative in Q' after that is projected away.
+    Runs on the host, to refuse a Q that is no solution. Q is first scaled to unit
+    diagonal; negative eigenvalues that Q' has after that are set to zero.
 
     Args:
       Q: [2d, 2d], unscaled; rho is the mean of its diagonal. Q = 0 gives the identity.
-      rtol: by how much of rho entries may be unsymmetric, the diagonal may differ from
-        rho, and eigenvalues may be negative; 1e-6, or 1e-4 in float32.
+      rtol: tolerance, relative to rho, for symmetry, a constant diagonal and negative
+        eigenvalues; default 1e-6, or 1e-4 in float32.
 
     Returns:
       [2d, 2d], of Q's dtype, its diagonal 1.
 
     Raises:
-      ValueError: Q is not of even order, finite, symmetric, of constant diagonal and
-        positive semidefinite, to `rtol`.
+      ValueError: if Q is not of even order, finite, symmetric, of constant diagonal
+        and positive semidefinite, to `rtol`.
     """
     Q = _floating(Q)
-    _check(
-        np.asarray(Q, np.float64), _RTOL[np.dtype(Q.dtype)] if rtol is None else rtol
-    )
+    rtol = _RTOL[np.dtype(Q.dtype)] if rtol is None else rtol
+    _check(np.asarray(Q, np.float64), rtol)
     return _transform(Q)
 
 
@@ -125,7 +124,7 @@ def _check(Q: np.ndarray, rtol: float) -> None:
 def _transform(Q: Array) -> Array:
     order = Q.shape[0]
     eye = jnp.eye(order, dtype=Q.dtype)
-    # With rho = 0 all of Q is 0: the identity has its signs, times alpha = 0.
+    # If rho = 0, so is Q: any signs will do, since all alpha are 0.
     correlation = _unit_diagonal(jnp.where(jnp.trace(Q) > 0, (Q + Q.T) / 2, eye))
     side = jnp.arange(order) < order // 2
     within = side[:, None] == side[None, :]
@@ -140,7 +139,7 @@ def _unit_diagonal(matrix: Array) -> Array:
 
 
 def _root(matrix: Array) -> Array:
-    """R with R R^T = matrix, eigenvalues of the size of rounding or below as zero."""
+    """R with R R^T = matrix, where negligible and negative eigenvalues count as 0."""
     values, vectors = jnp.linalg.eigh(matrix)
     floor = values.size * jnp.finfo(values.dtype).eps * values[-1]
     return vectors * jnp.sqrt(jnp.where(values > floor, values, 0))[None, :]

@@ -1,11 +1,11 @@
-"""The output weights of a network of signs, refitted: an l1 problem.
+"""The best output weights of a network of signs, an l1 problem.
 
     minimise  L(Phi alpha, y) + beta sum_j |alpha_j|,   Phi_ij = (x_i^T u_j)(x_i^T v_j)
 
-over the neurons that sampling drew, after merging those of one function. There may be
-more of them than products of two features, so that Phi has not full rank, and beta is
-small: coordinate descent and gradient methods take very long, an interior point does
-not.
+over the neurons that were sampled, after merging those with the same function. There
+may be more of them than products of two features, so that Phi has not full rank, and
+beta is small. Coordinate descent and gradient methods are then slow; this is an
+interior-point method.
 
 Source: Koh, Kim & Boyd, An Interior-Point Method for Large-Scale l1-Regularized
 Logistic Regression (2007), for the dual point; Boyd & Vandenberghe, Convex Optimization
@@ -29,17 +29,17 @@ from cvxjax.terms import losses
 
 Array = jax.Array
 
-_CENTRING = 0.1  # of the mean product p s that a step aims at
-_TO_BOUNDARY = 0.99
-_PATIENCE = 15  # steps without a smaller gap, before it counts as rounding
+_CENTRING = 0.1  # share of the mean product p s that a step aims at
+_TO_BOUNDARY = 0.99  # share of the way to the boundary that a step may go
+_PATIENCE = 15  # steps without a smaller gap, after which rounding is to blame
 _POLISH_STEPS = 4
-_MULTIPLE = 64  # of neurons, by zeros: merged draws share one compiled solver
+_MULTIPLE = 64  # to which neurons are padded, so that few shapes are compiled
 
 
 class Refit(Record):
     """Neurons with their new output weights, none of them 0; NumPy arrays.
 
-    A gap above the `tol` asked for says that the solver stopped before the optimum.
+    If `gap` is above the `tol` asked for, the solver stopped before the optimum.
     """
 
     u: np.ndarray  # [m, d], int8
@@ -75,10 +75,10 @@ def refit(
       beta: > 0.
       loss: L, a sum over samples; None is the squared loss 1/2 ||f(X) - y||^2.
       tol: relative duality gap.
-      max_iters: of Newton's method.
+      max_iters: the most steps of Newton's method.
 
     Raises:
-      ValueError: for shapes, labels or numbers outside what is said above, or a loss
+      ValueError: for shapes, labels or numbers that are not as said above, or a loss
         that is not smooth.
     """
     loss = losses.squared() if loss is None else loss
@@ -104,8 +104,8 @@ def refit(
     objective, gap = judge(alpha)
     if np.any(features):
         basis, core = _factors(features / beta)
-        with jax.enable_x64(True):  # whose matrices float32 cannot factor
-            # Closer than `tol`, so that the small weights are told from the others.
+        with jax.enable_x64(True):  # float32 cannot factor the matrices
+            # To a smaller gap than `tol`, which separates small weights from the rest.
             more = (0, -len(alpha) % _MULTIPLE)
             padded = np.pad(core, ((0, 0), more)), y, np.pad(alpha * beta, more)
             numbers = map(jnp.asarray, (basis, *padded, tol / 100))
@@ -127,10 +127,10 @@ def refit(
 def merge_signs(
     u: np.ndarray, v: np.ndarray, alpha: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Adds up neurons of one function: (u, v), (v, u), and with signs of u or v turned.
+    """Adds up neurons with the same function: (u, v), (v, u), (-u, v), and so on.
 
-    The function x^T u v^T x alpha has no other form, as u v^T + v u^T determines u and
-    v up to exchange and sign. The sum of |alpha_j| does not grow.
+    There are no others, since u v^T + v u^T determines u and v up to exchange and sign.
+    The sum of |alpha_j| does not grow.
 
     Args:
       u: [m, d], signs.
@@ -168,9 +168,10 @@ def _polish(
     alpha: np.ndarray,
     tol: float,
 ) -> np.ndarray:
-    """Drops small weights and moves the others by Newton's method, signs as they are.
+    """Sets small weights to zero, and improves the others by Newton's method.
 
-    The fewest weights that reach a gap of `tol`, else those of the smallest gap.
+    Signs do not change. Of several thresholds it takes the one with the fewest weights
+    that reaches a gap of `tol`, else the one of the smallest gap.
     """
     sizes, best, least = np.abs(alpha), alpha, np.inf
     largest = np.max(sizes)
@@ -187,11 +188,11 @@ def _polish(
             z = jnp.asarray(columns @ point[kept])
             slope, curvature = map(np.asarray, _derivatives(loss, z, jnp.asarray(y)))
             hessian = (columns * curvature[:, None]).T @ columns
-            # Equal fits make it singular; the ridge alters steps, not where they end.
+            # It may be singular; the ridge changes the steps, not their limit.
             hessian[np.diag_indices(len(kept))] += 1e-12 * np.trace(hessian) + 1e-300
             change = np.linalg.solve(hessian, columns.T @ slope + beta * signs)
             if not np.max(np.abs(change), initial=0) <= largest:
-                break  # too few weights, or without curvature: no polish of this point
+                break  # too few weights, or no curvature
             point[kept] -= change
     return best
 
@@ -203,7 +204,7 @@ def _derivatives(loss: Any, z: Array, y: Array) -> tuple[Array, Array]:
 
 
 class _Point(Record):
-    """alpha = p - q, and the multipliers s, t of p >= 0, q >= 0."""
+    """An iterate: alpha = p - q, and the multipliers s, t of p >= 0, q >= 0."""
 
     p: Array  # [m], > 0
     q: Array  # [m], > 0
@@ -227,9 +228,9 @@ def _interior_point(
     """Minimises L(Phi alpha, y) + sum_j |alpha_j| to a relative gap of `tol`.
 
     Newton's method on Phi^T grad L + 1 = s, -Phi^T grad L + 1 = t, p s = q t = mu, with
-    steps that keep all positive. They are halved while the residual does not shrink,
-    three or four times at most: where L is only piecewise quadratic, and at the end,
-    where the residual is rounding, it need not.
+    steps that keep all positive. A step is halved while the residual does not shrink,
+    but four times at most: it need not shrink where L is piecewise quadratic, nor at
+    the end, where it is rounding.
 
     Args:
       basis: [n, r], orthonormal, and core: [r, m], with Phi = basis core.
@@ -307,7 +308,7 @@ def _interior_point(
     p, q = jnp.maximum(start, 0) + size, jnp.maximum(-start, 0) + size
     point = _Point(p=p, q=q, s=p, t=q)
     pulled = slopes(point)[2]
-    # Multipliers 1 and more, too large by as much everywhere.
+    # Multipliers >= 1, above the slopes 1 + pulled and 1 - pulled by a constant.
     large = 1 + jnp.max(jnp.abs(pulled))
     point = point.replace(s=large + pulled, t=large - pulled)
 
@@ -331,10 +332,10 @@ def _judge(
 def _objective_and_gap(
     loss: Loss, y: Any, beta: Any, alpha: Any, z: Any, slope: Any, pulled: Any
 ) -> tuple[Any, Any]:
-    """The objective and the relative gap to the dual point along `slope`.
+    """The objective, and its relative gap to the dual value of -slope; NumPy or JAX.
 
-    The dual maximises -L*(-r, y) over ||Phi^T r||_inf <= beta; r = -slope is scaled
-    to that. NumPy or JAX.
+    The dual problem maximises -L*(-r, y) over ||Phi^T r||_inf <= beta; r = -slope is
+    scaled to be feasible.
 
     Args:
       z: [n], Phi alpha.

@@ -1,12 +1,12 @@
-"""Saving a run so that it goes on, bit for bit, after a kill; arrays by Orbax.
+"""Checkpoints, from which a killed run goes on with the same bits; arrays by Orbax.
 
-A checkpoint is a folder, named for its step:
+A checkpoint is a folder with the number of its step as its name:
 
     120/arrays/        the arrays, as Orbax lays them out
     120/manifest.json  the run's identity; path, shape and dtype of every leaf
     120/SHA256SUMS     of all these files; `sha256sum -c SHA256SUMS` checks them too
 
-It is written under another name and renamed when whole.
+It is written under another name, and renamed when it is complete.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from cvxjax.saving.preemption import Preemption, largest_of_all
 _FORMAT = 1
 _SUMS = "SHA256SUMS"
 _STEP = re.compile(r"0|[1-9][0-9]*", re.ASCII)
-_NOTHING, _NOT_ONE = -1, -2  # in place of a step
+_NOTHING, _NOT_ONE = -1, -2  # in place of a step: no checkpoints; none that is usable
 
 
 class Checkpoints:
@@ -61,13 +61,13 @@ class Checkpoints:
             saved.save(steps, state)
 
     A state is any pytree of arrays of JAX or NumPy, typed keys, and Python's bool, int,
-    float and str. What decides how a run goes on belongs into it: parameters, the
-    optimizer's state, the key, the data's order. The step may stand for both last ones,
-    where they are drawn by `fold_in(key, step)`.
+    float and str. It must have all that decides how the run goes on: parameters, the
+    optimizer's state, the random key, the data's order. Key and order may be left out
+    if they follow from the step, as by `fold_in(key, step)`.
 
-    In runs of several processes, each makes the same calls with the same steps. Arrays
-    that span processes are written by all of them, in parts; every other leaf must be
-    equal in all. All must see `folder`. Two runs must not share one.
+    With several processes, each makes the same calls with the same steps. Arrays that
+    span processes are written by all of them, in parts; every other leaf must be equal
+    in all. All must see `folder`, and no two runs may share one.
     """
 
     def __init__(
@@ -82,15 +82,15 @@ class Checkpoints:
         """Changes nothing on disk.
 
         Args:
-          folder: in a POSIX file system; `save` makes it.
+          folder: on a POSIX file system; `save` makes it.
           identity: a text that two runs share only if one may go on from the other's
             state, such as all settings or a hash of them.
-          keep: >= 1, the number of checkpoints that stay.
-          every_steps: > 0; `save_when_due` saves this many steps after the last save.
-          every_seconds: > 0; `save_when_due` saves this long after the last save.
+          keep: >= 1, how many of the last checkpoints to keep.
+          every_steps: > 0, steps after which `save_when_due` saves again.
+          every_seconds: > 0, seconds after which `save_when_due` saves again.
 
         Raises:
-          ValueError: for numbers outside what is said above.
+          ValueError: if a number is out of its range.
         """
         for name, number in (
             ("keep", keep),
@@ -115,11 +115,11 @@ class Checkpoints:
         self.close()
 
     def close(self) -> None:
-        """Ends what Orbax runs in the background."""
+        """Ends the background threads of Orbax."""
         self._orbax.close()
 
     def steps(self) -> list[int]:
-        """The steps on disk, damaged or not, in increasing order."""
+        """The steps of all checkpoints on disk, damaged or not, in increasing order."""
         if not self._folder.is_dir():
             return []
         names = (path.name for path in self._folder.iterdir())
@@ -130,7 +130,7 @@ class Checkpoints:
     ) -> bool:
         """Saves if an interval has passed; after a signal, saves and exits.
 
-        Costs nothing in one process; see `Preemption.requested` for several.
+        With several processes it takes milliseconds, as `Preemption.requested` does.
 
         Returns:
           Whether it saved.
@@ -155,14 +155,14 @@ class Checkpoints:
         """Writes `state`, and deletes the oldest checkpoints beyond `keep`.
 
         When it returns, all is on disk: the caller may overwrite or donate the state.
-        Of the step saved or restored last it writes nothing. Newer checkpoints than
-        that, which `restore` refused, are moved to a folder refused-*.
+        A step that was saved or restored last is not written again. Newer checkpoints,
+        which `restore` refused, are moved to a folder refused-*.
 
         Raises:
-          TypeError: a leaf is none of what a state may hold.
-          ValueError: there are checkpoints that `restore` was not asked for; `step` is
-            before the last one, or negative; or processes differ in a leaf that does
-            not span them.
+          TypeError: if a leaf is none of what a state may hold.
+          ValueError: if the folder has checkpoints and `restore` was not called; if
+            `step` is negative or before the last one; or if processes differ in a leaf
+            that does not span them.
         """
         step = operator.index(step)
         if step < max(self._latest, 0):
@@ -201,7 +201,7 @@ class Checkpoints:
         self._latest, self._clock = step, time.monotonic()
 
     def _clear(self, refused: list[int]) -> None:
-        """Removes what kills left half-written, and sets aside what was refused."""
+        """Removes incomplete checkpoints, and moves refused ones to another folder."""
         for part in self._folder.glob(".[0-9]*.part"):
             shutil.rmtree(part)
         if refused:
@@ -210,26 +210,26 @@ class Checkpoints:
                 os.rename(self._folder / str(step), aside / str(step))
 
     def _delete(self, step: int) -> None:
-        """Renames first, for a checkpoint deleted by half is not to look like one."""
+        """Deletes a checkpoint, renamed first so that no part of it looks like one."""
         part = self._folder / f".{step}.part"
         os.rename(self._folder / str(step), part)
         shutil.rmtree(part)
 
     def restore(self, like: Any) -> tuple[int, Any] | None:
-        """The newest checkpoint that is whole, of this run, and fits `like`.
+        """Reads the newest checkpoint that is undamaged, of this run, and fits `like`.
 
-        Those refused before it are warned about, each with its reason.
+        Newer ones that were refused are warned about, each with its reason.
 
         Args:
-          like: a state, or the same with jax.ShapeDtypeStruct for arrays. An array
-            comes back where the one in `like` lies: the same sharding, NumPy for NumPy.
+          like: a state, or the same with jax.ShapeDtypeStruct for arrays. Arrays get
+            the sharding of those in `like`, or are NumPy arrays where those are.
 
         Returns:
-          The step and the state; None if no checkpoint was ever completed here.
+          The step and the state; None if there is no checkpoint.
 
         Raises:
-          TypeError: a leaf of `like` is none of what a state may hold.
-          ValueError: there are checkpoints, and all are refused; with the reasons.
+          TypeError: if a leaf of `like` is none of what a state may hold.
+          ValueError: if there are checkpoints and all are refused, with the reasons.
         """
         wanted = describe(like)
         step, reasons = _NOT_ONE, []
@@ -248,7 +248,7 @@ class Checkpoints:
         return step, state
 
     def _choose(self, wanted: dict[str, str]) -> tuple[int, list[str]]:
-        """The newest step that passes, and why newer ones did not."""
+        """The newest step that `_check` accepts, and why it refused newer ones."""
         reasons = []
         for step in reversed(self.steps()):
             try:
@@ -259,7 +259,7 @@ class Checkpoints:
         return _NOT_ONE if reasons else _NOTHING, reasons
 
     def _check(self, step: int, wanted: dict[str, str]) -> None:
-        """Raises OSError or ValueError unless the checkpoint is whole and fits."""
+        """Raises OSError or ValueError if the checkpoint is damaged or does not fit."""
         folder = self._folder / str(step)
         if not (folder / _SUMS).is_file():
             raise ValueError(f"it has no {_SUMS}: not a checkpoint, or damaged")
@@ -297,7 +297,7 @@ class Checkpoints:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps from the log what Orbax says of each save, thirty lines; not errors."""
+    """Hides the thirty lines that Orbax logs at each save, but no errors."""
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -312,7 +312,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 
 def _sums(folder: Path) -> bytes:
-    """What `sha256sum` prints of all files in `folder`, but for SHA256SUMS itself."""
+    """What `sha256sum` prints for all files in `folder` except SHA256SUMS."""
     lines = []
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path != folder / _SUMS:
@@ -323,7 +323,7 @@ def _sums(folder: Path) -> bytes:
 
 
 def _restore_args(leaf: Any) -> ocp.RestoreArgs:
-    """By Orbax only what spans processes is placed; the rest comes as NumPy."""
+    """How Orbax restores a leaf: as NumPy, unless it spans processes."""
     sharding = getattr(leaf, "sharding", None)
     if sharding is None or sharding.is_fully_addressable:
         return ocp.RestoreArgs(restore_type=np.ndarray)
@@ -331,7 +331,7 @@ def _restore_args(leaf: Any) -> ocp.RestoreArgs:
 
 
 def _check_equal_in_all(manifest: dict[str, Any], arrays: dict[str, Any]) -> None:
-    """Raises ValueError, in all processes, if they differ in what one will write."""
+    """Raises ValueError in all processes if they differ in what only one writes."""
     if jax.process_count() == 1:
         return
     digest = hashlib.sha256(json.dumps(manifest).encode())

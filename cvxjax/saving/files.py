@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: a temporary name first, then a rename."""
+"""Files that appear only when they are complete, by writing a copy and renaming it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write that appears as `path` when the block ends without an error."""
+    """Opens a file that appears as `path` if the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(
         dir=path.parent, prefix=f".{path.name}.", suffix=".part"
@@ -33,10 +33,10 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Writes a compressed .npz; equal arrays give equal bytes.
+    """Writes a compressed .npz file; equal arrays give equal bytes.
 
     Raises:
-      TypeError: an entry is not numbers, bools or text.
+      TypeError: if an entry is not numbers, bools or text.
     """
     plain = {key: np.asarray(value) for key, value in arrays.items()}
     for key, value in plain.items():
@@ -53,7 +53,10 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def check_writable(path: Path | None) -> None:
-    """Raises ValueError if `path` can be no .npz file; for before a long run."""
+    """Raises ValueError if no .npz file can be written there; None is accepted.
+
+    For use before a long run.
+    """
     if path is None:
         return
     if path.suffix != ".npz" or path.is_dir():

@@ -1,4 +1,4 @@
-"""The leaves of a state: named and described, brought to the host, and put back."""
+"""The leaves of a pytree as arrays and JSON, for checkpoints, and back."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ _ARRAYS = (np.ndarray, np.generic, jax.Array, jax.ShapeDtypeStruct)
 
 
 def describe(state: Any) -> dict[str, str]:
-    """What each leaf is, by its path: {"['opt'][0].mu": "bfloat16[3, 2]", ...}.
+    """The dtype and shape of each leaf, by path: {"['opt'][0].mu": "bfloat16[3, 2]"}.
 
-    Keys are "key<fry>[]", and Python's own go by the name of their type.
+    Random keys are "key<fry>[]"; Python's bool, int, float and str have their names.
 
     Raises:
-      TypeError: a leaf is no array of numbers, bools or typed keys, and no bool, int,
-        float or str of Python.
+      TypeError: if a leaf is none of these, nor an array of numbers or bools.
     """
     return {path: _describe(path, leaf) for path, leaf in _flatten(state).items()}
 
 
 def compare(want: dict[str, str], found: dict[str, str]) -> str:
-    """Where two descriptions differ, for a message; empty if they are the same."""
+    """The differences of two results of `describe`, as a message; "" if none."""
     differences = [
         f"state{path}: want {want.get(path, 'nothing')}, "
         f"found {found.get(path, 'nothing')}"
@@ -37,17 +36,18 @@ def compare(want: dict[str, str], found: dict[str, str]) -> str:
 
 
 def take_apart(state: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What of a state goes into JSON, and its arrays.
+    """Splits a state into a manifest for JSON and arrays.
 
     Returns:
-      By path: "leaves", every description; "values" of Python's own; "keys", the
-      algorithm of typed keys; "weak", which arrays have a weak type. And the arrays
-      that are not empty, under their number in "leaves": on the host, unless they span
-      processes; keys as integers.
+      The manifest, a dict of "leaves", the result of `describe`; "values", Python's
+      numbers and strings by path; "keys", the algorithms of random keys by path; and
+      "weak", the paths of weakly typed arrays. And the arrays that are not empty, by
+      their number among the leaves: on the host unless they span processes, random
+      keys as integers.
 
     Raises:
-      TypeError: as `describe` does, and for what no public function of JAX makes again:
-        a weak type of another dtype than Python's numbers get, or across processes.
+      TypeError: as `describe`, and for weakly typed arrays that JAX offers no way to
+        make again: of another dtype than Python's numbers get, or across processes.
     """
     leaves, values, keys, weak, arrays = {}, {}, {}, [], {}
     for index, (path, leaf) in enumerate(_flatten(state).items()):
@@ -71,11 +71,11 @@ def take_apart(state: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def stored_arrays(manifest: dict[str, Any], like: Any) -> dict[str, Any]:
-    """The leaves of `like` that `take_apart` gave as arrays, under their names there.
+    """The leaves of `like` for which `take_apart` returned arrays, by the same numbers.
 
     Args:
-      manifest: the first part of what `take_apart` returned.
-      like: a state that `describe` finds the same, or one with jax.ShapeDtypeStruct.
+      manifest: from `take_apart`.
+      like: a state of the same description; arrays may be jax.ShapeDtypeStruct.
     """
     names = {path: str(index) for index, path in enumerate(manifest["leaves"])}
     return {
@@ -86,10 +86,10 @@ def stored_arrays(manifest: dict[str, Any], like: Any) -> dict[str, Any]:
 
 
 def put_together(manifest: dict[str, Any], arrays: dict[str, Any], like: Any) -> Any:
-    """The state that `take_apart` took apart, with arrays where those of `like` lie.
+    """The state that `take_apart` split, with arrays on the devices of those in `like`.
 
     Raises:
-      ValueError: JAX has not the dtype of an array, without 64-bit types.
+      ValueError: if an array is of 64 bits, and JAX has not enabled these.
     """
     names = {path: str(index) for index, path in enumerate(manifest["leaves"])}
     leaves = []
@@ -103,7 +103,7 @@ def put_together(manifest: dict[str, Any], arrays: dict[str, Any], like: Any) ->
 
 
 def _place(array: Any, like: Any, impl: str | None, weak: bool) -> Any:
-    """One array, or None for an empty one, as what it was, where `like` lies."""
+    """A leaf from its array (None if empty), with type and devices of `like`."""
     if array is None:
         blank = jax.eval_shape(jax.random.key_data, like) if _is_key(like) else like
         array = np.zeros(blank.shape, blank.dtype)
@@ -123,7 +123,7 @@ def _place(array: Any, like: Any, impl: str | None, weak: bool) -> Any:
 
 
 def _flatten(state: Any) -> dict[str, Any]:
-    """The leaves by their paths, in the pytree's order."""
+    """The leaves of a pytree by path, in its order."""
     leaves = jax.tree_util.tree_leaves_with_path(state)
     return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
 
@@ -149,5 +149,5 @@ def _is_key(leaf: Any) -> bool:
 
 
 def _zeros(leaf: Any) -> jax.Array:
-    """Weakly typed, of the leaf's shape."""
+    """A weakly typed array of zeros of the leaf's shape."""
     return jnp.full(leaf.shape, leaf.dtype.type(0).item())

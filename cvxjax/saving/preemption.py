@@ -1,4 +1,4 @@
-"""Stopping on a signal: between two steps, and at the same one in every process."""
+"""Stopping on a signal between two steps, at the same step in every process."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from jax.experimental import multihost_utils
 
 
 class Preemption:
-    """Takes note of signals, inside a `with` block, instead of dying of them.
+    """Notes signals inside a `with` block, instead of ending the process.
 
-    Schedulers announce with SIGTERM that a job will be killed soon:
+    Schedulers send SIGTERM some time before they kill a job:
 
         with Preemption() as preemption:
             for step in range(start + 1, steps + 1):
@@ -24,7 +24,10 @@ class Preemption:
                     preemption.exit()
 
     Enter the block in the main thread, and after `jax.distributed.initialize`, which
-    installs a handler of its own. The handlers found are put back at the block's end.
+    installs a handler of its own. The former handlers are restored at the block's end.
+
+    Args:
+      signals: which to note.
     """
 
     def __init__(self, signals: tuple[signal.Signals, ...] = (signal.SIGTERM,)):
@@ -47,10 +50,10 @@ class Preemption:
         self._received = number
 
     def requested(self) -> bool:
-        """Whether a signal has come, to any process.
+        """Whether any process has received a signal.
 
-        Every process asks at the same steps, and all get the same answer. That takes
-        them milliseconds: ask after every few steps, if those are short.
+        With several processes, all must ask at the same steps, and get the same answer.
+        That takes milliseconds: if steps are short, ask after every few of them.
         """
         self._received = largest_of_all(self._received)
         return self._received > 0
@@ -58,16 +61,16 @@ class Preemption:
     def exit(self) -> NoReturn:
         """Ends this process with 128 + the signal's number: 143 after SIGTERM.
 
-        Launchers take this for "start the same command again".
+        Launchers take this for a request to start the same command again.
         """
         raise SystemExit(128 + self._received)
 
 
 def largest_of_all(value: int) -> int:
-    """The largest of the values that the processes bring; each of them calls this.
+    """The largest `value` of all processes, each of which must call this.
 
     Args:
-      value: of 64 bits, whether or not JAX has switched them on.
+      value: an integer of 64 bits, whether or not JAX has enabled these.
     """
     if jax.process_count() == 1:
         return value

@@ -1,8 +1,8 @@
-"""Programs in sequence, each of which is made of the solutions of those before.
+"""Programs in sequence: each is built from the solutions of those before it.
 
-Training layer by layer, or at growing resolutions, is no program: what a stage asks
-depends on how the last one was answered. Each stage has a certificate of its own, for
-its own program. Of the whole sequence nothing is certified.
+Training layer by layer, or at growing resolutions, is not one convex program, because
+what a stage minimises depends on the last one's solution. Each stage is certified for
+its own program; the sequence as a whole has no certificate.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cvxjax.solve import solve
 
 
 class Solved(NamedTuple):
-    """A stage with its solution, and the certificate of this stage alone."""
+    """A stage's program, its solution, and the certificate of this stage alone."""
 
     program: Program
     solution: Solution
@@ -32,6 +32,8 @@ class Solved(NamedTuple):
 
 Stage = Callable[[Sequence[Solved]], Program]
 
+_LAST = Status.TIME_LIMIT, Status.INTERRUPTED, Status.NONFINITE, Status.INFEASIBLE
+
 
 def solve_stages(
     stages: Sequence[Stage],
@@ -43,15 +45,19 @@ def solve_stages(
 ) -> list[Solved]:
     """Solves and certifies programs, each made of the stages solved before it.
 
-    The list ends with the first stage that is stopped, by the time limit or a Ctrl-C,
-    or that is not finite or infeasible. A stage that stalls is followed by the next.
+    A stage that ends in TIME_LIMIT, INTERRUPTED, NONFINITE or INFEASIBLE is the last; a
+    stage that stalls is followed by the next.
 
     Args:
-      stages: functions of the stages solved so far, which make the next program.
-      solver: of every stage, as in `cvxjax.solve`.
+      stages: functions, called in order with the tuple of stages solved so far; each
+        returns the next program.
+      solver: for every stage, as in `cvxjax.solve`.
       tol: relative duality gap of every stage, in place of the solver's.
-      time_limit: seconds for all of them together.
-      report: called with the stage's position and its result.
+      time_limit: seconds for all stages together.
+      report: called after each stage with its position, from 0, and its result.
+
+    Returns:
+      The stages that were solved, in order; at least one.
 
     Raises:
       ValueError: as in `cvxjax.solve`, or if there are no stages.
@@ -72,11 +78,3 @@ def solve_stages(
         if int(solution.status) in _LAST:
             break
     return solved
-
-
-_LAST = (
-    Status.TIME_LIMIT,
-    Status.INTERRUPTED,
-    Status.NONFINITE,
-    Status.INFEASIBLE,
-)

@@ -1,1 +1,1 @@
-"""The terms of an objective: losses, regularisers, cones, spectra."""
+"""The terms of a program: losses, regularisers, cones, and penalties on PSD pairs."""

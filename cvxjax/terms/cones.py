@@ -1,7 +1,7 @@
 """Polyhedral cones {u : A_i u >= 0}, one for each activation pattern.
 
-`SignCones` are those of patterns over the rows of one matrix, A_i = (2 D_i - I) X;
-`RowCones` have rows of their own.
+`SignCones` are those of patterns over the rows of one matrix, A_i = (2 D_i - I) X; in
+`RowCones` each A_i has rows of its own.
 """
 
 from __future__ import annotations
@@ -22,34 +22,36 @@ from cvxjax.record import Record
 Array = jax.Array
 
 _NEWTON_STEPS = 40
-_DECREMENT = 1e-2  # squared, at which a point is central enough
-_CENTRAL = 1e-28  # the same by a norm whose dual would stretch what is left
-_CHUNK_ELEMENTS = 1 << 22
-_QR_BATCH = 1024  # LAPACK under vmap hangs on larger ones
+_DECREMENT = 1e-2  # Newton decrement, squared, at which a centre is good enough
+_CENTRAL = 1e-28  # the same for ||T u||, where T magnifies what is left
+_CHUNK_ELEMENTS = 1 << 22  # of a temporary
+_QR_BATCH = 1024  # LAPACK calls under vmap hang on larger batches
 
 
 class Cones(Record):
-    """K_i = {u : A_i u >= 0} with m rows of unit length each, P of them.
+    """P cones K_i = {u : A_i u >= 0}, each A_i with m rows of unit length.
 
-    Blocks carry a leading sign axis: w is [S, P, d], A w is [S, P, m].
+    For blocks w [S, P, d], A w is [S, P, m]: both signs share the cone of a pattern.
     """
 
-    lengths: Array  # of the rows before scaling; 1 for zero rows
+    lengths: Array  # of the rows before they were scaled; 1 for zero rows
     interior: Array  # [P, d], unit, A_i interior_i > 0 on every non-zero row
 
     @property
-    def num_rows(self) -> int: ...
+    def num_rows(self) -> int:
+        """m."""
+        ...
 
     def apply(self, w: Array) -> Array:
-        """A w, [..., P, m]."""
+        """A w, [..., P, m], for w [..., P, d]."""
         ...
 
     def adjoint(self, s: Array) -> Array:
-        """A^T s, [..., P, d]."""
+        """A^T s, [..., P, d], for s [..., P, m]."""
         ...
 
     def gram(self) -> Array:
-        """A_i^T A_i, [d, d] if it is the same for every i, else [P, d, d]."""
+        """A_i^T A_i: [d, d] if it is the same for every i, else [P, d, d]."""
         ...
 
     def live(self) -> Array:
@@ -57,7 +59,7 @@ class Cones(Record):
         ...
 
     def rows_of(self, pattern: Array, which: Array) -> Array:
-        """Some rows of some A_i, [B, k, d], for pattern [B] and which [B, k]."""
+        """Rows `which` [B, k] of the A_i with i = `pattern` [B]: [B, k, d]."""
         ...
 
     def weighted_grams(self, weights: Array) -> Array:
@@ -65,15 +67,15 @@ class Cones(Record):
         ...
 
     def select(self, pattern: Array) -> Any:
-        """The cones of some patterns, [B]."""
+        """The cones of the patterns at positions `pattern` [B]."""
         ...
 
     def unscaled(self, multipliers: Array) -> Array:
-        """Multipliers [S, P, m] of the rows as they were before scaling."""
+        """Multipliers [S, P, m] of the rows before scaling, from those of unit rows."""
         return multipliers / self._lengths()
 
     def scaled(self, multipliers: Array) -> Array:
-        """Multipliers [S, P, m] of the unit rows, of those before scaling."""
+        """The inverse of `unscaled`."""
         return multipliers * self._lengths()
 
     def _lengths(self) -> Array:
@@ -85,13 +87,13 @@ class Cones(Record):
     ) -> tuple[Array, Array]:
         """Moves each block towards its projection onto K_i.
 
-        Takes `steps` accelerated projected-gradient steps on the dual
+        Takes accelerated projected-gradient steps on the dual problem
         min_{mu >= 0} 1/2 ||w_i + A_i^T mu||^2, restarted where momentum points uphill.
 
         Args:
           w: [..., P, d].
           multipliers: [..., P, m], where to start, >= 0.
-          steps: how many steps; the result is the projection in the limit.
+          steps: how many; in the limit the result is the projection.
 
         Returns:
           w + A^T mu [..., P, d] and mu [..., P, m].
@@ -116,24 +118,23 @@ class Cones(Record):
         return w + self.adjoint(mu), mu
 
     def lift(self, w: Array) -> Array:
-        """Least t [S, P] with A_i (w_i + t_i interior_i) >= 0."""
+        """The least t >= 0, [S, P], with A_i (w_i + t_i interior_i) >= 0."""
         margin = self.apply(self.interior[None])
         safe = jnp.where(margin > 0, margin, 1)
         short = jnp.where(margin > 0, jnp.maximum(-self.apply(w), 0) / safe, 0)
         return jnp.max(short, axis=-1, initial=0)
 
     def violation(self, w: Array) -> Array:
-        """max(-A w, 0) / max|A w|, a scalar; 0 for w = 0."""
+        """max(-A w, 0) / max|A w|, [], which is 0 for w = 0."""
         values = self.apply(w)
         size = jnp.max(jnp.abs(values))
         return jnp.maximum(-jnp.min(values), 0) / jnp.where(size > 0, size, 1)
 
 
 class SignCones(Cones):
-    """A_i = (2 D_i - I) X with rows scaled to unit length.
+    """A_i = (2 D_i - I) X with rows scaled to unit length, which changes no cone.
 
-    Scaling rows changes no cone, and every A_i has the same Gram matrix X^T X (of
-    the scaled rows), which is what makes the solvers fast.
+    Every A_i has the same Gram matrix, X^T X of the scaled rows, which saves time.
     """
 
     rows: Array  # [m, d], unit rows; zero rows stay zero
@@ -169,12 +170,12 @@ class SignCones(Cones):
     def in_coordinates(
         self, rows: np.ndarray, change: np.ndarray, root: Array
     ) -> SignCones | None:
-        """The same cones in u' = S u; None if rounding left no point inside.
+        """The same cones in u' = S u; None if rounding leaves one without inner point.
 
         Args:
           rows: [m, r], the rows in the new coordinates.
           change: S [r, d].
-          root: T [d, r], with ||u|| = ||T u'||, by which centres are central.
+          root: T [d, r], with ||u|| = ||T u'||; centres are with respect to this norm.
         """
         units, lengths = _unit_rows(rows)
         start = np.asarray(self.interior, np.float64) @ change.T
@@ -195,7 +196,7 @@ class RowCones(Cones):
     """Every A_i has rows of its own, scaled to unit length; some may be zero."""
 
     rows: Array  # [P, m, d]
-    masks: ClassVar[None] = None  # rows have no signs by patterns
+    masks: ClassVar[None] = None  # rows carry their signs
 
     @property
     def num_rows(self) -> int:
@@ -235,21 +236,20 @@ def make_sign_cones(
 ) -> tuple[SignCones, np.ndarray]:
     """Builds the cones of the patterns that have an interior.
 
-    A pattern read off a gate that lies on a hyperplane may belong to no open cell;
-    its cone is then a face of a neighbour's, adds no network, and is left out.
+    A gate on a hyperplane may have the pattern of no open cell. The cone of such a
+    pattern is a face of another cone, adds no network, and is left out.
 
-    Where X is badly conditioned, interior points are sought in coordinates where it is
-    not (`cvxjax.algebra.row_space`), since cells of offset columns are thin in the
-    user's; they come back rounded to the dtype of X, which may be too coarse for the
-    thinnest.
+    Where columns of X have offsets, cells are thin. Interior points are then computed
+    in coordinates in which X is well conditioned (`cvxjax.algebra.row_space`), and
+    rounded to the dtype of X, which may be too coarse for the thinnest cells.
 
     Args:
       X: [n, d].
       masks: [P, n], bool.
-      gates: [P, d], points of the closed cells.
+      gates: [P, d], a point of each closed cell.
 
     Returns:
-      The cones and `kept` [P], bool: which patterns they stand for.
+      The cones, and `kept` [P], bool: which patterns have one.
     """
     rows, lengths = _unit_rows(X)
     units, sizes = _unit_rows(X.astype(np.float64))
@@ -258,7 +258,7 @@ def make_sign_cones(
     signs = np.where(masks, 1.0, -1.0)
     gates = _unit_rows(gates.astype(np.float64))[0]
     strict = _inside(units[live], signs[:, live], gates)
-    if _is_even(space):
+    if _well_conditioned(space):
         inner, change, points = units, np.eye(X.shape[1]), gates.copy()
         kept = strict.copy()
     else:
@@ -298,10 +298,10 @@ def make_row_cones(rows: np.ndarray, gates: np.ndarray) -> tuple[RowCones, np.nd
 
     Args:
       rows: [P, m, d]; rows of zeros are no constraint.
-      gates: [P, d], points of the closed cones.
+      gates: [P, d], a point of each closed cone.
 
     Returns:
-      The cones and `kept` [P], bool: which rows they stand for.
+      The cones, and `kept` [P], bool: which of the P have an interior.
     """
     scaled, lengths = _unit_rows(rows)
     live = np.any(scaled != 0, axis=2)
@@ -325,16 +325,16 @@ def make_row_cones(rows: np.ndarray, gates: np.ndarray) -> tuple[RowCones, np.nd
     return cones, kept
 
 
-def _is_even(space: RowSpace) -> bool:
-    """Whether the user's coordinates do as well; so they do for X = 0."""
+def _well_conditioned(space: RowSpace) -> bool:
+    """Whether X may keep its own coordinates, as it may if it is zero."""
     d, rank = space.change.shape
     return rank == 0 or (rank == d and np.linalg.cond(space.change) <= DISTORTED)
 
 
 def _unit_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows over their lengths, and these; 1 for zero rows, which stay zero.
+    """Rows scaled to unit length, and their lengths; zero rows stay, with length 1.
 
-    Powers of two keep squares from over- and underflow.
+    They are first scaled by powers of two, so that squares do not over- or underflow.
     """
     power = np.frexp(np.max(np.abs(rows), axis=-1, initial=0))[1]
     even = np.ldexp(rows, -power[..., None])
@@ -345,7 +345,7 @@ def _unit_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _inside(rows: np.ndarray, signs: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Whether signs (rows p) > 0, more than rounding, for each point [P, d]."""
+    """Whether signs (rows p) > 0 beyond rounding, for each of the points p [P, d]."""
     floor = (rows.shape[1] + 2) * np.finfo(np.float64).eps
     values = signs * (points @ rows.T)
     sizes = np.linalg.norm(points, axis=1)
@@ -358,10 +358,10 @@ def _inside(rows: np.ndarray, signs: np.ndarray, points: np.ndarray) -> np.ndarr
 
 
 def _interior_point(rows: np.ndarray, signs: np.ndarray) -> np.ndarray | None:
-    """A point with signs_j rows_j^T u > 0 for all of the unit rows [m, r], deep inside.
+    """A point u with signs_j rows_j^T u > 0 for all unit rows [m, r]; None without.
 
-    In the plane the middle of the cone; else argmax_u min_j signs_j rows_j^T u over
-    |u|_inf <= 1. None if there is none.
+    For r = 2 it is the middle of the cone; else argmax_u min_j signs_j rows_j^T u over
+    |u|_inf <= 1, by a linear program.
     """
     m, r = rows.shape
     if r == 2 and m:
@@ -376,7 +376,7 @@ def _interior_point(rows: np.ndarray, signs: np.ndarray) -> np.ndarray | None:
 
 
 def _middle(rows: np.ndarray) -> np.ndarray | None:
-    """The middle direction of {u : rows u >= 0} in the plane; None if it is no cone."""
+    """The unit vector in the middle of {u : rows u >= 0}, rows [m, 2]; or None."""
     angles = np.sort(np.arctan2(rows[:, 1], rows[:, 0]))
     gaps = np.diff(angles, append=angles[0] + 2 * np.pi)
     k = int(np.argmax(gaps))
@@ -393,8 +393,8 @@ def _analytic_centres(
 ) -> Array:
     """Unit vectors deep inside the cells: argmin_u ||T u||^2/2 - sum_j log A_ij u.
 
-    Damped Newton from the gates; a deep point makes `lift` cheap in objective. T is
-    `root` [k, d], the identity where it is None.
+    By Newton's method with damping, from the gates. The deeper they are, the less does
+    `lift` add to the objective. T is `root` [k, d], or the identity if that is None.
     """
     (P, n), d = masks.shape, rows.shape[1]
     size = max(1, min(P, _CHUNK_ELEMENTS // max(1, n * d)))
@@ -409,7 +409,7 @@ def _analytic_centres(
 
 @jit_leanly
 def _own_centres(rows: Array, gates: Array) -> Array:
-    """`_analytic_centres` of cones that have rows [P, m, d] of their own."""
+    """`_analytic_centres` for `RowCones`, rows [P, m, d]."""
     every = jnp.ones((1, rows.shape[1]), bool)
     return jax.vmap(lambda a, gate: _centres(a, every, gate[None], None)[0])(
         rows, gates
@@ -417,7 +417,7 @@ def _own_centres(rows: Array, gates: Array) -> Array:
 
 
 def _centres(rows: Array, masks: Array, gates: Array, root: Array | None) -> Array:
-    """`_analytic_centres` of a few cells at once."""
+    """`_analytic_centres` of a chunk of the cells."""
     live = jnp.any(rows != 0, axis=1)
     eye = jnp.eye(rows.shape[1], dtype=rows.dtype)
     enough = _DECREMENT if root is None else _CENTRAL
@@ -442,7 +442,7 @@ def _centres(rows: Array, masks: Array, gates: Array, root: Array | None) -> Arr
         change = reach_of(linalg.dot(move, rows.T))
         decrement = -jnp.sum(slope * move, axis=1)
         room = 1 / jnp.maximum(jnp.max(over(-change, margin), axis=1), 1e-3)
-        # Self-concordance makes the first length safe; longer ones mostly do better.
+        # Self-concordance makes the first step length safe; longer ones mostly win.
         safe = 1 / (1 + jnp.sqrt(jnp.maximum(decrement, 0)))
         longer = [jnp.maximum(safe, jnp.minimum(a * room, 2)) for a in (0.5, 0.9)]
         lengths = jnp.stack([safe, *longer])
@@ -462,7 +462,7 @@ def _centres(rows: Array, masks: Array, gates: Array, root: Array | None) -> Arr
         ahead = margin + length * change
         return u + length * move, ahead, count + 1, jnp.max(decrement)
 
-    # The centre's square is the number of rows, by the slope along u.
+    # At the centre ||T u||^2 is the number of rows, since the slope along u is zero.
     start = jnp.sqrt(jnp.sum(live, dtype=rows.dtype)) * gates / norm(tails(gates))
     margin = reach_of(linalg.dot(start, rows.T))
     begin = (start, margin, jnp.asarray(0), jnp.asarray(jnp.inf, rows.dtype))
@@ -479,7 +479,7 @@ def _centres(rows: Array, masks: Array, gates: Array, root: Array | None) -> Arr
 
 
 def _solved_together(root: Array, gram: Array, slope: Array) -> Array:
-    """(T^T T + gram)^{-1} slope, without the squared condition of T.
+    """(T^T T + gram)^{-1} slope by a QR factorisation, which does not square T.
 
     Args:
       root: T [k, d].

@@ -1,7 +1,11 @@
 """Regularisers R(w), a sum over blocks: norms, proximal maps, dual norms.
 
 Parameters are [S, P, ...], one block for each sign and pattern. All but `ProductNorms`
-meet `interfaces.Gauge`, and all but that and `EllipsoidNorm` `interfaces.Proximal`.
+meet `interfaces.Gauge`; all but that and `EllipsoidNorm` meet `interfaces.Proximal`.
+Their methods are documented there.
+
+`GroupNorm` and `EllipsoidNorm` are norms ||T w_b||_2; solvers for second-order cones
+||T w_b||_2 <= t read T by `tails` and its companions.
 """
 
 from __future__ import annotations
@@ -20,53 +24,56 @@ Array = jax.Array
 
 
 class GroupNorm(Record):
-    """sum_b ||w_b||_2 for blocks [..., d]."""
+    """sum_b ||w_b||_2 for blocks [..., d]; T is the identity."""
 
     norm: ClassVar[str] = "group"
     degree: ClassVar[int] = 1
     shape: ClassVar[None] = None
 
     def norms(self, w: Array) -> Array:
-        """||w_b||_2, [...]."""
         return group_norms(w)
 
     def prox(self, w: Array, threshold: ArrayLike) -> Array:
-        """argmin_u 1/2 ||u - w||^2 + threshold R(u)."""
         return prox_group(w, threshold)
 
     def dual_norms(self, q: Array) -> Array:
-        """max {q_b^T u : ||u||_2 <= 1}, [...]."""
         return group_norms(q)
 
     def tails(self, w: Array) -> Array:
-        """Vectors with the norms of w as their Euclidean norms: w itself."""
+        """T w_b: vectors whose Euclidean norms are the norms of w."""
         return w
 
     def adjoint_tails(self, p: Array) -> Array:
-        """The transpose of `tails`."""
+        """T^T p_b, the transpose of `tails`."""
         return p
 
     def dual_tails(self, q: Array) -> Array:
-        """Vectors with the dual norms of q as their Euclidean norms: q itself."""
+        """T^{-T} q_b: vectors whose Euclidean norms are the dual norms of q."""
         return q
 
     def inverse_products(self, size: int) -> Array:
-        """Inverses of inner products whose norms are near this one, [k, d, d]."""
+        """Inverses of the matrices of inner products from w^T w to (T w)^T T w.
+
+        A solver takes its first step's size from the fits of least norm in each.
+
+        Returns:
+          [k, d, d], d = size.
+        """
         return jnp.eye(size)[None]
 
     def tails_of_rows(self, rows: Array) -> Array:
-        """Rows [..., k, d] of a map on tails, as rows of the map on blocks."""
+        """M T for rows M [..., k, d]: a map of T w as a map of w."""
         return rows
 
     def lengths(self, rows: Array) -> Array:
-        """The dual norms of rows [..., d], whose squares may underflow or overflow."""
+        """`dual_norms` of rows [..., d], right where squares over- or underflow."""
         return lengths(rows, jnp)
 
 
 class EllipsoidNorm(Record):
-    """sum_b ||T w_b||_2 for blocks [..., d]: the group norm of other coordinates.
+    """sum_b ||T w_b||_2 for blocks [..., d]: the group norm in other coordinates.
 
-    The maps on tails are those of `GroupNorm`.
+    Methods without a docstring have it in `GroupNorm`.
     """
 
     norm: ClassVar[str] = "ellipsoid"
@@ -75,41 +82,31 @@ class EllipsoidNorm(Record):
     inverse: Array  # [d, d], of T
 
     def norms(self, w: Array) -> Array:
-        """||T w_b||_2, [...]."""
         return group_norms(self.tails(w))
 
     def dual_norms(self, q: Array) -> Array:
-        """max {q_b^T u : ||T u||_2 <= 1} = ||T^{-T} q_b||_2, [...]."""
         return group_norms(self.dual_tails(q))
 
     def tails(self, w: Array) -> Array:
-        """T w_b."""
         return linalg.dot(w, self.root.T)
 
     def adjoint_tails(self, p: Array) -> Array:
-        """T^T p_b."""
         return linalg.dot(p, self.root)
 
     def dual_tails(self, q: Array) -> Array:
-        """T^{-T} q_b."""
         return linalg.dot(q, self.inverse)
 
     def inverse_products(self, size: int) -> Array:
-        """I, and (I + T^T T / t_k^2)^{-1} for every singular value t_k, [k, d, d].
-
-        Of inner products from that of the coordinates to that of the norm.
-        """
+        """I, and (I + T^T T / t_k^2)^{-1} for every singular value t_k of T."""
         _, t, turn = jnp.linalg.svd(self.root, full_matrices=False)
         shares = 1 / (1 + (t[None] / t[:, None]) ** 2)
         between = linalg.dot(turn.T[None] * shares[:, None], turn[None])
         return jnp.concatenate([jnp.eye(size, dtype=t.dtype)[None], between])
 
     def tails_of_rows(self, rows: Array) -> Array:
-        """Rows times T."""
         return linalg.dot(rows, self.root)
 
     def lengths(self, rows: Array) -> Array:
-        """The dual norms of rows [..., d]."""
         return lengths(self.dual_tails(rows), jnp)
 
 
@@ -121,15 +118,12 @@ class PairNorms(Record):
     shape: ClassVar[None] = None
 
     def norms(self, w: Array) -> Array:
-        """sum_k ||(w_b,2k, w_b,2k+1)||_2, [...]."""
         return jnp.sum(group_norms(_pairs(w)), axis=-1)
 
     def prox(self, w: Array, threshold: ArrayLike) -> Array:
-        """argmin_u 1/2 ||u - w||^2 + threshold R(u)."""
         return prox_group(_pairs(w), threshold).reshape(w.shape)
 
     def dual_norms(self, q: Array) -> Array:
-        """max_k ||(q_b,2k, q_b,2k+1)||_2, [...]."""
         return jnp.max(group_norms(_pairs(q)), axis=-1)
 
 
@@ -137,8 +131,8 @@ class NuclearNorm(Record):
     """sum_b ||W_b||_*, the sum of singular values of each block.
 
     Args:
-      shape: (rows, columns) of the matrix that a last axis stands for; None: blocks
-        are matrices [..., rows, columns] already.
+      shape: (rows, columns) of blocks that are stored as vectors [..., rows columns];
+        None for blocks [..., rows, columns].
     """
 
     norm: ClassVar[str] = "nuclear"
@@ -146,11 +140,9 @@ class NuclearNorm(Record):
     shape: tuple[int, int] | None = static(default=None)
 
     def norms(self, w: Array) -> Array:
-        """||W_b||_*, [...]."""
         return jnp.sum(self._values(w), axis=-1)
 
     def prox(self, w: Array, threshold: ArrayLike) -> Array:
-        """argmin_U 1/2 ||U - W||^2 + threshold R(U): singular values are shrunk."""
         left, values, right = jnp.linalg.svd(self._matrices(w), full_matrices=False)
         values = jnp.maximum(values - threshold, 0)
         product = jnp.matmul(
@@ -159,7 +151,6 @@ class NuclearNorm(Record):
         return product.reshape(w.shape)
 
     def dual_norms(self, q: Array) -> Array:
-        """The largest singular value of Q_b, [...]."""
         return jnp.max(self._values(q), axis=-1)
 
     def _matrices(self, w: Array) -> Array:
@@ -172,7 +163,7 @@ class NuclearNorm(Record):
 class ProductNorms(Record):
     """sum_j ||u_j||_2 ||v_j||_2 for neurons (u_j, v_j) of [..., d + c].
 
-    As a function of predictions it is a gauge, whose value is NP-hard in general.
+    The least value for given predictions is a gauge of these, NP-hard in general.
     """
 
     norm: ClassVar[str] = "products"
@@ -180,7 +171,6 @@ class ProductNorms(Record):
     split: int = static()  # d
 
     def norms(self, w: Array) -> Array:
-        """||u_j|| ||v_j||, [...]."""
         return group_norms(w[..., : self.split]) * group_norms(w[..., self.split :])
 
 
@@ -201,7 +191,7 @@ def prox_group(w: Array, threshold: ArrayLike) -> Array:
 
     Args:
       w: [..., d], one group per last axis.
-      threshold: [], step size times beta, >= 0.
+      threshold: [], >= 0; step size times beta in proximal gradient methods.
 
     Returns:
       [..., d], dtype of `w`; small blocks become exactly 0.

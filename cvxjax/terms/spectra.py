@@ -1,8 +1,7 @@
 """Penalties on pairs of positive semidefinite matrices, whose difference predicts.
 
-Parameters are [2, B, q, q], Z+ first; each record has a linear penalty R(Z+, Z-) >= 0,
-finite on PSD matrices that meet linear equations, in the sum or the difference of the
-two. With the equations it is a gauge:
+Parameters are [2, B, q, q], Z+ first. R(Z+, Z-) >= 0 is linear on PSD matrices that
+meet linear equations, and infinite on others, which makes it a gauge:
 
     UnitNeurons     R = sum_b Z+_qq + Z-_qq, each tr Z_(1..q-1) = Z_qq: sums of
                     alpha [u; 1][u; 1]^T with ||u|| = 1, and sum |alpha|
@@ -10,8 +9,14 @@ two. With the equations it is a gauge:
     ConstantDiagonal    R = rho where diag(Z+ + Z-) = rho 1, one pair: the gamma_2 norm
                     of the difference
 
-Records meet `interfaces.Gauge`, without a proximal map, and have the linear
-equations for solvers.
+Records meet `interfaces.Gauge`, without a proximal map. For solvers they also have
+
+    cost(q)     C [q, q] with R = sum <C, Z> over all blocks
+    traces(q)   the factor tr Z / R, summed over all blocks
+    ties(q)     the equations: orthonormal E [k, q, q] with <E, Z+ + Z-> = 0, and
+                others with <E, Z+ - Z-> = 0
+    centre(q)   a positive definite Z = Z+ = Z- [q, q] that meets them
+    inside(w)   PSD matrices near w that meet them
 
 Source: Bartan & Pilanci, Neural Spectrahedra and Semidefinite Lifts (2021); Bartan &
 Pilanci, Training Quantized Neural Networks to Global Optimality via Semidefinite
@@ -35,9 +40,9 @@ Array = jax.Array
 
 _BISECTIONS = 64
 _STEPS = 40  # of an interior-point method, for the gamma_2 dual norm
-_SHRINK = 0.1  # of its gap, in each step
-_BOUNDARY = 0.95  # of the way that a step goes
-_NEAR = 0.5  # scale factors down to it are applied, smaller ones replaced by a sum
+_SHRINK = 0.1  # factor by which each of its steps aims to reduce the gap
+_BOUNDARY = 0.95  # share of the way to the boundary that a step may go
+_NEAR = 0.5  # smallest root of the ratio of two traces at which blocks are scaled
 
 
 class UnitNeurons(Record):
@@ -47,28 +52,23 @@ class UnitNeurons(Record):
     degree: ClassVar[int] = 1
 
     def cost(self, q: int) -> np.ndarray:
-        """C with R = sum <C, Z>, [q, q]."""
         return np.diag(np.eye(q)[-1])
 
     def traces(self, q: int) -> float:
-        """The trace of all blocks over R: 2: the trace is twice the last entry."""
         return 2.0
 
     def ties(self, q: int) -> tuple[np.ndarray, np.ndarray]:
-        """Orthonormal E with <E, Z+ + Z-> = 0, [k, q, q], and of the difference."""
         signs = np.append(np.ones(q - 1), -1) / np.sqrt(q)
         return np.diag(signs)[None], np.diag(signs)[None]
 
     def centre(self, q: int) -> np.ndarray:
-        """A positive definite Z = Z+ = Z- that meets the equations, [q, q]."""
         return np.diag(np.append(np.ones(q - 1), q - 1))
 
     def norms(self, w: Array) -> Array:
-        """<C, Z_b>, [2, B]."""
         return w[..., -1, -1]
 
     def dual_norms(self, matrices: Array) -> Array:
-        """max {[u; 1]^T Q [u; 1] : ||u|| = 1}, [2, B], from above to rounding.
+        """Upper bounds, exact to rounding, of max {[u; 1]^T Q [u; 1] : ||u|| = 1}.
 
         With Q = [[A, g], [g^T, c]] it is the least nu + g^T (nu I - A)^{-1} g + c over
         nu >= the largest eigenvalue of A (strong duality of the trust-region problem).
@@ -88,45 +88,32 @@ class UnitNeurons(Record):
             return jnp.where(right, middle, low), jnp.where(right, high, middle)
 
         nu = jax.lax.fori_loop(0, _BISECTIONS, halve, (low, high))[1]
-        # A g below rounding would be divided by zero; any larger nu bounds too.
+        # Where g is below rounding, nu is an eigenvalue; any larger nu is a bound too.
         size = jnp.maximum(jnp.abs(top), jnp.abs(values[..., 0]))
         nu = jnp.maximum(nu, top + 2 * jnp.finfo(g.dtype).eps * size)
         pull = jnp.sum(g * _ratio(g, nu[..., None] - values), axis=-1)
         return jnp.maximum(nu + pull + matrices[..., -1, -1], 0)
 
     def inside(self, w: Array) -> Array:
-        """PSD matrices with tr Z_(1..q-1) = Z_qq near w, of the same rank mostly.
+        """PSD matrices near w with tr Z_(1..q-1) = Z_qq, mostly of the same rank.
 
-        Where the two differ by a factor of less than four, both blocks are scaled to
-        their geometric mean; otherwise the smaller one is filled up.
+        Where the two sides differ by a factor of less than four, both are scaled to
+        their geometric mean; otherwise the smaller one is increased.
         """
         w = positive_part(w)
-        d = w.shape[-1] - 1
+        q = w.shape[-1]
+        corner = along(np.eye(q)[-1], w[..., 0]) > 0  # where the last entry is
         last = w[..., -1, -1]
         trace = jnp.trace(w, axis1=-2, axis2=-1) - last
         least, most = jnp.minimum(trace, last), jnp.maximum(trace, last)
         near = least > _NEAR**2 * most
-        root = jnp.where(near, (last / jnp.where(near, trace, 1)) ** 0.25, 1)
-        scales = jnp.concatenate(
-            [
-                jnp.broadcast_to(root[..., None], (*root.shape, d)),
-                1 / jnp.where(root > 0, root, 1)[..., None],
-            ],
-            axis=-1,
-        )
+        root = jnp.where(near, (last / jnp.where(near, trace, 1)) ** 0.25, 1)[..., None]
+        scales = jnp.where(corner, 1 / root, root)
         w = w * scales[..., :, None] * scales[..., None, :]
-        last = w[..., -1, -1]
-        short = jnp.trace(w, axis1=-2, axis2=-1) - 2 * last
-        add = jnp.concatenate(
-            [
-                jnp.broadcast_to(jnp.maximum(-short, 0)[..., None] / d, scales.shape)[
-                    ..., :-1
-                ],
-                jnp.maximum(short, 0)[..., None],
-            ],
-            axis=-1,
-        )
-        return w + add[..., None] * along(jnp.eye(d + 1), w)
+        short = (jnp.trace(w, axis1=-2, axis2=-1) - 2 * w[..., -1, -1])[..., None]
+        share = jnp.maximum(-short, 0) / max(1, q - 1)
+        add = jnp.where(corner, jnp.maximum(short, 0), share)
+        return w + add[..., None] * along(jnp.eye(q), w)
 
 
 class TracePair(Record):
@@ -136,31 +123,26 @@ class TracePair(Record):
     degree: ClassVar[int] = 1
 
     def cost(self, q: int) -> np.ndarray:
-        """C with R = sum <C, Z>, [q, q]."""
         return np.eye(q)
 
     def traces(self, q: int) -> float:
-        """The trace of all blocks over R: 1."""
         return 1.0
 
     def ties(self, q: int) -> tuple[np.ndarray, np.ndarray]:
-        """None: [0, q, q] twice."""
         return np.zeros((0, q, q)), np.zeros((0, q, q))
 
     def centre(self, q: int) -> np.ndarray:
-        """A positive definite Z = Z+ = Z- that meets the equations, [q, q]."""
         return np.eye(q)
 
     def norms(self, w: Array) -> Array:
-        """tr Z_b, [2, B]."""
         return jnp.trace(w, axis1=-2, axis2=-1)
 
     def dual_norms(self, matrices: Array) -> Array:
-        """The largest eigenvalue of every block, or 0, [2, B]."""
+        """The largest eigenvalue of every block, or 0 if negative, [2, B]."""
         return jnp.maximum(jnp.linalg.eigvalsh(matrices)[..., -1], 0)
 
     def inside(self, w: Array) -> Array:
-        """The positive and the negative part of the difference: R is its least."""
+        """The positive and the negative part of the difference, where R is least."""
         difference = w[0] - w[1]
         return jnp.stack([positive_part(difference), positive_part(-difference)])
 
@@ -177,36 +159,28 @@ class ConstantDiagonal(Record):
     degree: ClassVar[int] = 1
 
     def cost(self, q: int) -> np.ndarray:
-        """C with R = sum <C, Z>, [q, q]."""
         return np.eye(q) / q
 
     def traces(self, q: int) -> float:
-        """The trace of all blocks over R: q: R is the trace over the order."""
         return float(q)
 
     def ties(self, q: int) -> tuple[np.ndarray, np.ndarray]:
-        """Orthonormal E with <E, Z+ + Z-> = 0, [q - 1, q, q], and none."""
         basis = np.linalg.qr(np.vstack([np.ones(q), np.eye(q)[:-1]]).T)[0].T[1:]
         return basis[:, :, None] * np.eye(q), np.zeros((0, q, q))
 
     def centre(self, q: int) -> np.ndarray:
-        """A positive definite Z = Z+ = Z- that meets the equations, [q, q]."""
         return np.eye(q)
 
     def norms(self, w: Array) -> Array:
-        """tr Z_b / q, [2, B]; they sum up to rho."""
         return jnp.trace(w, axis1=-2, axis2=-1) / w.shape[-1]
 
     def dual_norms(self, matrices: Array) -> Array:
-        """min {sum(t) : -Diag(t) <= S <= Diag(t)}, S = Q+, from above, [2, B]."""
+        """Upper bounds of min {sum(t) : -Diag(t) <= Q+ <= Diag(t)}, [2, B]."""
         bounds = jax.lax.map(_dominating_trace, matrices[0])
         return jnp.stack([bounds, bounds])
 
     def inside(self, w: Array) -> Array:
-        """PSD matrices whose sum has a constant diagonal, with the same difference.
-
-        That of the positive parts: both diagonals grow alike.
-        """
+        """The positive parts, with the same added to both until diagonals are right."""
         w = positive_part(w)
         total = jnp.diagonal(w[0] + w[1], axis1=-2, axis2=-1)
         short = jnp.max(total, axis=-1, keepdims=True) - total
@@ -214,16 +188,16 @@ class ConstantDiagonal(Record):
 
 
 def _ratio(g: Array, distance: Array) -> Array:
-    """g / distance, 0 where g is."""
+    """g / distance, but 0 where g is 0."""
     safe = jnp.where(distance > 0, distance, jnp.finfo(g.dtype).tiny)
     return jnp.where(g == 0, 0, g / safe)
 
 
 def _dominating_trace(S: Array) -> Array:
-    """min {sum(t) : Diag(t) - S, Diag(t) + S >= 0} of S [q, q], from above.
+    """An upper bound of min {sum(t) : Diag(t) - S, Diag(t) + S >= 0} for S [q, q].
 
-    Primal-dual steps with max {<S, X+ - X-> : diag(X+ + X-) = 1, X >= 0}; whatever t
-    they end at is moved to where it is feasible.
+    Primal-dual interior-point steps for this and max {<S, X+ - X-> : diag(X+ + X-) = 1,
+    X >= 0}. The t that they end at is made feasible by adding to all of its entries.
 
     Source: Helmberg, Rendl, Vanderbei & Wolkowicz, An Interior-Point Method for
     Semidefinite Programming (1996).
@@ -232,10 +206,10 @@ def _dominating_trace(S: Array) -> Array:
     eye = jnp.eye(q, dtype=dtype)
     size = jnp.max(jnp.abs(jnp.linalg.eigvalsh(S)))
     scaled = S / jnp.where(size > 0, size, 1)
-    sides = (scaled, -scaled)  # one by one: batches of LAPACK calls can hang on CPUs
+    sides = (scaled, -scaled)  # not a batch, of which LAPACK calls can hang on CPUs
 
     def gap_of(t: Array, X: tuple[Array, ...]) -> Array:
-        # Not sum(t) - <S, X+ - X->: rounding moves the diagonals, and then that too.
+        # Not sum(t) - <S, X+ - X->, which is wrong once rounding moves the diagonals.
         slacks = [jnp.diag(t) - side for side in sides]
         products = [jnp.sum(x * T) for x, T in zip(X, slacks, strict=True)]
         return products[0] + products[1]
@@ -271,7 +245,7 @@ def _dominating_trace(S: Array) -> Array:
 
 
 def _share(points: Sequence[Array], moves: Sequence[Array]) -> Array:
-    """The part of the moves that keeps all matrices positive definite, at most 1."""
+    """The share of the moves, at most 1, that keeps all matrices positive definite."""
     least = jnp.asarray(jnp.inf, points[0].dtype)
     for point, move in zip(points, moves, strict=True):
         factor = jnp.linalg.cholesky(point)

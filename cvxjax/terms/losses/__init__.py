@@ -1,37 +1,25 @@
 """Convex losses: value, gradient, conjugate and proximal map.
 
-Each loss is a sum over samples, with no 1/n, and all but one are sums over all entries
+Each loss is a sum over samples, with no 1/n. All but softmax are sums over the entries
 of z, of one function f of one number:
 
     L(z, y) = sum_i f(z_i - y_i)    squared, huber, pinball, interpolation
     L(z, y) = sum_i f(y_i z_i)      logistic, hinge, squared_hinge, hard_margin
     L(z, y) = sum_s log sum_k exp(z_sk) - y_s^T z_s    softmax, z [n, c]
 
-with y_i in {-1, +1} in the second row, one-hot y_s in the third. `weighted` is any of
-them with a weight for each sample. The record of a loss meets `interfaces.Loss`:
+with y_i in {-1, +1} in the second row, one-hot y_s in the third. `weighted` multiplies
+the terms of any of them by a weight for each sample.
 
-    value(z, y)        L(z, y), scalar; +inf outside the domain
-    gradient(z, y)     an element of the subdifferential at z, shape of z
-    conjugate(u, y)    L*(u) = sup_z u^T z - L(z, y), scalar; +inf outside the domain
-    clip_dual(u, y)    the point of L*'s domain nearest to u, shape of u
-    prox(x, y, step)   argmin_z L(z, y) + ||z - x||^2 / (2 step), shape of x; step > 0
-    take(rows)         the loss of these samples, of which y then has the labels
+Their methods are those of `interfaces.Loss` and, for losses that are `separable`, of
+`interfaces.SeparableLoss`; `terms` and `conjugate_terms` are the summands of `value`
+and `conjugate`. Arguments have one common shape, whose first axis is that of the
+samples, or ValueError is raised; `step` may also be a scalar, and must be [n, 1] or
+scalar for softmax. NumPy arrays give NumPy results; a JAX array among the arguments
+makes the result JAX, under `jit` and `vmap` as well. The result has the dtype of the
+first argument.
 
-and where it is `separable`, `interfaces.SeparableLoss` too:
-
-    box(y)             the least and the largest u_i where L* is finite, of y's shape
-    dual_slope(u, y)   the derivative of L* inside its domain, shape of u
-    curvature(u, y)    the second derivative of L* there, entry by entry, shape of u
-
-z, u, x and y have one common shape, [n] or any other whose first axis is that of the
-samples; `step` is a scalar or of that shape ([n, 1], one for each sample, for softmax,
-which is no sum over outputs). `terms` and `conjugate_terms` are the summands of value
-and conjugate. NumPy arrays give NumPy results and JAX arrays give JAX results, under
-`jit` and `vmap` as well; one JAX array among the arguments makes the result JAX. The
-result has the dtype of the first argument. Unequal shapes raise `ValueError`.
-
-Rounding tolerances: `DOMAIN_EPS` for conjugates, `FEASIBILITY` for the values of the
-two constraints `interpolation` and `hard_margin`.
+Tolerances for rounding are `DOMAIN_EPS`, at the ends of a conjugate's domain, and
+`FEASIBILITY`, for the constraints `interpolation` and `hard_margin`.
 
 Source: Parikh & Boyd, Proximal Algorithms (2014); Boyd & Vandenberghe, Convex
 Optimization (2004), section 3.3 (conjugates); Koenker & Bassett, Regression Quantiles
@@ -47,7 +35,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from cvxjax.terms.losses.elementwise import DOMAIN_EPS, FEASIBILITY, Separable
+from cvxjax.terms.losses.elementwise import DOMAIN_EPS, FEASIBILITY, SampleSum
 from cvxjax.terms.losses.margin import HardMargin, Hinge, Logistic, SquaredHinge
 from cvxjax.terms.losses.residual import Huber, Interpolation, Pinball, Squared
 from cvxjax.terms.losses.softmax import Softmax
@@ -168,7 +156,7 @@ def weighted(loss: Any, weights: Any) -> Weighted:
       ValueError: `weights` are not n positive, finite numbers (not checked on a
         tracer), or `loss` is no loss.
     """
-    if not isinstance(loss, Separable | Softmax | Weighted):
+    if not isinstance(loss, SampleSum):
         raise ValueError(f"want a loss of cvxjax.losses; got {loss!r}")
     if not isinstance(weights, Tracer):
         weights = np.asarray(weights)

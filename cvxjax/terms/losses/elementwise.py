@@ -1,10 +1,10 @@
-"""What the losses share that are sums of one function of one number, entry by entry."""
+"""What losses share, above all those that apply one function to every entry."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -15,14 +15,18 @@ from cvxjax.record import Record
 Array = Any  # NumPy or JAX; the same code serves both.
 
 FEASIBILITY = {np.dtype("float64"): 1e-9, np.dtype("float32"): 1e-4}
-"""How far z = y or y z >= 1 may be missed, by dtype of z; 1e-4 if not listed."""
+"""By how much z = y or y z >= 1 may be missed, by dtype of z; 1e-4 if not listed."""
 
 DOMAIN_EPS = 8
 """A dual point this many machine epsilons outside a conjugate's domain is inside."""
 
 
 def prepare(first: Array, y: Array, *rest: Array) -> tuple[Any, ...]:
-    """Picks NumPy or JAX and casts every argument to the dtype of the first."""
+    """NumPy or jax.numpy, and the arguments in its arrays and the first one's dtype.
+
+    Raises:
+      ValueError: unless the first argument and y have one shape.
+    """
     arguments = (first, y, *rest)
     xp = jnp if any(isinstance(a, jax.Array) for a in arguments) else np
     first = xp.asarray(first)
@@ -37,19 +41,19 @@ def prepare(first: Array, y: Array, *rest: Array) -> tuple[Any, ...]:
 def on_interval(
     xp: ModuleType, s: Array, low: Array, high: Array, function: Callable, scale=1.0
 ) -> Array:
-    """`function` on [low, high], +inf beyond it by more than rounding; elementwise."""
+    """`function` of each s in [low, high], +inf for s outside by more than rounding."""
     t = xp.clip(s, low, high)
     slack = DOMAIN_EPS * float(xp.finfo(s.dtype).eps) * scale
     return xp.where(xp.abs(s - t) <= slack, function(t), xp.inf)
 
 
 def feasibility(z: Array) -> float:
-    """How far a constraint may be missed in z's dtype."""
+    """By how much a constraint on z may be missed, for its dtype."""
     return FEASIBILITY.get(np.dtype(z.dtype), 1e-4)
 
 
 def refuse_labels(wanted: str, y: np.ndarray, legal: Callable) -> None:
-    """Raises ValueError, saying what arrived, where `legal` is not true of a label."""
+    """Raises ValueError, saying which arrived, if `legal` is False for some labels."""
     if y.dtype.kind not in "biuf":
         raise ValueError(f"{wanted}; got dtype {y.dtype}")
     wrong = y[~legal(y)]
@@ -60,59 +64,69 @@ def refuse_labels(wanted: str, y: np.ndarray, legal: Callable) -> None:
         raise ValueError(f"{wanted}; got {arrived} in {wrong.size} of {y.size}")
 
 
-class Separable(Record):
-    """f, its derivative, its conjugate with two derivatives, and its prox."""
+class SampleSum(Record):
+    """A loss of this package: L and L* are sums of `terms` and of `conjugate_terms`."""
+
+    quadratic: ClassVar[bool] = False
+
+    def terms(self, z: Array, y: Array) -> Array: ...
+    def conjugate_terms(self, u: Array, y: Array) -> Array: ...
+
+    def value(self, z: Array, y: Array) -> Array:
+        return self.terms(z, y).sum()
+
+    def conjugate(self, u: Array, y: Array) -> Array:
+        return self.conjugate_terms(u, y).sum()
+
+    def in_units(self, unit: Any) -> tuple[Any, int] | None:
+        return None
+
+    def take(self, rows: Array) -> Any:
+        return self
+
+
+class Separable(SampleSum):
+    """A sum of f(t) over entries, t = z - y in `Residual` and t = y z in `Margin`.
+
+    Subclasses define f, its derivative `_slope`, its conjugate f* with `_domain` and
+    two derivatives, and its proximal map. The derivatives here are zero: `_slope` is
+    right for constraints, the others where f* is constant or piecewise linear.
+    """
 
     name: ClassVar[str] = ""
-    quadratic: ClassVar[bool] = False
     smoothness: ClassVar[float | None] = None
     constraint = None
     separable = True
     steep: ClassVar[bool] = False
-    _labels: ClassVar[str]
+    _labels: ClassVar[str]  # which labels it takes, in words
 
     def _f(self, xp: ModuleType, t: Array) -> Array: ...
     def _conjugate(self, xp: ModuleType, s: Array) -> Array: ...
-    def _conjugate_slope(self, xp: ModuleType, s: Array) -> Array: ...
-    def _conjugate_curvature(self, xp: ModuleType, s: Array) -> Array: ...
     def _prox(self, xp: ModuleType, t: Array, step: Array) -> Array: ...
     def _legal(self, y: np.ndarray) -> np.ndarray: ...
 
+    def _slope(self, xp: ModuleType, t: Array) -> Array:
+        return xp.zeros_like(t)
+
+    def _conjugate_slope(self, xp: ModuleType, s: Array) -> Array:
+        return xp.zeros_like(s)
+
+    def _conjugate_curvature(self, xp: ModuleType, s: Array) -> Array:
+        return xp.zeros_like(s)
+
     def _domain(self, xp: ModuleType, like: Array) -> tuple[Any, Any]:
-        """Where f* is finite, from low to high."""
+        """The least and the largest s with finite f*(s)."""
         return -xp.inf, xp.inf
 
     def _edges(self, xp: ModuleType, y: Array) -> tuple[Array, Array]:
-        """`_domain`, of y's shape."""
+        """`_domain` as arrays of y's shape."""
         low, high = self._domain(xp, y)
         return xp.zeros_like(y) + low, xp.zeros_like(y) + high
 
     def _clip(self, xp: ModuleType, s: Array) -> Array:
         return xp.clip(s, *self._domain(xp, s))
 
-    def _slope(self, xp: ModuleType, t: Array) -> Array:
-        return xp.zeros_like(t)  # Kept by the two constraints.
-
-    def in_units(self, unit: Any) -> tuple[Any, int] | None:
-        return None
-
-    def value(self, z: Array, y: Array) -> Array:
-        terms = self.terms(z, y)
-        return terms.sum()
-
-    def conjugate(self, u: Array, y: Array) -> Array:
-        terms = self.conjugate_terms(u, y)
-        return terms.sum()
-
-    def terms(self, z: Array, y: Array) -> Array: ...
-    def conjugate_terms(self, u: Array, y: Array) -> Array: ...
-
-    def take(self, rows: Array) -> Self:
-        """The loss of some of the samples."""
-        return self
-
     def check_labels(self, y: np.ndarray) -> None:
-        """Raises ValueError, saying what arrived, if a label is outside the set."""
         wanted = f"{self.name} loss wants {self._labels}"
         refuse_labels(wanted, np.asarray(y), self._legal)
 

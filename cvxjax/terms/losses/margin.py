@@ -82,9 +82,6 @@ class Hinge(Margin):
     def _conjugate_slope(self, xp: ModuleType, s: Array) -> Array:
         return xp.ones_like(s)
 
-    def _conjugate_curvature(self, xp: ModuleType, s: Array) -> Array:
-        return xp.zeros_like(s)
-
     def _prox(self, xp: ModuleType, t: Array, step: Array) -> Array:
         return xp.maximum(t, xp.minimum(t + step, 1))
 
@@ -134,9 +131,6 @@ class HardMargin(Margin):
 
     def _conjugate_slope(self, xp: ModuleType, s: Array) -> Array:
         return xp.ones_like(s)
-
-    def _conjugate_curvature(self, xp: ModuleType, s: Array) -> Array:
-        return xp.zeros_like(s)
 
     def _prox(self, xp: ModuleType, t: Array, step: Array) -> Array:
         return xp.maximum(t, 1)

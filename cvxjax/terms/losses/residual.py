@@ -107,12 +107,6 @@ class Pinball(Residual):
     def _conjugate(self, xp: ModuleType, s: Array) -> Array:
         return on_interval(xp, s, *self._domain(xp, s), xp.zeros_like)
 
-    def _conjugate_slope(self, xp: ModuleType, s: Array) -> Array:
-        return xp.zeros_like(s)
-
-    def _conjugate_curvature(self, xp: ModuleType, s: Array) -> Array:
-        return xp.zeros_like(s)
-
     def _prox(self, xp: ModuleType, t: Array, step: Array) -> Array:
         low, high = self._domain(xp, t)
         return xp.maximum(t - step * high, xp.minimum(t - step * low, 0))
@@ -131,12 +125,6 @@ class Interpolation(Residual):
         return xp.where(xp.abs(z - y) <= bound, xp.zeros_like(z), xp.inf)
 
     def _conjugate(self, xp: ModuleType, s: Array) -> Array:
-        return xp.zeros_like(s)
-
-    def _conjugate_slope(self, xp: ModuleType, s: Array) -> Array:
-        return xp.zeros_like(s)
-
-    def _conjugate_curvature(self, xp: ModuleType, s: Array) -> Array:
         return xp.zeros_like(s)
 
     def _prox(self, xp: ModuleType, t: Array, step: Array) -> Array:

@@ -23,46 +23,37 @@ from typing import Any
 import jax
 import numpy as np
 
-from cvxjax.record import Record
-from cvxjax.terms.losses.elementwise import DOMAIN_EPS, Array, prepare
+from cvxjax.terms.losses.elementwise import DOMAIN_EPS, Array, SampleSum, prepare
 
 _LEVELS = 60  # Newton steps to the level at most; 5 to 15 are usual
 _LOG_STEPS = 7  # of Newton to log P; 6 reach rounding
 
 
-class Softmax(Record):
-    """The record; no fields."""
+class Softmax(SampleSum):
+    """Softmax cross entropy of labels that are one-hot."""
 
     name = "softmax"
-    quadratic = False
     smoothness = 0.5
     constraint = None
     separable = False
 
-    def in_units(self, unit: Any) -> tuple[Any, int] | None:
-        """None: labels have no unit."""
-        return None
-
-    def value(self, z: Array, y: Array) -> Array:
-        return self.terms(z, y).sum()
-
     def terms(self, z: Array, y: Array) -> Array:
-        """One for each sample, [n]."""
+        """The summand of each sample, [n]."""
         xp, z, y = _prepare(z, y)
         above = z - xp.sum(y * z, axis=-1, keepdims=True)
         top = above.max(axis=-1, keepdims=True)
         return top[..., 0] + xp.log(xp.sum(xp.exp(above - top), axis=-1))
 
     def gradient(self, z: Array, y: Array) -> Array:
-        """softmax(z) - y, without cancellation where a class is nearly certain."""
+        """softmax(z) - y, precise also where a class is nearly certain."""
         xp, z, y = _prepare(z, y)
-        return _miss(xp, _softmax(xp, z), y)
-
-    def conjugate(self, u: Array, y: Array) -> Array:
-        return self.conjugate_terms(u, y).sum()
+        e = xp.exp(z - z.max(axis=-1, keepdims=True))
+        p = e / e.sum(axis=-1, keepdims=True)
+        others = xp.where(y == 1, xp.zeros_like(p), p)  # whose sum is 1 - p_k
+        return xp.where(y == 1, -others.sum(axis=-1, keepdims=True), p - y)
 
     def conjugate_terms(self, u: Array, y: Array) -> Array:
-        """One for each sample, [n]."""
+        """The summand of each sample, [n]."""
         xp, u, y = _prepare(u, y)
         p = u + y
         slack = DOMAIN_EPS * float(xp.finfo(p.dtype).eps) * p.shape[-1]
@@ -82,15 +73,11 @@ class Softmax(Record):
         return xp.maximum(p - level, 0) - y
 
     def prox(self, x: Array, y: Array, step: Array) -> Array:
-        """`step` is a scalar, or [n, 1], one for each sample."""
+        """As `interfaces.Loss.prox`; `step` is a scalar, or [n, 1]."""
         xp, x, y = _prepare(x, y)
         step = xp.asarray(step, dtype=x.dtype)
         step = (xp.zeros_like(x) + step)[..., :1]
         return _solve_rows(xp, x, y, step)
-
-    def take(self, rows: Array) -> Softmax:
-        """The loss of some of the samples."""
-        return self
 
     def check_labels(self, y: np.ndarray) -> None:
         """Raises ValueError, saying what arrived, unless y [n, c] is one-hot, c > 1."""
@@ -108,10 +95,10 @@ class Softmax(Record):
 
 
 def one_hot(labels: Any) -> np.ndarray:
-    """Y [n, c] of classes [n], the integers 0 to c - 1; c is the largest plus one.
+    """One-hot Y [n, c] of classes [n], integers from 0 on; c is the largest plus one.
 
     Raises:
-      ValueError: other labels, or fewer than two classes.
+      ValueError: for other labels, c < 2, or c > n.
     """
     given = np.asarray(labels)
     wanted = "want classes [n], integers from 0 on, for the softmax loss"
@@ -136,23 +123,12 @@ def _prepare(first: Array, y: Array) -> tuple[Any, ...]:
     return xp, first, y
 
 
-def _softmax(xp: ModuleType, z: Array) -> Array:
-    e = xp.exp(z - z.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
-
-
-def _miss(xp: ModuleType, p: Array, y: Array) -> Array:
-    """p - y for one-hot y: 1 - p_k is the sum of the others."""
-    others = xp.where(y == 1, xp.zeros_like(p), p)
-    return xp.where(y == 1, -others.sum(axis=-1, keepdims=True), p - y)
-
-
 def _solve_rows(xp: ModuleType, x: Array, y: Array, step: Array) -> Array:
     """The proximal map, row by row; `step` [..., 1]."""
     hot = y == 1
     centre = xp.sum(y * x, axis=-1, keepdims=True)
     x = x - centre
-    # All of P in one entry: a level too low, or just right.
+    # At this level a single entry of P adds up to 1, so it is not too high.
     level = xp.where(hot, xp.zeros_like(x), x - step).max(axis=-1, keepdims=True)
 
     def moved(logs: Array) -> Array:
@@ -160,7 +136,7 @@ def _solve_rows(xp: ModuleType, x: Array, y: Array, step: Array) -> Array:
         return xp.where(hot, xp.expm1(logs), xp.exp(logs))
 
     def logs_of(level: Array) -> Array:
-        """log P from above, along a convex function of it."""
+        """log P at this level, by Newton's method on a convex function, from above."""
         t = xp.log(step) + xp.where(hot, step, x) - level
         logs = xp.where(t > 1, xp.log(xp.maximum(t, 1)), t) - xp.log(step)
 
@@ -187,7 +163,7 @@ def _solve_rows(xp: ModuleType, x: Array, y: Array, step: Array) -> Array:
 
 
 def _settle(xp: ModuleType, raised: Callable, level: Array) -> Array:
-    """Raises the level until that changes its last digits, or `_LEVELS` times."""
+    """Raises the level until only its last digits change, at most `_LEVELS` times."""
     slack = 4 * float(xp.finfo(level.dtype).eps)
 
     def go_on(state: tuple) -> Array:

@@ -1,4 +1,4 @@
-"""Weights of samples, for any loss."""
+"""Any loss with a weight for each sample."""
 
 from __future__ import annotations
 
@@ -6,17 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from cvxjax.record import Record
-from cvxjax.terms.losses.elementwise import Array, prepare
+from cvxjax.terms.losses.elementwise import Array, SampleSum, prepare
 
 
-class Weighted(Record):
+class Weighted(SampleSum):
     """sum_s omega_s L(z_s, y_s), whose conjugate is sum_s omega_s L*(u_s / omega_s)."""
 
     loss: Any
     weights: Array  # [n], > 0
-
-    quadratic = False
 
     @property
     def name(self) -> str:
@@ -24,7 +21,7 @@ class Weighted(Record):
 
     @property
     def smoothness(self) -> Any:
-        """The largest weight times the loss's, an array; None if that is not smooth."""
+        """That of the loss times the largest weight, an array; or None."""
         inner = self.loss.smoothness
         return None if inner is None else inner * self.weights.max()
 
@@ -50,9 +47,6 @@ class Weighted(Record):
         omega = xp.asarray(self.weights, dtype=first.dtype)
         return xp, first, *others, omega.reshape(-1, *(1,) * (first.ndim - 1))
 
-    def value(self, z: Array, y: Array) -> Array:
-        return self.terms(z, y).sum()
-
     def terms(self, z: Array, y: Array) -> Array:
         _, z, y, omega = self._rows(z, y)
         terms = self.loss.terms(z, y)
@@ -61,9 +55,6 @@ class Weighted(Record):
     def gradient(self, z: Array, y: Array) -> Array:
         _, z, y, omega = self._rows(z, y)
         return omega * self.loss.gradient(z, y)
-
-    def conjugate(self, u: Array, y: Array) -> Array:
-        return self.conjugate_terms(u, y).sum()
 
     def conjugate_terms(self, u: Array, y: Array) -> Array:
         _, u, y, omega = self._rows(u, y)
@@ -92,11 +83,9 @@ class Weighted(Record):
         return self.loss.prox(x, y, step * omega)
 
     def take(self, rows: Array) -> Weighted:
-        """The loss of some of the samples, with their weights."""
         return self.replace(loss=self.loss.take(rows), weights=self.weights[rows])
 
     def check_labels(self, y: np.ndarray) -> None:
-        """Raises ValueError, saying what arrived, for another number of labels too."""
         count = len(self.weights)
         if np.shape(y)[:1] != (count,):
             raise ValueError(
