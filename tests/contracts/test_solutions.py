@@ -119,7 +119,7 @@ def test_zero_above_beta_max_and_not_below(solved):
         return
     above = solved.at(beta_max * (1 + 1e-6))
     assert np.all(np.asarray(above.params) == 0)
-    assert above.status == cj.Status.CONVERGED
+    assert above.status == cj.Status.CONVERGED and int(above.iterations) == 0
     below = solved.at(0.99 * beta_max)
     assert np.any(np.asarray(below.params) != 0)
     at_zero = float(program.loss.value(np.zeros_like(y), y))

@@ -46,10 +46,3 @@ def test_verdicts_follow_the_numbers(arrays):
     assert experiment.claims(below)[1].verdict is Verdict.NOT_REPRODUCED
     never = arrays | {"residuals": np.ones((2, count)), "steps": np.arange(2)}
     assert np.all(np.isinf(experiment.learned_at(never)))
-
-
-def test_figure(arrays):
-    figure = experiment.plot(arrays)
-    titles = [axis.get_title()[:3] for axis in figure.axes[:3]]
-    assert titles == ["(a)", "(b)", "(c)"]
-    assert "scope" in figure.get_supxlabel()

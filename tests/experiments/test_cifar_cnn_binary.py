@@ -65,10 +65,3 @@ def test_verdicts_follow_the_numbers(arrays):
     assert len(experiment.claims(arrays | {"cvxpy_seconds": np.asarray(np.nan)})) == 4
     bounded = experiment.claims(arrays | {"every_bound": np.asarray(grown / 2)})[-1]
     assert bounded.verdict is Verdict.UNCHECKABLE and "50% below" in bounded.measured
-
-
-def test_figure(arrays):
-    figure = experiment.plot(arrays)
-    titles = [axis.get_title() for axis in figure.axes]
-    assert [title[:3] for title in titles] == ["(a)", "(b)", "(c)"]
-    assert "sampled" in figure.get_supxlabel()

@@ -47,9 +47,3 @@ def test_verdicts_follow_the_numbers(arrays):
     assert experiment.claims(loose)[0].verdict is Verdict.NOT_REPRODUCED
     better = arrays | {"adam": 0.5 * arrays["objective"][arrays["shown"]][:, None]}
     assert experiment.claims(better)[-1].verdict is Verdict.NOT_REPRODUCED
-
-
-def test_figure(arrays):
-    figure = experiment.plot(arrays)
-    assert [axis.get_title()[:3] for axis in figure.axes] == ["(a)", "(b)", "(c)"]
-    assert "scope" in figure.get_supxlabel()

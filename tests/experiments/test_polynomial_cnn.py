@@ -106,9 +106,3 @@ def test_reference_numbers_are_compared(arrays):
     assert experiment.claims(theirs)[6].verdict is Verdict.REPRODUCED
     lower = theirs | {"cost": 0.9 * np.asarray(known.cost)}
     assert experiment.claims(lower)[6].verdict is Verdict.NOT_REPRODUCED
-
-
-def test_figure(arrays):
-    figure = experiment.plot(arrays)
-    assert [axis.get_title()[:3] for axis in figure.axes] == ["(a)", "(b)", "(c)"]
-    assert "scope" in figure.get_supxlabel()

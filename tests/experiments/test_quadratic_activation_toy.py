@@ -63,10 +63,3 @@ def test_verdicts_follow_the_numbers(arrays):
     verdicts = [claim.verdict for claim in experiment.claims(made)]
     assert verdicts[2] is Verdict.NOT_REPRODUCED
     assert verdicts[4] is Verdict.UNCHECKABLE
-
-
-def test_figure(arrays):
-    figure = experiment.plot(arrays)
-    titles = [axis.get_title() for axis in figure.axes]
-    assert titles[0] == "(a) SGD, beta = 0.1" and titles[3] == "(d) Adam, beta = 1"
-    assert "exhaustive" in figure.get_supxlabel()

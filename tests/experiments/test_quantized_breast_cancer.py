@@ -108,12 +108,3 @@ def test_verdicts_follow_the_numbers(arrays):
     assert np.all(np.isinf(experiment.seconds_to(far, arrays["bound"])))
     slow = good | {"refitted_seconds": np.full(2, 1e9), "adam": bad["adam"]}
     assert experiment.claims(slow)[4].verdict is Verdict.CORRECTED
-
-
-def test_figure(arrays):
-    figure = experiment.plot(arrays)
-    titles = [axis.get_title()[:3] for axis in figure.axes]
-    assert titles == ["(a)", "(b)", "(c)", "(d)", "(e)", ""]
-    assert (
-        "scope" in figure.get_supxlabel() and "not the talk" in figure.get_supxlabel()
-    )
