@@ -13,11 +13,6 @@ from experiments._frame.record import Verdict
 CONFIG = experiment.Config.smoke()
 
 
-@pytest.fixture(scope="module")
-def arrays() -> dict[str, np.ndarray]:
-    return experiment.run(CONFIG)
-
-
 def test_the_last_program_has_the_closed_form(arrays):
     assert arrays["ranks"].tolist() == [2, 11]
     np.testing.assert_allclose(arrays["optimum"][-1], arrays["closed_form"], rtol=1e-3)

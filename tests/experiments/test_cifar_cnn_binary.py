@@ -12,11 +12,6 @@ from experiments._parts import images
 CONFIG = experiment.Config.smoke()
 
 
-@pytest.fixture(scope="module")
-def arrays() -> dict[str, np.ndarray]:
-    return experiment.run(CONFIG)
-
-
 def test_images_of_two_classes_are_split_and_normalised():
     split = images.load("digits", "", 50, (3, 8))
     assert split.train.shape == (50, 8, 8, 1) and split.names == ("3", "8")

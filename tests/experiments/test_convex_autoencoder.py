@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from experiments import convex_autoencoder as experiment
 from experiments._frame.record import Verdict
 
 CONFIG = experiment.Config.smoke()
-
-
-@pytest.fixture(scope="module")
-def arrays() -> dict[str, np.ndarray]:
-    return experiment.run(CONFIG)
 
 
 def test_every_beta_is_certified_and_zero_is_first(arrays):

@@ -19,11 +19,6 @@ needs_data = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
-def arrays() -> dict[str, np.ndarray]:
-    return experiment.run(CONFIG)
-
-
 def authors(data: Any, num_train: int) -> experiment.Config:
     return experiment.Config(data=data, num_train=num_train, beta=1e-6, repeats=1)
 

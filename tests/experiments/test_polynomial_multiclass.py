@@ -14,11 +14,6 @@ from tests import spectral_references
 CONFIG = experiment.Config.smoke()
 
 
-@pytest.fixture(scope="module")
-def arrays() -> dict[str, np.ndarray]:
-    return experiment.run(CONFIG)
-
-
 def test_every_beta_is_certified_and_recovered(arrays):
     assert arrays["gap"].max() <= CONFIG.tol
     np.testing.assert_allclose(arrays["recovered"], arrays["optimum"], rtol=1e-6)

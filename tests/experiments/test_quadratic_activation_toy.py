@@ -13,11 +13,6 @@ from tests import references
 CONFIG = experiment.Config.smoke()
 
 
-@pytest.fixture(scope="module")
-def arrays() -> dict[str, np.ndarray]:
-    return experiment.run(CONFIG)
-
-
 def test_optima_are_those_of_the_nuclear_norm(arrays):
     X, y = experiment.sample(CONFIG)
     Z = cp.Variable((CONFIG.dim, CONFIG.dim), symmetric=True)

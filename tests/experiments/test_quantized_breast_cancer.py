@@ -20,11 +20,6 @@ SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 FOLDER = Path(os.environ.get(download.ENVIRONMENT) or SHARED)
 
 
-@pytest.fixture(scope="module")
-def arrays() -> dict[str, np.ndarray]:
-    return experiment.run(CONFIG)
-
-
 @pytest.mark.parametrize("bias", [False, True])
 def test_training_rows_alone_set_the_scale(bias):
     config = dataclasses.replace(CONFIG, bias=bias)

@@ -11,11 +11,6 @@ from tests import references
 CONFIG = experiment.Config.smoke()
 
 
-@pytest.fixture(scope="module")
-def arrays() -> dict[str, np.ndarray]:
-    return experiment.run(CONFIG)
-
-
 def test_the_path_is_certified_and_starts_at_the_zero_network(arrays):
     assert np.all(arrays["sine_gap"] <= CONFIG.tol)
     assert np.all(arrays["table_gap"] <= CONFIG.table_tol)

@@ -13,11 +13,6 @@ from tests import references
 CONFIG = experiment.Config.smoke()
 
 
-@pytest.fixture(scope="module")
-def arrays() -> dict[str, np.ndarray]:
-    return experiment.run(CONFIG)
-
-
 def test_samples_never_go_below_the_optimum_and_only_fall(arrays):
     ratios = arrays["ratios"]
     assert ratios.shape == (1, CONFIG.num_seeds, len(CONFIG.counts))

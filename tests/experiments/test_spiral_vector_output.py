@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from experiments import spiral_vector_output as experiment
 from experiments._frame.record import Verdict
 
 CONFIG = experiment.Config.smoke()
-
-
-@pytest.fixture(scope="module")
-def arrays() -> dict[str, np.ndarray]:
-    return experiment.run(CONFIG)
 
 
 def test_arms_have_radius_up_to_one_half_and_start_at_the_origin():
