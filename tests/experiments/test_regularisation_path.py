@@ -77,10 +77,3 @@ def test_claims_say_what_fails(arrays):
     assert verdicts == [Verdict.NOT_REPRODUCED] * 4
     made["table_test"] = np.broadcast_to([1.0, 0.7, 0.8], made["table_test"].shape)
     assert experiment.claims(made)[3].verdict is Verdict.REPRODUCED
-
-
-def test_plot_names_the_fits_that_are_drawn(arrays):
-    axis = experiment.plot(arrays).axes[0]
-    labels = [text.get_text() for text in axis.get_legend().get_texts()]
-    assert len(labels) == len(CONFIG.shown)
-    assert all("beta_max" in label for label in labels)
