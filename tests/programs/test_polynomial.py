@@ -9,6 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import cvxjax as cj
+from tests import instances
 from tests.references import clarabel
 from tests.spectral_references import penalty
 
@@ -160,21 +161,9 @@ def test_recovery_of_any_feasible_point(kind, rank):
     assert params["second"]["kernel"].shape == (windows * m, program.outputs)
 
 
-def duplicate_rows():
-    X = draw()[0]
-    X[3], X[4], X[5] = X[0], 2 * X[1], -X[2]
-    return X
-
-
-def zero_rows():
-    X = draw()[0]
-    X[[0, 5]] = 0
-    return X
-
-
 DATA = {
-    "duplicate rows": duplicate_rows,
-    "zero rows": zero_rows,
+    "duplicate rows": lambda: instances.duplicate_rows(draw()[0]),
+    "zero rows": lambda: instances.zero_rows(draw()[0]),
     "rank one": lambda: draw()[0][:, :1] @ np.array([[1.0, -2, 0.5]]),
     "a column of zeros": lambda: draw()[0] * [1, 0, 1],
     "x and -x": lambda: np.tile(draw(n=4)[0], (2, 1)) * np.repeat([[1.0], [-1]], 4, 0),
