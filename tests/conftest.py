@@ -89,17 +89,9 @@ def pytest_collection_modifyitems(
 
 
 _LONG = tuple(
-    f"tests/{room}"
-    for room in (
-        "devices",
-        "cases",
-        "contracts",
-        "test_interruptions",
-        "command_line/test_early",
-        "experiments/test_saved",
-        "solvers",
-        "programs",
-    )
+    "tests/" + place
+    for place in "devices cases contracts test_interruptions command_line/test_early "
+    "experiments/test_saved solvers programs".split()
 )
 """What takes long comes first, so that no worker is left with it at the end."""
 

@@ -101,14 +101,14 @@ def all_inactive(X: np.ndarray) -> Any:
     return cj.arrangements.from_gates(X, -np.ones((1, X.shape[1])))
 
 
-def duplicate_rows() -> np.ndarray:
-    X = draw_data(8, 2)[0]
+def duplicate_rows(X: np.ndarray | None = None) -> np.ndarray:
+    X = draw_data(8, 2)[0] if X is None else X
     X[3], X[4], X[5] = X[0], 2 * X[1], -X[2]
     return X
 
 
-def zero_rows() -> np.ndarray:
-    X = draw_data(8, 2)[0]
+def zero_rows(X: np.ndarray | None = None) -> np.ndarray:
+    X = draw_data(8, 2)[0] if X is None else X
     X[[0, 5]] = 0
     return X
 
@@ -417,13 +417,7 @@ PAIRS = [
 ]
 
 
-AROUND = (
-    "ColumnGeneration",
-    "Fista",
-    "LowRankSemidefinite",
-    "Stochastic",
-    "WorkingSet",
-)
+AROUND = "ColumnGeneration Fista LowRankSemidefinite Stochastic WorkingSet".split()
 """Solvers that leave the loss to those that they run, or take its gradient alone."""
 
 

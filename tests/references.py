@@ -138,34 +138,49 @@ def half_squares(u: np.ndarray, a: np.ndarray) -> float:
     return float(np.sum(u * u) + np.sum(a * a)) / 2
 
 
-def relu_search(
-    X: np.ndarray, y: np.ndarray, beta: float, *, width: int, starts: int, seed: int = 0
+def network_search(
+    X: np.ndarray,
+    Y: np.ndarray,
+    beta: float,
+    *,
+    width: int,
+    starts: int,
+    steps: int = 8000,
 ) -> np.ndarray:
-    """1/2 ||f - y||^2 + beta (||u||^2 + ||a||^2) / 2 after Adam from random starts.
+    """1/2 ||F - Y||^2 + beta (||u||^2 + ||v||^2) / 2 after Adam from random starts.
 
     Plain NumPy; the step size falls to nothing, since the optima lie on kinks.
+
+    Args:
+      Y: [n, c].
 
     Returns:
       [starts], sorted.
     """
-    rng = np.random.default_rng(seed)
-    theta = rng.standard_normal((starts, width, X.shape[1] + 1))
+    rng = np.random.default_rng(0)
+    d = X.shape[1]
+    theta = rng.standard_normal((starts, width, d + Y.shape[1]))
     mean, square = np.zeros_like(theta), np.zeros_like(theta)
     best = np.full(starts, np.inf)
-    steps = 6000
     for t in range(1, steps + 1):
-        u, a = theta[..., :-1], theta[..., -1]
-        hidden = np.maximum(u @ X.T, 0)
-        miss = np.sum(hidden * a[..., None], axis=1) - y
-        value = np.sum(miss**2, axis=1) + beta * np.sum(theta**2, axis=(1, 2))
+        u, v = theta[..., :d], theta[..., d:]
+        hidden = np.maximum(u @ X.T, 0)  # [starts, width, n]
+        miss = np.swapaxes(hidden, 1, 2) @ v - Y
+        value = np.sum(miss**2, axis=(1, 2)) + beta * np.sum(theta**2, axis=(1, 2))
         best = np.minimum(best, value / 2)
         slope = beta * theta
-        active = (hidden > 0) * a[..., None] * miss[:, None]
-        slope[..., :-1] += active @ X
-        slope[..., -1] += np.sum(hidden * miss[:, None], axis=-1)
+        back = (v @ np.swapaxes(miss, 1, 2)) * (hidden > 0)
+        slope[..., :d] += back @ X
+        slope[..., d:] += hidden @ miss
         mean = 0.9 * mean + 0.1 * slope
         square = 0.99 * square + 0.01 * slope**2
-        unbiased = np.sqrt(square / (1 - 0.99**t)) + 1e-12
-        size = 0.05 * 10 ** (-5 * t / steps)
-        theta = theta - size * mean / (1 - 0.9**t) / unbiased
+        size = 0.05 * 10 ** (-5 * t / steps) / (1 - 0.9**t)
+        theta = theta - size * mean / (np.sqrt(square / (1 - 0.99**t)) + 1e-12)
     return np.sort(best)
+
+
+def relu_search(
+    X: np.ndarray, y: np.ndarray, beta: float, **options: int
+) -> np.ndarray:
+    """`network_search` of one output, y [n]."""
+    return network_search(X, y[:, None], beta, steps=6000, **options)

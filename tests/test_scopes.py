@@ -94,3 +94,13 @@ def test_gated_networks_have_no_bound_over_all_networks():
     with pytest.raises(ValueError, match="want scope, a cvxjax.Scope; got 'global'"):
         cj.certify(program, solution, scope="global")
     assert cj.certify(program, solution).scope is program.scope
+
+
+@pytest.mark.parametrize("d, scope", [(2, "EXHAUSTIVE"), (4, "SAMPLED")])
+def test_a_claim_of_every_pattern_is_verified(d, scope):
+    X, y = instances.draw_data(9, d)
+    patterns = cj.arrangements.from_gates(X, X[:3])
+    program = cj.programs.make_two_layer(X, y, patterns, beta=0.1)
+    point = instances.point_of(program, np.zeros(program.shape), y)
+    claim = point.replace(scope=cj.Scope.EXHAUSTIVE)
+    assert cj.certify(program, claim).scope is cj.Scope[scope]

@@ -78,26 +78,6 @@ def test_what_no_row_takes():
         default_solver(Bare())
 
 
-def test_zero_from_beta_max_on_without_iterations():
-    for name in (RELU, GATED, "two_layer/logistic", "two_layer/zero data"):
-        program = instances.program_of(name)
-        beta = max(1.0001 * program.beta_max(), 1e-3)
-        at = program.replace(beta=jnp.asarray(beta))
-        for solver in (None, Admm()):
-            solution = cj.solve(at, solver).check()
-            assert int(solution.iterations) == 0
-            assert np.all(np.asarray(solution.params) == 0)
-            certificate = cj.certify(at, solution)
-            assert 0 <= certificate.gap <= 1e-12
-    at = program_below_beta_max()
-    assert np.any(np.asarray(cj.solve(at).check().params) != 0)
-
-
-def program_below_beta_max():
-    program = instances.program_of(RELU)
-    return program.replace(beta=jnp.asarray(0.999 * program.beta_max()))
-
-
 def test_default_tolerance_is_1e_8_in_float64():
     program = instances.program_of(GATED)
     solution = cj.solve(program).check()

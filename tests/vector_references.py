@@ -128,35 +128,3 @@ def penalty(program: Any, w: np.ndarray) -> float:
 def violation(program: Any, w: np.ndarray) -> float:
     """Zero: there are no cones, or every neuron is in a listed cell."""
     return 0.0
-
-
-def search(
-    X: np.ndarray,
-    Y: np.ndarray,
-    beta: float,
-    *,
-    width: int,
-    starts: int,
-    steps: int = 8000,
-) -> np.ndarray:
-    """Objectives of networks after Adam from random starts, [starts], sorted."""
-    rng = np.random.default_rng(0)
-    d = X.shape[1]
-    theta = rng.standard_normal((starts, width, d + Y.shape[1]))
-    mean, square = np.zeros_like(theta), np.zeros_like(theta)
-    best = np.full(starts, np.inf)
-    for t in range(1, steps + 1):
-        u, v = theta[..., :d], theta[..., d:]
-        hidden = np.maximum(u @ X.T, 0)  # [starts, width, n]
-        miss = np.swapaxes(hidden, 1, 2) @ v - Y
-        value = np.sum(miss**2, axis=(1, 2)) + beta * np.sum(theta**2, axis=(1, 2))
-        best = np.minimum(best, value / 2)
-        slope = beta * theta
-        back = (v @ np.swapaxes(miss, 1, 2)) * (hidden > 0)
-        slope[..., :d] += back @ X
-        slope[..., d:] += hidden @ miss
-        mean = 0.9 * mean + 0.1 * slope
-        square = 0.99 * square + 0.01 * slope**2
-        size = 0.05 * 10 ** (-5 * t / steps) / (1 - 0.9**t)
-        theta = theta - size * mean / (np.sqrt(square / (1 - 0.99**t)) + 1e-12)
-    return np.sort(best)

@@ -31,13 +31,12 @@ def seconds_to(
 
     Infinite where no setting gets there, NaN where the line was not asked.
     """
-    seconds = warm(arrays["seconds"])
+    seconds, asked = warm(arrays["seconds"]), ~absent(arrays)
     found = {}
     for line in dict.fromkeys(arrays["line"].tolist()):
         best = np.full(len(arrays["cases"]), np.nan)
         for case in range(len(best)):
-            rows = (arrays["line"] == line) & (arrays["case"] == case)
-            rows &= ~absent(arrays)
+            rows = (arrays["line"] == line) & (arrays["case"] == case) & asked
             if rows.any():
                 reached = rows & (measure_of <= level) & np.isfinite(seconds)
                 best[case] = min(seconds[reached], default=np.inf)

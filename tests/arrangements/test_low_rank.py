@@ -17,6 +17,14 @@ def draw(n, d, seed, decay=1.0):
     return rng.standard_normal((n, d)) * decay ** np.arange(d), rng.standard_normal(n)
 
 
+def half_squares(y):
+    return lambda z: cp.sum_squares(z - y) / 2
+
+
+def distance(y):
+    return lambda z: cp.norm(z - y)
+
+
 def as_set(masks):
     return {tuple(mask) for mask in np.asarray(masks).tolist()}
 
@@ -94,13 +102,9 @@ def test_more_patterns_than_the_limit_are_left_to_sampling():
 def test_bound_of_a_lipschitz_loss(seed, beta):
     X, y = draw(7, 3, seed)
     low = low_rank(X, 2)
-
-    def loss(z):
-        return cp.norm(z - y)
-
-    best = optimum(X, enumerate_patterns(X).masks, beta, loss)[0]
+    best = optimum(X, enumerate_patterns(X).masks, beta, distance(y))[0]
     data = np.asarray(low.data)
-    value = optimum(data, low.patterns.masks, beta, loss)[0]
+    value = optimum(data, low.patterns.masks, beta, distance(y))[0]
     assert best <= value * (1 + 1e-7)
     assert value <= low.factor(1.0, beta=beta) * best
     assert low.factor(1.0, beta=beta) == pytest.approx(
@@ -114,13 +118,9 @@ def test_bound_of_the_squared_loss(rank, decay):
     for seed in range(3):
         X, y = draw(7, 3, seed, decay)
         low, beta = low_rank(X, rank), 0.1
-
-        def loss(z, y=y):
-            return cp.sum_squares(z - y) / 2
-
-        best = optimum(X, enumerate_patterns(X).masks, beta, loss)[0]
+        best = optimum(X, enumerate_patterns(X).masks, beta, half_squares(y))[0]
         data = np.asarray(low.data)
-        value, z, _ = optimum(data, low.patterns.masks, beta, loss)
+        value, z, _ = optimum(data, low.patterns.masks, beta, half_squares(y))
         residual = local_lipschitz(z - y)
         assert best <= value * (1 + 1e-7)
         assert value <= low.factor(residual, beta=beta) * best * (1 + 1e-7)
@@ -145,12 +145,8 @@ def test_the_bound_is_attained_to_a_tenth():
     # Only the second axis, which is cut off, tells anything of the labels.
     X, y, beta = np.array([[10.0, 0.0], [0.0, 1.0]]), np.array([0.0, 1.0]), 0.1
     low = low_rank(X, 1)
-
-    def loss(z):
-        return cp.norm(z - y)
-
-    best = optimum(X, enumerate_patterns(X).masks, beta, loss)[0]
-    value = optimum(np.asarray(low.data), low.patterns.masks, beta, loss)[0]
+    best = optimum(X, enumerate_patterns(X).masks, beta, distance(y))[0]
+    value = optimum(np.asarray(low.data), low.patterns.masks, beta, distance(y))[0]
     assert best == pytest.approx(beta) and value == pytest.approx(1)
     assert low.factor(1.0, beta=beta) * best == pytest.approx(1.1)
 
@@ -159,11 +155,7 @@ def test_weights_of_the_truncation_cost_the_same_on_the_data():
     X, y = draw(8, 4, 0, 0.4)
     low, beta = low_rank(X, 2), 0.1
     data, basis = np.asarray(low.data), np.asarray(low.basis)
-
-    def loss(z):
-        return cp.sum_squares(z - y) / 2
-
-    value, _, w = optimum(data, low.patterns.masks, beta, loss)
+    value, _, w = optimum(data, low.patterns.masks, beta, half_squares(y))
     outside = np.random.default_rng(1).standard_normal(4)
     outside -= basis @ (basis.T @ outside)
     near = low.project(w + outside)
@@ -179,11 +171,7 @@ def test_local_lipschitz_holds_away_from_the_optimum():
     X, y = draw(7, 3, 0)
     low, beta = low_rank(X, 2), 0.1
     data, masks = np.asarray(low.data), low.patterns.masks
-
-    def loss(z):
-        return cp.sum_squares(z - y) / 2
-
-    value, z, w = optimum(data, masks, beta, loss)
+    value, z, w = optimum(data, masks, beta, half_squares(y))
     for scale in (0.0, 0.9, 1.5):
         penalty = np.sum(np.linalg.norm(scale * w, axis=-1))
         cost = np.sum((scale * z - y) ** 2) / 2 + beta * penalty

@@ -14,6 +14,7 @@ from cvxjax.programs import (
 from cvxjax.returned import inside
 from cvxjax.solvers.neurons.rounds import NeuronRounds
 from cvxjax.watch import Watch
+from tests import instances
 from tests.references import two_layer_matrix
 
 Status = cj.Status
@@ -32,23 +33,34 @@ def test_cells_of_almost_equal_rows_are_round_for_the_relaxation():
     assert cj.certify(program, solution).gap <= 1.1e-7
 
 
-@pytest.mark.filterwarnings("ignore:left out")
-def test_points_of_thin_cells_are_returned_inside():
+def thin_cells():
     """A constant of 1e9 beside readings: rounding alone put points outside, by 0.57."""
     readings = [410.849, 411.374, 411.721, 411.328, 411.539, 411.103, 410.587, 411.545]
     X = np.column_stack([np.full(8, 1e9), readings])
     gates = [-4.1153934302e-7, -7.0476893616e-7, -4.1063987012e-7, -4.1110276562e-7]
-    program = make_two_layer(
+    return make_two_layer(
         X,
         np.array([-2.0, 2, -1, 0, -2, -1, -2, 2]),
         from_gates(X, np.column_stack([gates, np.ones(4)])),
         beta=0.02,
         loss=cj.losses.huber(11.2178),
     )
-    solution, judge = cj.solve(program), program.judge()
+
+
+@pytest.mark.full
+@pytest.mark.filterwarnings("ignore:left out")
+def test_solutions_of_thin_cells_are_inside():
+    program = thin_cells()
+    solution = cj.solve(program)
     certificate = cj.certify(program, solution)
     assert certificate.cone_violation <= 1e-14
     assert float(solution.objective) == pytest.approx(certificate.primal, rel=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:left out")
+def test_points_of_thin_cells_are_returned_inside():
+    program = thin_cells()
+    judge = program.judge()
     noise = 1 + 1e-2 * np.random.default_rng(0).standard_normal(program.shape)
     outside = np.asarray(program.cones.interior) * noise
     assert judge.violation(outside) > 1e-3
@@ -58,6 +70,8 @@ def test_points_of_thin_cells_are_returned_inside():
         cones=program.cones.replace(interior=-program.cones.interior)
     )
     np.testing.assert_array_equal(inside(hopeless, outside), 0)
+    point = instances.point_of(hopeless, outside, np.zeros(8))
+    assert cj.certify(hopeless, point).primal == np.inf
 
 
 def test_penalties_that_rounding_would_lose_do_not_blow_up():

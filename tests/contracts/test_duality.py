@@ -48,6 +48,23 @@ def test_polar_bound_is_the_maximum_over_the_cones(program, reference):
     assert_allclose(bound, want, rtol=1e-7, atol=1e-7)
 
 
+@pytest.mark.parametrize("name", ["two_layer/squared", "convolutional/max_pool"])
+def test_negative_multipliers_prove_nothing(name):
+    """Without their signs they would take every price to zero."""
+    program = instances.program_of(name)
+    judge, (S, P, _d) = program.judge(), program.shape
+    v = np.random.default_rng(6).standard_normal(program.y.shape)
+    q = np.asarray(program.adjoint(jnp.asarray(v)))
+    units = np.eye(program.cones.num_rows)
+    rows = [program.cones.adjoint(jnp.tile(e, (S, P, 1))) for e in units]
+    A = np.stack(rows, axis=-1)  # [S, P, d, m]
+    multipliers = jnp.asarray(-(np.linalg.pinv(A) @ q[..., None])[..., 0])
+    rest = q + program.cones.adjoint(multipliers)
+    assert np.any(multipliers < 0) and np.max(np.abs(rest)) <= 1e-9
+    given = np.asarray(program.cones.unscaled(multipliers))
+    assert_allclose(judge.polar_bound(v, given), judge.polar_bound(v, None), rtol=1e-7)
+
+
 @pytest.mark.parametrize("name", instances.LINEAR)
 def test_solvers_polar_gauge_is_an_upper_bound(name):
     program, reference = instances.program_of(name), instances.reference_of(name)

@@ -38,10 +38,16 @@ def room_of(path):
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
-def imports_of(path):
-    """Full names of the modules that a file imports, anywhere in it."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+def imports_of(path, at_run_time=False):
+    """Full names of the modules that a file imports, anywhere in it.
+
+    At run time: without what only type checkers import.
+    """
+    tree, names = ast.parse(path.read_text()), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = [ast.Pass()] if at_run_time else node.body
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -89,22 +95,6 @@ JUDGES = sorted((ROOT / "judges").glob("[!_]*.py"))
 SOLVING = {"solvers", "solve", "terms", "record"}
 
 
-def imported_at_run_time(path):
-    """As `imports_of`, without what only type checkers import."""
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            node.body = [ast.Pass()]
-    names = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-            names.add(node.module)
-    return names
-
-
 def file_of(name):
     """The file of a module of the library, or None."""
     path = ROOT.parent / Path(*name.split("."))
@@ -123,7 +113,7 @@ def test_judges_do_without_jax_and_solvers(path):
     while left:
         path = left.pop()
         seen.add(path)
-        names = imported_at_run_time(path)
+        names = imports_of(path, at_run_time=True)
         roots = {name.split(".")[0] for name in names}
         assert not roots & {"jax", "jaxlib", "flax", "optax"}, path
         assert room_of(path) not in SOLVING, path

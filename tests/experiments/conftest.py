@@ -12,6 +12,13 @@ from experiments._frame import launch, style
 from tests.experiments.tiny_experiment import SOURCE
 
 
+@pytest.fixture(scope="module")
+def arrays(request):
+    """Of a run of the file's experiment, with its smoke settings."""
+    experiment = request.module.experiment
+    return experiment.run(experiment.Config.smoke())
+
+
 @pytest.fixture
 def module(tmp_path, monkeypatch):
     path = tmp_path / "source" / "fake_line.py"

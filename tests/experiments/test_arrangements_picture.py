@@ -13,11 +13,6 @@ from tests import references
 CONFIG = experiment.Config.smoke()
 
 
-@pytest.fixture(scope="module")
-def arrays() -> dict[str, np.ndarray]:
-    return experiment.run(CONFIG)
-
-
 def test_values_with_and_without_rows(arrays):
     patterns = cj.arrangements.enumerate_patterns(experiment.POINTS)
     programs = experiment.make_programs(patterns, CONFIG.beta)

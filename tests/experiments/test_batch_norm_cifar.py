@@ -13,11 +13,6 @@ from experiments._frame.record import Verdict
 CONFIG = experiment.Config.smoke()
 
 
-@pytest.fixture(scope="module")
-def arrays() -> dict[str, np.ndarray]:
-    return experiment.run(CONFIG)
-
-
 def test_the_last_program_has_the_closed_form(arrays):
     assert arrays["ranks"].tolist() == [2, 11]
     np.testing.assert_allclose(arrays["optimum"][-1], arrays["closed_form"], rtol=1e-3)
@@ -46,10 +41,3 @@ def test_verdicts_follow_the_numbers(arrays):
     assert experiment.claims(below)[1].verdict is Verdict.NOT_REPRODUCED
     never = arrays | {"residuals": np.ones((2, count)), "steps": np.arange(2)}
     assert np.all(np.isinf(experiment.learned_at(never)))
-
-
-def test_figure(arrays):
-    figure = experiment.plot(arrays)
-    titles = [axis.get_title()[:3] for axis in figure.axes[:3]]
-    assert titles == ["(a)", "(b)", "(c)"]
-    assert "scope" in figure.get_supxlabel()

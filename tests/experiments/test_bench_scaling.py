@@ -14,11 +14,6 @@ from experiments._peers.session import Failed, Session
 
 
 @pytest.fixture(scope="module")
-def arrays() -> dict[str, np.ndarray]:
-    return experiment.run(experiment.Config.smoke())
-
-
-@pytest.fixture(scope="module")
 def made() -> list[kernels.Kernel]:
     return kernels.make_kernels(make_program(suites.planted(64, 8, 40, beta=1.0)))
 

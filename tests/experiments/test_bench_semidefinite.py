@@ -9,11 +9,6 @@ from experiments._frame.record import Verdict
 from experiments._peers.spectral import solve_by_cvxpy
 
 
-@pytest.fixture(scope="module")
-def arrays():
-    return experiment.run(experiment.Config.smoke())
-
-
 def test_peers_certify_the_same_optimum(arrays):
     assert arrays["kind"].tolist() == ["polynomial", "quantized"]
     assert np.all(arrays["gap"] <= 1e-5)
@@ -44,10 +39,3 @@ def test_ratios_are_of_those_that_certify(arrays):
     assert experiment.claims(fast)[0].verdict is Verdict.NOT_REPRODUCED
     slow[0, 1, 2] = 1.0
     assert np.isnan(experiment.ratios(fast)[0, 1])
-
-
-def test_the_figure_has_every_problem_and_solver(arrays):
-    axes = experiment.plot(arrays).axes
-    assert len(axes) == 3 and len(axes[0].patches) == 2 * 5
-    assert [len(axis.get_lines()) for axis in axes[1:]] == [3, 3]
-    assert len(experiment.claims(arrays)) == 3

@@ -44,11 +44,6 @@ def optima(problem) -> list[float]:
     return [references.two_layer_optimum(make_program(p)) for p in (problem, gated)]
 
 
-@pytest.fixture(scope="module")
-def arrays() -> dict[str, np.ndarray]:
-    return experiment.run(experiment.Config.smoke())
-
-
 def test_every_answer_of_a_run_is_feasible_and_its_bounds_hold(arrays, optima):
     asked = np.isfinite(arrays["objective"])
     assert {"cvxjax", "Clarabel"} <= set(arrays["line"][asked].tolist())

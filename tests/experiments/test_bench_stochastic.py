@@ -9,11 +9,6 @@ from experiments import bench_stochastic as experiment
 from experiments._frame.record import Verdict
 
 
-@pytest.fixture(scope="module")
-def arrays():
-    return experiment.run(experiment.Config.smoke())
-
-
 def test_the_step_is_that_of_plain_sgd():
     """Against the objective's subgradient, written out in NumPy."""
     config = dataclasses.replace(experiment.Config.smoke(), steps=4)
@@ -55,12 +50,6 @@ def test_verdicts_follow_the_times(arrays):
     made["seconds"][0] = [1.0, 1.4, 1.0]
     made["peak"], made["memory"] = 2 * made["peak"], made["memory"] + 0.2
     assert [c.verdict for c in experiment.claims(made)] == 3 * [Verdict.NOT_REPRODUCED]
-
-
-def test_the_figure_shows_every_size(arrays):
-    axes = experiment.plot(arrays).axes
-    assert [len(axis.patches) for axis in axes] == [6, 6]
-    assert axes[0].get_yscale() == "log"
 
 
 def test_work_is_counted(arrays):

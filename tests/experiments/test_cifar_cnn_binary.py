@@ -12,11 +12,6 @@ from experiments._parts import images
 CONFIG = experiment.Config.smoke()
 
 
-@pytest.fixture(scope="module")
-def arrays() -> dict[str, np.ndarray]:
-    return experiment.run(CONFIG)
-
-
 def test_images_of_two_classes_are_split_and_normalised():
     split = images.load("digits", "", 50, (3, 8))
     assert split.train.shape == (50, 8, 8, 1) and split.names == ("3", "8")
@@ -65,10 +60,3 @@ def test_verdicts_follow_the_numbers(arrays):
     assert len(experiment.claims(arrays | {"cvxpy_seconds": np.asarray(np.nan)})) == 4
     bounded = experiment.claims(arrays | {"every_bound": np.asarray(grown / 2)})[-1]
     assert bounded.verdict is Verdict.UNCHECKABLE and "50% below" in bounded.measured
-
-
-def test_figure(arrays):
-    figure = experiment.plot(arrays)
-    titles = [axis.get_title() for axis in figure.axes]
-    assert [title[:3] for title in titles] == ["(a)", "(b)", "(c)"]
-    assert "sampled" in figure.get_supxlabel()

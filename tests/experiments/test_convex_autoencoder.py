@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from experiments import convex_autoencoder as experiment
 from experiments._frame.record import Verdict
 
 CONFIG = experiment.Config.smoke()
-
-
-@pytest.fixture(scope="module")
-def arrays() -> dict[str, np.ndarray]:
-    return experiment.run(CONFIG)
 
 
 def test_every_beta_is_certified_and_zero_is_first(arrays):
@@ -47,9 +41,3 @@ def test_verdicts_follow_the_numbers(arrays):
     assert experiment.claims(loose)[0].verdict is Verdict.NOT_REPRODUCED
     better = arrays | {"adam": 0.5 * arrays["objective"][arrays["shown"]][:, None]}
     assert experiment.claims(better)[-1].verdict is Verdict.NOT_REPRODUCED
-
-
-def test_figure(arrays):
-    figure = experiment.plot(arrays)
-    assert [axis.get_title()[:3] for axis in figure.axes] == ["(a)", "(b)", "(c)"]
-    assert "scope" in figure.get_supxlabel()

@@ -294,15 +294,3 @@ def test_verdicts_follow_the_numbers(arrays):
     found = claims(arrays | {"test_accuracy": two, "num_test": np.asarray(10_000)})
     assert found[1].verdict is found[2].verdict is Verdict.REPRODUCED
     assert found[1].measured.startswith("+2.0 points")
-
-
-def test_figure(arrays):
-    figure = plot(arrays)
-    assert [axis.get_title(loc="left") for axis in figure.axes] == [
-        f"({letter})" for letter in "abcdef"
-    ]
-    assert all(len(axis.get_lines()) == 4 + 3 for axis in figure.axes)
-    assert figure.axes[2].get_yscale() == "log"
-    text = figure.get_supxlabel()
-    assert "wrong side" in text and "without compilation" in text
-    assert "n = 200" in figure.get_suptitle()

@@ -13,11 +13,6 @@ from experiments._parts.forecast import Split, make_split, nrmse
 
 
 @pytest.fixture(scope="module")
-def arrays() -> dict[str, np.ndarray]:
-    return experiment.run(experiment.Config.smoke())
-
-
-@pytest.fixture(scope="module")
 def split() -> Split:
     signal = experiment.load(experiment.Config.smoke())
     return make_split(signal, 4, 0.7)

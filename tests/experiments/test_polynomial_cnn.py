@@ -19,11 +19,6 @@ needs_data = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
-def arrays() -> dict[str, np.ndarray]:
-    return experiment.run(CONFIG)
-
-
 def authors(data: Any, num_train: int) -> experiment.Config:
     return experiment.Config(data=data, num_train=num_train, beta=1e-6, repeats=1)
 
@@ -106,9 +101,3 @@ def test_reference_numbers_are_compared(arrays):
     assert experiment.claims(theirs)[6].verdict is Verdict.REPRODUCED
     lower = theirs | {"cost": 0.9 * np.asarray(known.cost)}
     assert experiment.claims(lower)[6].verdict is Verdict.NOT_REPRODUCED
-
-
-def test_figure(arrays):
-    figure = experiment.plot(arrays)
-    assert [axis.get_title()[:3] for axis in figure.axes] == ["(a)", "(b)", "(c)"]
-    assert "scope" in figure.get_supxlabel()

@@ -14,11 +14,6 @@ from tests import spectral_references
 CONFIG = experiment.Config.smoke()
 
 
-@pytest.fixture(scope="module")
-def arrays() -> dict[str, np.ndarray]:
-    return experiment.run(CONFIG)
-
-
 def test_every_beta_is_certified_and_recovered(arrays):
     assert arrays["gap"].max() <= CONFIG.tol
     np.testing.assert_allclose(arrays["recovered"], arrays["optimum"], rtol=1e-6)
@@ -73,9 +68,3 @@ def test_verdicts_follow_the_numbers(arrays):
     made |= {"relu_accuracy": 2 * arrays["accuracy"]}
     verdicts = [claim.verdict for claim in experiment.claims(made)]
     assert verdicts[0] is verdicts[1] is verdicts[3] is Verdict.NOT_REPRODUCED
-
-
-def test_figure(arrays):
-    figure = experiment.plot(arrays)
-    assert [axis.get_title()[:3] for axis in figure.axes] == ["(a)", "(b)", "(c)"]
-    assert "exhaustive" in figure.get_supxlabel()

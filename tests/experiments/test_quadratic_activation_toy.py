@@ -13,11 +13,6 @@ from tests import references
 CONFIG = experiment.Config.smoke()
 
 
-@pytest.fixture(scope="module")
-def arrays() -> dict[str, np.ndarray]:
-    return experiment.run(CONFIG)
-
-
 def test_optima_are_those_of_the_nuclear_norm(arrays):
     X, y = experiment.sample(CONFIG)
     Z = cp.Variable((CONFIG.dim, CONFIG.dim), symmetric=True)
@@ -63,10 +58,3 @@ def test_verdicts_follow_the_numbers(arrays):
     verdicts = [claim.verdict for claim in experiment.claims(made)]
     assert verdicts[2] is Verdict.NOT_REPRODUCED
     assert verdicts[4] is Verdict.UNCHECKABLE
-
-
-def test_figure(arrays):
-    figure = experiment.plot(arrays)
-    titles = [axis.get_title() for axis in figure.axes]
-    assert titles[0] == "(a) SGD, beta = 0.1" and titles[3] == "(d) Adam, beta = 1"
-    assert "exhaustive" in figure.get_supxlabel()

@@ -20,11 +20,6 @@ SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 FOLDER = Path(os.environ.get(download.ENVIRONMENT) or SHARED)
 
 
-@pytest.fixture(scope="module")
-def arrays() -> dict[str, np.ndarray]:
-    return experiment.run(CONFIG)
-
-
 @pytest.mark.parametrize("bias", [False, True])
 def test_training_rows_alone_set_the_scale(bias):
     config = dataclasses.replace(CONFIG, bias=bias)
@@ -108,12 +103,3 @@ def test_verdicts_follow_the_numbers(arrays):
     assert np.all(np.isinf(experiment.seconds_to(far, arrays["bound"])))
     slow = good | {"refitted_seconds": np.full(2, 1e9), "adam": bad["adam"]}
     assert experiment.claims(slow)[4].verdict is Verdict.CORRECTED
-
-
-def test_figure(arrays):
-    figure = experiment.plot(arrays)
-    titles = [axis.get_title()[:3] for axis in figure.axes]
-    assert titles == ["(a)", "(b)", "(c)", "(d)", "(e)", ""]
-    assert (
-        "scope" in figure.get_supxlabel() and "not the talk" in figure.get_supxlabel()
-    )

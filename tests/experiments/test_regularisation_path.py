@@ -11,11 +11,6 @@ from tests import references
 CONFIG = experiment.Config.smoke()
 
 
-@pytest.fixture(scope="module")
-def arrays() -> dict[str, np.ndarray]:
-    return experiment.run(CONFIG)
-
-
 def test_the_path_is_certified_and_starts_at_the_zero_network(arrays):
     assert np.all(arrays["sine_gap"] <= CONFIG.tol)
     assert np.all(arrays["table_gap"] <= CONFIG.table_tol)
@@ -82,10 +77,3 @@ def test_claims_say_what_fails(arrays):
     assert verdicts == [Verdict.NOT_REPRODUCED] * 4
     made["table_test"] = np.broadcast_to([1.0, 0.7, 0.8], made["table_test"].shape)
     assert experiment.claims(made)[3].verdict is Verdict.REPRODUCED
-
-
-def test_plot_names_the_fits_that_are_drawn(arrays):
-    axis = experiment.plot(arrays).axes[0]
-    labels = [text.get_text() for text in axis.get_legend().get_texts()]
-    assert len(labels) == len(CONFIG.shown)
-    assert all("beta_max" in label for label in labels)

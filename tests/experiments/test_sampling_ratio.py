@@ -13,11 +13,6 @@ from tests import references
 CONFIG = experiment.Config.smoke()
 
 
-@pytest.fixture(scope="module")
-def arrays() -> dict[str, np.ndarray]:
-    return experiment.run(CONFIG)
-
-
 def test_samples_never_go_below_the_optimum_and_only_fall(arrays):
     ratios = arrays["ratios"]
     assert ratios.shape == (1, CONFIG.num_seeds, len(CONFIG.counts))
@@ -94,8 +89,3 @@ def test_the_talks_factor_is_corrected_where_it_fails(arrays):
     made["low_ratios"] = np.minimum(2 * experiment._talk_factor(made), 1e3)
     made["low_factors"] = 2 * made["low_ratios"]
     assert experiment.claims(made)[2].verdict is Verdict.CORRECTED
-
-
-def test_plot(arrays):
-    axes = experiment.plot(arrays).axes
-    assert [len(axis.get_legend().get_texts()) for axis in (axes[0], axes[2])] == [1, 5]

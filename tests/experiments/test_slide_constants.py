@@ -15,11 +15,6 @@ from tests import references
 CONFIG = experiment.Config.smoke()
 
 
-@pytest.fixture(scope="module")
-def arrays() -> dict[str, np.ndarray]:
-    return experiment.run(CONFIG)
-
-
 def test_the_talks_example_with_and_without_its_missing_rows(arrays):
     """Printed: D_i X u >= 0 alone; exact: all rows; both by CVXPY."""
     X, y, beta = talk_example.POINTS, talk_example.LABELS, CONFIG.beta / 2
@@ -84,10 +79,3 @@ def test_verdicts_follow_the_numbers(arrays):
     assert experiment.claims(below)[0].verdict is Verdict.NOT_REPRODUCED
     right = agreeing | {"printed": exact}
     assert experiment.claims(right)[1].verdict is Verdict.REPRODUCED
-
-
-def test_figure(arrays):
-    figure = experiment.plot(arrays)
-    assert len(figure.axes) == 2
-    labels = [label.get_text() for label in figure.axes[1].get_yticklabels()]
-    assert labels == arrays["names"].tolist()

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from experiments import spiral_vector_output as experiment
 from experiments._frame.record import Verdict
 
 CONFIG = experiment.Config.smoke()
-
-
-@pytest.fixture(scope="module")
-def arrays() -> dict[str, np.ndarray]:
-    return experiment.run(CONFIG)
 
 
 def test_arms_have_radius_up_to_one_half_and_start_at_the_origin():
@@ -49,16 +43,3 @@ def test_verdicts_follow_the_numbers(arrays):
     for name, value in {"relaxed_gap": 0.1, "relaxed": 1.0}.items():
         inexact = near | {name: np.asarray([value])}
         assert experiment.claims(inexact)[1].verdict is Verdict.NOT_REPRODUCED
-
-
-def test_figure(arrays):
-    figure = experiment.plot(arrays)
-    legend = figure.axes[0].get_legend()
-    labels = [text.get_text() for text in legend.get_texts()]
-    assert labels == ["Frank-Wolfe", "copositive relaxation"]
-    count, right = arrays["neurons"][0], arrays["accuracy"][0]
-    assert [axis.get_title() for axis in figure.axes] == [
-        "(a) Two solvers",
-        "(b) Gradient descent",
-        f"(c) Optimum: {count} neurons, {right:.0%} right",
-    ]

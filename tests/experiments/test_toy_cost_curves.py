@@ -9,11 +9,6 @@ from experiments._frame.record import Verdict
 from experiments._parts.stationary import own_optimum
 
 
-@pytest.fixture(scope="module")
-def arrays() -> dict[str, np.ndarray]:
-    return experiment.run(experiment.Config.smoke())
-
-
 def test_no_training_goes_below_the_certified_bound(arrays):
     assert arrays["scope"] == cj.Scope.EXHAUSTIVE.value
     assert arrays["num_patterns"] == 10

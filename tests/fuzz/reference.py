@@ -10,12 +10,11 @@ import warnings
 from typing import Any
 
 import cvxpy as cp
-import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import linprog
 
 import cvxjax as cj
-from cvxjax.solution import History
+from tests import instances
 from tests.references import cvxpy_loss
 
 _TRIES = (1e-10, 1e-8, 1e-6)
@@ -32,22 +31,7 @@ def add(program: Any, bounds: Any) -> None:
 
 def value(program: Any, params: np.ndarray) -> float:
     """The objective of a point, moved into the cones; inf if there is none."""
-    nothing = jnp.zeros(0)
-    number = jnp.asarray(0.0)
-    point = cj.Solution(
-        params=params,
-        dual=np.zeros(np.shape(program.y)),
-        multipliers=None,
-        status=int(cj.Status.RUNNING),
-        objective=number,
-        dual_bound=number,
-        gap=number,
-        iterations=jnp.asarray(0),
-        history=History(
-            iteration=nothing, objective=nothing, dual_bound=nothing, gap=nothing
-        ),
-        scope=program.scope,
-    )
+    point = instances.point_of(program, params, np.zeros(np.shape(program.y)))
     return cj.certify(program, point).primal
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import cvxjax as cj
+from tests import instances
 
 
 def highest_price(X, v, masks):
@@ -54,3 +55,11 @@ def test_gated_prices_that_nearly_cancel_are_exact():
     )
     v = np.array([3.0, -4.0, 1.0, 0.0, 0.0, 0.0])
     assert program.judge().polar_bound(v, None) == pytest.approx(2, rel=1e-13)
+
+
+def test_matrices_with_negative_eigenvalues_are_outside():
+    program = instances.program_of("polynomial/quadratic")
+    judge, params = program.judge(), np.zeros(program.shape)
+    params[0, 0] = np.diag([1.0, -0.5, 0.0])
+    assert judge.violation(params) == 0.5
+    assert judge.violation(judge.repair(params, keep_predictions=False)) == 0

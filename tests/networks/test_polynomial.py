@@ -7,7 +7,6 @@ import numpy as np
 import optax
 import pytest
 from numpy.testing import assert_allclose
-from scipy.optimize import minimize_scalar
 
 from cvxjax import networks
 
@@ -183,40 +182,3 @@ def test_training_reaches_the_network_behind_the_data(shape, pool, outputs):
     z = network.apply(variables, jnp.asarray(X))
     l1 = np.sum(np.abs(variables["params"]["second"]["kernel"]))
     assert_allclose(objective, np.sum((z - y) ** 2) / 2 + beta * l1, rtol=1e-10)
-
-
-def least(z, penalty):
-    """min of penalty(||u||, |alpha|) over alpha ||u||^2 = z, over log ||u||."""
-    at = lambda log: penalty(np.exp(log), abs(z) * np.exp(-2 * log))  # noqa: E731
-    return minimize_scalar(at, bounds=(-7, 7), method="bounded").fun
-
-
-def weight_decay(u, alpha):
-    return (u**2 + alpha**2) / 2
-
-
-def cubic(u, alpha):
-    return (2 * u**3 + alpha**3) / 3
-
-
-@pytest.mark.parametrize("z", [-3.0, -0.2, 1e-3, 0.5, 1.0, 2.0, 40.0])
-def test_weight_decay_is_a_two_thirds_power_and_the_cubic_the_absolute_value(z):
-    power = 3 / 4 * 2 ** (1 / 3) * abs(z) ** (2 / 3)
-    assert_allclose(least(z, weight_decay), power, rtol=1e-8)
-    assert_allclose(least(z, cubic), abs(z), rtol=1e-8)
-
-
-def test_only_the_cubic_is_convex():
-    """A chord from 0 and one from 1 to 8 lie below the function of weight decay.
-
-    The value at 0 is 0 for both, at u = 0 and alpha = 0.
-    """
-    decay = {z: least(z, weight_decay) for z in (1.0, 2.0, 4.5, 8.0)}
-    assert decay[1.0] > 1.2 * decay[2.0] / 2
-    assert decay[4.5] > 1.05 * (decay[1.0] + decay[8.0]) / 2
-    points = np.linspace(-3, 3, 7)
-    values = np.array([least(z, cubic) if z else 0.0 for z in points])
-    for i, j in np.ndindex(7, 7):
-        middle = (points[i] + points[j]) / 2
-        at_middle = least(middle, cubic) if middle else 0.0
-        assert at_middle <= (values[i] + values[j]) / 2 + 1e-7

@@ -185,14 +185,6 @@ def test_many_patterns_are_solved_by_default():
     assert cj.certify(program, cj.solve(program).check()).gap <= 1e-7
 
 
-@pytest.mark.parametrize("seed", range(3, 8))
-def test_beta_max_of_circular_relu_is_the_maximum(seed):
-    """The norm of pairs over cones has no closed form: against CVXPY on five draws."""
-    program = instances.convolutional("circular_relu", seed=seed)
-    want = instances.REFERENCES["convolutional"].polar(program, np.asarray(program.y))
-    assert_allclose(program.beta_max(), want, rtol=1e-7)
-
-
 @pytest.mark.parametrize(
     ("kind", "loss"),
     [

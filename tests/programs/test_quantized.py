@@ -190,21 +190,6 @@ def test_all_neurons_refitted_are_the_exact_value():
     assert_allclose(objective(program, variables), exact(program), rtol=1e-6)
 
 
-@pytest.mark.parametrize("share", [1.0, 1 + 1e-9, 5])
-def test_zero_from_beta_max_on(share):
-    program = make()
-    program = program.replace(beta=share * program.beta_max())
-    solution = cj.solve(program).check()
-    assert not np.any(solution.params)
-    assert_allclose(solution.objective, np.sum(program.y**2) / 2)
-    for refit in (False, True):
-        variables = program.recover(solution.params, num_neurons=7, refit=refit)
-        assert not np.any(parts(variables)[2])
-        assert_array_equal(program.network().apply(variables, program.X), np.zeros(8))
-    below = program.replace(beta=0.99 * program.beta_max())
-    assert np.any(cj.solve(below).check().params)
-
-
 def test_what_is_not_feasible_is_not_drawn_from():
     program = make()
     w = cj.solve(program).check().params

@@ -21,7 +21,6 @@ from tests.references import (
     relu_network,
     relu_search,
     two_layer_optimum,
-    two_layer_polar,
     two_layer_violation,
 )
 
@@ -134,32 +133,6 @@ def test_local_search_finds_the_convex_optimum():
     assert_allclose(slides, 2 * found[0], rtol=1e-6)
 
 
-@pytest.mark.parametrize("gated", [False, True])
-@pytest.mark.parametrize("seed", range(3))
-def test_beta_max_is_the_largest_correlation_with_a_neuron(seed, gated):
-    """max |y^T (Xu)_+| over unit u; gated: max ||X^T D_i y||.
-
-    On the circle the maximum lies on a kink or at a cell's normalised X^T D_i y.
-    """
-    X, y = instances.draw_data(8, 2, seed=seed)
-    program = make(X, y, 0.1, gated=gated)
-    blocks = np.where(program.masks, y, 0) @ X
-    norms = np.linalg.norm(blocks, axis=1)
-    if gated:
-        assert_allclose(program.beta_max(), np.max(norms), rtol=1e-12)
-        return
-    kinks = np.stack([-X[:, 1], X[:, 0]], axis=1)
-    u = np.vstack(
-        [
-            kinks / np.linalg.norm(kinks, axis=1)[:, None],
-            blocks[norms > 0] / norms[norms > 0][:, None],
-        ]
-    )
-    u = np.vstack([u, -u])
-    want = np.max(np.abs(np.maximum(u @ X.T, 0) @ y))
-    assert_allclose(program.beta_max(), want, rtol=1e-12)
-
-
 def test_weights_of_squared_errors_are_rows_scaled_by_their_roots():
     X, y = instances.draw_data(8, 2)
     weights = np.geomspace(0.1, 10, 8)
@@ -175,19 +148,6 @@ def test_weights_of_squared_errors_are_rows_scaled_by_their_roots():
     assert_allclose(one.objective, other.objective, rtol=1e-8)
     assert_allclose(weighted.beta_max(), scaled.beta_max(), rtol=1e-9)
     assert cj.certify(weighted, one).gap <= 1e-8
-
-
-@pytest.mark.parametrize("loss", ["logistic", "hinge", "squared_hinge", "huber"])
-def test_beta_max_of_other_losses(loss):
-    """By numerical slopes of L at zero, along every block's best direction."""
-    X, y = instances.draw_data(8, 2)
-    y = y if loss == "huber" else np.sign(y)
-    loss = getattr(cj.losses, loss)()
-    program = make(X, y, 0.1, loss=loss)
-    eye, h = np.eye(8), 1e-7
-    at = lambda z: float(loss.value(z, y))  # noqa: E731
-    slope = np.array([(at(h * e) - at(-h * e)) / (2 * h) for e in eye])
-    assert_allclose(program.beta_max(), two_layer_polar(program, -slope), rtol=1e-6)
 
 
 # The talk's own example.
@@ -232,19 +192,6 @@ def test_five_points_on_a_line(beta, want):
     certificate = cj.certify(program, solution)
     assert certificate.gap <= 1e-6
     assert_allclose(certificate.primal, two_layer_optimum(program), rtol=1e-5)
-
-
-def test_more_patterns_never_cost():
-    """Nested sets of patterns: the optimum falls to that of every pattern."""
-    program = random_problem((12, 2), 2)
-    order = np.random.default_rng(0).permutation(24)
-    values = [
-        two_layer_optimum(program.replace(masks=program.masks[order[:num]]))
-        for num in (2, 5, 10, 15, 24)
-    ]
-    assert all(b <= a + 1e-9 for a, b in itertools.pairwise(values))
-    assert values[0] > values[-1] + 1e-3
-    assert_allclose(values[-1], two_layer_optimum(program), rtol=1e-8)
 
 
 def test_gated_is_a_lower_bound_and_its_network_is_gated():

@@ -9,7 +9,8 @@ from numpy.testing import assert_allclose
 import cvxjax as cj
 from cvxjax.bounds.several_outputs import cell_maxima, vector_bound
 from cvxjax.solvers.choice import default_solver
-from tests.vector_references import copositive_optimum, search
+from tests.references import network_search
+from tests.vector_references import copositive_optimum
 
 
 def draw(n, d, c, seed):
@@ -36,7 +37,7 @@ def test_agrees_with_the_copositive_program(seed, beta):
 def test_local_search_finds_the_optimum_and_never_less():
     X, Y = draw(6, 2, 2, 0)
     solution = cj.solve(make(X, Y)).check()
-    found = search(X, Y, 0.15, width=10, starts=10)
+    found = network_search(X, Y, 0.15, width=10, starts=10)
     assert_allclose(found[0], solution.objective, rtol=1e-5)
     assert np.all(found >= float(solution.dual_bound) * (1 - 1e-9))
 
@@ -54,7 +55,7 @@ def test_rank_three_is_exact_too():
     decay = program.network().penalty(variables["params"])
     value = np.sum(miss**2) / 2 + 0.15 * float(decay)
     assert_allclose(value, certificate.primal, rtol=1e-9)
-    found = search(X, Y, 0.15, width=12, starts=10)
+    found = network_search(X, Y, 0.15, width=12, starts=10)
     assert np.all(found >= certificate.dual)
     assert found[0] <= value * (1 + 5e-5)
 

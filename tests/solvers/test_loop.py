@@ -79,6 +79,10 @@ def test_best_point_and_bound_are_kept():
     assert_allclose(first.objective, good.objective, rtol=1e-12)
     assert_allclose(first.dual_bound, good.dual_bound, rtol=1e-9)
     assert int(first.status) == cj.Status.CONVERGED
+    scaled = progress.offer(program, 3 * good.dual, 3 * cones)
+    price = loop.polar_gauge(program, scaled.dual, scaled.multipliers)
+    assert_allclose(price, program.beta, rtol=1e-6)
+    assert loop.polar_gauge(program, scaled.dual, None) > 1.01 * program.beta
     worse = program.cones.interior[None] * jnp.ones((2, 1, 1))
     second = first.update(solver, program, worse, [-good.dual], cones, finite_of=zero)
     assert second.objective == first.objective

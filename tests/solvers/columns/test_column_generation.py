@@ -11,6 +11,8 @@ from numpy.testing import assert_allclose
 import cvxjax as cj
 from cvxjax import recovery
 from cvxjax.solvers import ColumnGeneration
+from cvxjax.solvers.columns.column_generation import _PricingRounds
+from cvxjax.solvers.columns.oracle import Price
 from tests import instances
 from tests.references import (
     half_squares,
@@ -92,6 +94,14 @@ def test_rounds_are_reported_and_kept():
     assert gaps[-1] <= 1e-7
     assert_allclose(objectives, history.objective, rtol=1e-14)
     assert_allclose(history.gap[-1], solution.gap, rtol=1e-6)
+
+
+def test_a_price_that_is_not_proven_is_no_bound():
+    program, solution, _ = rank_three()
+    rounds, v = _PricingRounds(program), np.asarray(solution.dual, np.float64)
+    for proven, exact, bounds in ((False, True, 0), (True, False, 0), (True, True, 1)):
+        rounds.add(v, 1.0, Price(float(program.beta), proven, []), exact)
+        assert (rounds.bound > rounds.zero) == bounds
 
 
 def test_above_rank_three_the_search_finds_the_optimum():

@@ -121,14 +121,6 @@ def test_start_is_strictly_inside():
     assert np.all(np.linalg.eigvalsh(np.asarray(start.Z)) > 0)
 
 
-def test_the_network_predicts():
-    program = make(6, 2, 2, 0)
-    solution = solve(program).check()
-    z = program.network().apply(program.recover(solution.params), program.X)
-    assert_allclose(z, program.forward(solution.params), atol=1e-10)
-    assert_allclose(z, program.forward(cj.solve(program).params), atol=5e-3)
-
-
 def test_ends_with_a_reason():
     program = make(6, 2, 2, 0)
     assert solve(program, tol=1e-30).status == cj.Status.STALLED
