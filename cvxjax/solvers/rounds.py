@@ -30,14 +30,14 @@ class Rounds:
     def __init__(self, program: Any, solver: Any, watch: Watch) -> None:
         self.program, self.solver, self.watch = program, solver, watch
         self.tol = float(solver.tolerance(program))
-        self.judged = HostBounds(program)
-        self.loss, self.beta, self.y = program.loss, self.judged.beta, self.judged.y
-        zero = np.zeros_like(self.y)
-        with np.errstate(all="ignore"):  # solvers say what is not finite
+        with np.errstate(all="ignore"):  # a status says what is not finite
+            self.judged = HostBounds(program)
+            self.loss, self.beta, self.y = program.loss, self.judged.beta, self.judged.y
+            zero = np.zeros_like(self.y)
             self.objective = float(self.loss.value(zero, self.y))
             self.bound = self.judged.value(zero)
         self.dual, self.multipliers = zero, None
-        self.steps, self.finite = 0, True
+        self.steps, self.finite = 0, bool(np.all(np.isfinite(program.X)))
         self.lines: list[tuple[int, float, float, float]] = []
 
     def advance(self) -> Status:
@@ -79,8 +79,15 @@ class Rounds:
         """Ends a line of the history."""
         self.lines.append((self.steps, self.objective, self.bound, self.gap))
 
+    def _is_finite(self) -> bool:
+        """Whether the iterate and the objective are; no loss is a constraint here."""
+        return self.finite and bool(np.isfinite(self.objective))
+
     def drive(self, most: int, patience: float = np.inf) -> Status:
         """Rounds until the gap is at most the tolerance, or a reason to stop.
+
+        As stepwise solvers take a step, it makes a round even if the time is over: most
+        methods know nothing of a start before.
 
         Args:
           most: rounds.
@@ -94,8 +101,8 @@ class Rounds:
             best, since = (gap, 0) if gap < 0.99 * best else (best, since + 1)
             reasons = (
                 self.verdict(),
-                Status.RUNNING if self.finite else Status.NONFINITE,
-                self.watch.outcome,
+                Status.RUNNING if self._is_finite() else Status.NONFINITE,
+                self.watch.outcome if len(self.lines) > 1 else status,
                 Status.MAX_ITERATIONS if len(self.lines) > most else status,
                 Status.STALLED if since >= patience else status,
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -30,15 +30,18 @@ class Acceleration(Record):
 class Splitting(SteppedSolver):
     """An operator splitting, accelerated, whose penalties balance the residuals.
 
-    A subclass has `_plain_step`, `_balance`, which adjusts the penalties, and `_pack`
-    and `_unpack` between a state and the vector [N] that determines it. Its states have
-    a field `acceleration`, which `_restarted` fills.
+    A subclass has a step, a rule for its penalties, and the vector that determines a
+    state; its states have a field `acceleration`, which `_restarted` fills.
     """
 
     rho: Any = 1.0
     relaxation: Any = 1.6
     memory: int = static(default=8)
     cycle: int = static(default=10)
+    _plain_step: ClassVar[Any]  # (program, state) -> state
+    _balance: ClassVar[Any]  # the same
+    _pack: ClassVar[Any]  # (program, state) -> [N]
+    _unpack: ClassVar[Any]  # (program, state, [N]) -> state
 
     def step(self, program: Any, state: Any) -> Any:
         """One plain step, and after every `cycle` of them an Anderson move."""
@@ -66,18 +69,6 @@ class Splitting(SteppedSolver):
         """With adjusted penalties, and so another map to accelerate, if that is due."""
         balance = lambda s: self._restarted(program, self._balance(program, s))  # noqa: E731
         return jax.lax.cond(due, balance, lambda s: s, state)
-
-    def _plain_step(self, program: Any, state: Any) -> Any:
-        raise NotImplementedError
-
-    def _balance(self, program: Any, state: Any) -> Any:
-        raise NotImplementedError
-
-    def _pack(self, program: Any, state: Any) -> Array:
-        raise NotImplementedError
-
-    def _unpack(self, program: Any, state: Any, point: Array) -> Any:
-        raise NotImplementedError
 
 
 def balancing_is_due(check: Array) -> Array:

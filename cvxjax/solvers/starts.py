@@ -43,12 +43,9 @@ def as_start(given: Any) -> Start | None:
 def rescaled_dual(
     program: Any, v: Any, multipliers: Any, gauge: Any
 ) -> tuple[Any, Any]:
-    """A dual vector near by and its multipliers, scaled to be feasible at this beta.
+    """A dual vector v near by, whose largest price is the gauge, feasible at this beta.
 
-    Args:
-      v: of y's shape; clipped to the loss's domain after scaling.
-      multipliers: of the cones, or None.
-      gauge: the largest price of v.
+    Also its multipliers, if there are any.
     """
     scale = jnp.where(gauge > 0, program.beta / jnp.where(gauge > 0, gauge, 1), 1)
     v = -program.loss.clip_dual(-scale * v, program.y)

@@ -118,7 +118,7 @@ class Admm(Splitting):
         eye = jnp.eye(w.shape[-1], dtype=w.dtype)
         inverse, zero_s = eye, None
         if cones is not None:
-            gram = self._gamma(program, w.dtype) * cones.gram()
+            gram = self._gamma(program) * cones.gram()
             inverse = jnp.linalg.inv(jnp.broadcast_to(eye, gram.shape) + gram)
             zero_s = jnp.zeros(w.shape[:2] + (cones.num_rows,), w.dtype)
         if len(program.y) > self.dense_samples:
@@ -160,15 +160,19 @@ class Admm(Splitting):
         pull = program.adjoint(v)
         if cones is not None and mu is not None:
             pull = pull + cones.adjoint(mu)
-            gamma = self._gamma(program, state.w.dtype)
-            state = state.replace(slack=state.s - mu / (gamma * state.rho))
+            weight = self._gamma(program) * state.rho
+            state = state.replace(slack=state.s - mu / weight)
         state = state.replace(u_v=pull / state.rho)
         if state.z is not None:
             state = state.replace(u_z=-v / state.rho_z)
         return self._restarted(program, state)
 
-    def _gamma(self, program: Any, dtype: Any) -> Array:
-        unit = program.shape[-1] / program.cones.num_rows
+    def _gamma(self, program: Any) -> Array:
+        """What A w = s weighs against w = v; 1 without cones."""
+        dtype, cones = program.X.dtype, program.cones
+        if cones is None:
+            return jnp.ones((), dtype)
+        unit = program.shape[-1] / cones.num_rows
         return jnp.minimum(jnp.asarray(self.cone_weight, dtype) * unit, _HEAVIEST)
 
     def _unit(self, program: Any, kernel: ShiftedEigh | MatrixFree) -> Array:
@@ -179,10 +183,8 @@ class Admm(Splitting):
         return jnp.where(unit > 0, unit, 1)
 
     def _scales(self, program: Any, state: AdmmState) -> tuple[Array, Array]:
-        cone = jnp.ones_like(state.rho)
-        if state.slack is not None:
-            cone = jnp.sqrt(self._gamma(program, state.w.dtype))
-        return cone, jnp.sqrt(state.rho_z / state.rho)
+        """Of s and of z, in ADMM's metric."""
+        return jnp.sqrt(self._gamma(program)), jnp.sqrt(state.rho_z / state.rho)
 
     def _pack(self, program: Any, state: AdmmState) -> Array:
         """v + u_v, s + u_s and z + u_z, which determine the state, in ADMM's metric."""
@@ -226,8 +228,8 @@ class Admm(Splitting):
         target = program.y if quadratic else state.z - state.u_z
         b = ratio * program.adjoint(target) + state.v - state.u_v
         if cones is not None:
-            gamma = self._gamma(program, b.dtype)
-            b = b + gamma * cones.adjoint(jnp.abs(state.slack))  # s - u_s
+            sides = cones.adjoint(jnp.abs(state.slack))  # s - u_s
+            b = b + self._gamma(program) * sides
         b = linalg.dot_blocks(b, state.inverse)
         kernel = state.kernel
         if isinstance(kernel, MatrixFree):
@@ -286,8 +288,7 @@ class Admm(Splitting):
         """Of the cones, [S, P, m], from their scaled duals; None without cones."""
         if u_s is None:
             return None
-        gamma = self._gamma(program, u_s.dtype)
-        return jnp.maximum(-state.rho * gamma * u_s, 0)
+        return jnp.maximum(-state.rho * self._gamma(program) * u_s, 0)
 
     def _rays(self, program: Any, state: AdmmState) -> list[tuple[Array, Any]]:
         """The duals and how one step moves them: for ever, where nothing is feasible.
@@ -303,8 +304,7 @@ class Admm(Splitting):
 
     def _balance(self, program: Any, state: AdmmState) -> AdmmState:
         """Multiplies each penalty by the root of its relative residuals' ratio."""
-        gamma = 0 if program.cones is None else self._gamma(program, state.w.dtype)
-        after = self._plain_step(program, state)
+        gamma, after = self._gamma(program), self._plain_step(program, state)
 
         def norm(block: Array, cone: Any) -> Array:
             extra = 0 if cone is None else gamma * jnp.sum(cone**2)

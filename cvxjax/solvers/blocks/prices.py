@@ -9,16 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from cvxjax.solvers.blocks.faces import HostBlocks
-from cvxjax.solvers.blocks.working_set import padded
+from cvxjax.solvers.blocks.selection import approached
 from cvxjax.solvers.host_bounds import HostBounds
-from cvxjax.terms.regularisers import group_norms
-
-Array = jax.Array
 
 _EXACT = 24  # blocks, up to which each is projected exactly
 _GLANCE = 40  # steps of a rough projection of many
@@ -59,8 +54,7 @@ class Prices:
         (doubtful,) = np.nonzero((bounds > self.most) & ~self.working)
         if self.program.cones is not None:
             if len(doubtful) > _EXACT:
-                norms = self._approach(v, doubtful)
-                bounds[doubtful] = np.minimum(bounds[doubtful], norms)
+                bounds[doubtful] = self._approached(v, doubtful, bounds[doubtful])
                 doubtful = doubtful[bounds[doubtful] > self.most]
             if len(doubtful) <= _EXACT:
                 self._project(v, doubtful, bounds)
@@ -95,23 +89,11 @@ class Prices:
             if bound < bounds[block]:
                 bounds[block], self.multipliers[block] = bound, mu
 
-    def _approach(self, v: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        """Bounds of many blocks' prices, by steps towards their projections."""
-        count, size = len(chosen), padded(len(chosen))
-        place = np.zeros(size, int)
-        place[:count] = chosen
-        start = np.zeros((size, self.program.cones.num_rows))
-        start[:count, self.blocks.live] = self.multipliers[chosen]
-        norms, mu = _approached(
-            self.program, jnp.asarray(place), jnp.asarray(v), jnp.asarray(start)
-        )
-        found = np.asarray(mu)[:count, self.blocks.live]
-        self.multipliers[chosen] = found
-        return np.asarray(norms)[:count] + self.judged.rounding(v, found.sum(axis=1))
-
-
-@jax.jit
-def _approached(program: Any, blocks: Array, v: Array, mu: Array) -> Any:
-    part = program.select(blocks, jnp.ones(blocks.shape, bool))
-    moved, mu = part.cones.project(part.adjoint(v), mu[None], _GLANCE)
-    return group_norms(moved)[0], mu[0]
+    def _approached(self, v: np.ndarray, chosen: np.ndarray, bounds: Any) -> np.ndarray:
+        """Lower bounds of many blocks' prices than these, by rough projections."""
+        start = np.zeros((len(chosen), self.program.cones.num_rows))
+        start[:, self.blocks.live] = self.multipliers[chosen]
+        given = self.program, self.judged, v, chosen, start, self.most
+        norms, found = approached(*given, (_GLANCE, _GLANCE))
+        self.multipliers[chosen] = found[:, self.blocks.live]
+        return np.minimum(bounds, norms)

@@ -125,14 +125,13 @@ class _ProximalRounds(Rounds):
 
     def adopt(self, solution: Solution) -> None:
         """Starts from a solution, no worse than which the result will be."""
-        self.w = np.array(solution.params).reshape(self.w.shape)
-        self._know(solution.multipliers)
         self.steps = int(solution.iterations)
-        self.z = self._keep()
+        self._take(solution.params, solution.multipliers)
         self._begin(np.asarray(solution.dual))
 
-    def _know(self, multipliers: Any) -> None:
-        """Takes multipliers of the cones, in a solution's units, if there are any."""
+    def _take(self, params: Any, multipliers: Any) -> None:
+        """Takes parameters, and multipliers in the units of a solution, if any."""
+        self.w = np.array(params).reshape(self.w.shape)
         if multipliers is not None:
             given = np.asarray(multipliers).reshape(len(self.w), -1)
             scaled = given * np.asarray(self.program.cones.lengths)
@@ -140,13 +139,10 @@ class _ProximalRounds(Rounds):
 
     def begin(self, start: Start) -> None:
         """Starts from any parameters, projected into the cones."""
-        self.w = np.array(start.params).reshape(self.w.shape)
-        self._know(start.multipliers)
+        self._take(start.params, start.multipliers)
         for block in np.flatnonzero(np.any(self.w != 0, axis=1)):
             self.w[block], _ = self.blocks.project(int(block), self.w[block])
-        self.z = self._keep()
-        # Prices that are not scaled, so that blocks about to be active are at work.
-        self._begin(-self.loss.gradient(self.z, self.y))
+        self._begin(None)
         if start.dual is not None:
             self._scale(np.asarray(start.dual))
 
@@ -161,9 +157,11 @@ class _ProximalRounds(Rounds):
         self.z = self.z + np.where(np.isfinite(move), move, 0)
         self.prices.multipliers = scale * self.prices.multipliers
 
-    def _begin(self, v: np.ndarray) -> None:
+    def _begin(self, v: np.ndarray | None) -> None:
+        """Prices v, or minus the gradient, unscaled: blocks about to be active join."""
+        self.z = self._keep()
         self.prices.working |= np.any(self.w != 0, axis=1)
-        self._price(v)
+        self._price(-self.loss.gradient(self.z, self.y) if v is None else v)
 
     def _price(self, v: np.ndarray) -> None:
         self.offer_dual(v, self.prices.offer(v), self.prices.multipliers)

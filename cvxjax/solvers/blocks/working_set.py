@@ -24,16 +24,15 @@ from cvxjax.solvers.base import SolverRecord
 from cvxjax.solvers.blocks.admm import Admm
 from cvxjax.solvers.blocks.feasible import feasible_point
 from cvxjax.solvers.blocks.interior_point import InteriorPoint
+from cvxjax.solvers.blocks.selection import SMALLEST, approached, selected
 from cvxjax.solvers.progress import block_gauges
 from cvxjax.solvers.refusals import Takes, first_fitting, inner_refusal
 from cvxjax.solvers.rounds import Rounds
 from cvxjax.solvers.starts import as_start
-from cvxjax.terms.regularisers import group_norms
 from cvxjax.watch import Watch
 
 Array = jax.Array
 
-_LEAST = 64  # blocks of a restricted program
 _SHARE = 0.7  # of the tolerance: that of the restricted programs
 _PRICING_STEPS = 60, 300  # of all doubtful blocks, then of those that still are
 _PRICING_GLANCE = 30  # steps between two looks at the norms
@@ -70,7 +69,7 @@ class WorkingSet(SolverRecord):
         tol, inner = float(self.tolerance(program)), self.inner
         if inner is None:
             inner = first_fitting(program, InteriorPoint(), Admm())
-        if np.prod(program.shape[:2]) <= _LEAST:
+        if np.prod(program.shape[:2]) <= SMALLEST:
             return inner.replace(tol=tol).run(program, start, watch)
         solver = self.replace(inner=inner)
         start = as_start(start)
@@ -103,14 +102,6 @@ def _scout(tol: float, steps: int) -> Admm:
         projection_steps=2,
         lean=True,
     )
-
-
-def padded(count: int) -> int:
-    """The least size >= count among 64, 80, 96, 112, 128, 160, 192, 224, 256, ..."""
-    size = _LEAST
-    while 2 * size < count:
-        size *= 2
-    return next(s for s in range(size, 2 * size + 1, size // 4) if s >= count)
 
 
 class _WorkingRounds(Rounds):
@@ -171,17 +162,9 @@ class _WorkingRounds(Rounds):
             self.bound, self.dual = float(solution.dual_bound), solution.dual
             self.multipliers = None if self.known is None else self.known.copy()
 
-    def _select(self, chosen: np.ndarray) -> tuple[Any, np.ndarray]:
-        """The program of the chosen blocks, padded, and which these are."""
-        (index,) = np.nonzero(chosen)
-        blocks = np.zeros(padded(len(index)), int)
-        blocks[: len(index)] = index
-        live = np.arange(len(blocks)) < len(index)
-        return _select(self.program, blocks, live), blocks
-
     def _solve(self) -> Solution:
         """Over the working set; keeps its point if it is better."""
-        part, _ = self._select(self.working)
+        part, _ = selected(self.program, np.flatnonzero(self.working))
         inner = self.solver.inner.replace(tol=self.aim)
         solution = inner.run(part, None, self.watch.of_part())
         self.steps += int(solution.iterations)
@@ -207,13 +190,13 @@ class _WorkingRounds(Rounds):
             doubtful = (bounds > most) & ~self.working
             if self.known is None or not doubtful.any() or self.watch.over:
                 break
-            part, blocks = self._select(doubtful)
-            norms, better = _project(part, v, self.known[blocks], most, steps)
-            count = int(doubtful.sum())
-            sums = np.sum(np.asarray(better, np.float64)[0, :count], axis=1)
-            norms = np.asarray(norms)[0, :count] + self.judged.rounding(v, sums)
+            glance = _PRICING_GLANCE, steps
+            given = np.flatnonzero(doubtful), self.known[doubtful]
+            norms, better = approached(
+                self.program, self.judged, v, *given, most, glance
+            )
             bounds[doubtful] = np.minimum(bounds[doubtful], norms)
-            self.known[doubtful] = np.asarray(better)[0, :count]
+            self.known[doubtful] = better
         self.offer_dual(v, float(bounds.max()), self.known)
         return bounds
 
@@ -241,29 +224,4 @@ def _feasible(program: Any, w: Array) -> tuple[Array, Array]:
     return point, program.objective(point)
 
 
-_select = jax.jit(lambda program, blocks, live: program.select(blocks, live))
-
-
 _bounds = jax.jit(block_gauges)
-
-
-@jax.jit
-def _project(part: Any, v: Array, multipliers: Array, most: Array, steps: Array) -> Any:
-    """Norms [1, B] of F_b^T v moved towards the cones, and the multipliers.
-
-    Steps until all norms are at most `most`, or there are too many steps.
-    """
-    blocks = part.adjoint(v)
-
-    def more(carry: tuple[Array, Array, Array]) -> Array:
-        norms, _, count = carry
-        return jnp.any(norms > most) & (count < steps)
-
-    def body(carry: tuple[Array, Array, Array]) -> Any:
-        _, mu, count = carry
-        moved, mu = part.cones.project(blocks, mu, _PRICING_GLANCE)
-        return group_norms(moved), mu, count + _PRICING_GLANCE
-
-    start = group_norms(blocks) + jnp.inf, multipliers[None], jnp.asarray(0)
-    norms, mu, _ = jax.lax.while_loop(more, body, start)
-    return norms, mu

@@ -121,7 +121,7 @@ class _NeuronDescents(NeuronRounds):
         if self.offer_point(w[:, :d], w[:, d:]) < best:
             self.found = _with_own(self.program, w[:, :d])
             if self.found is not self.program:
-                self.bound = self.least  # of other cells
+                self.bound, self.dual = self.least, np.zeros_like(self.y)  # other cells
             R = self.residual_of(*self.best)
             highest = vector_bound(self.X, np.asarray(self.found.masks), R)
             self.offer_residual(R, highest)

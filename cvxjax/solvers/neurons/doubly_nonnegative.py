@@ -29,7 +29,7 @@ import numpy as np
 
 from cvxjax.algebra import linalg
 from cvxjax.algebra.row_space import coordinates, row_space
-from cvxjax.algebra.symmetric import symmetrise
+from cvxjax.algebra.symmetric import smat, symmetrise
 from cvxjax.arrangements.facets import find_facets
 from cvxjax.record import Record
 
@@ -113,7 +113,7 @@ def make_relaxation(program: Any) -> tuple[DoublyNonnegative, PrimalDualPoint]:
     first, second = np.triu_indices(facets.shape[1], 1)
     paired = valid[:, first] & valid[:, second]
     a, b = facets[:, first], facets[:, second]
-    basis = _symmetric_basis(r)
+    basis = smat(jnp.eye(r * (r + 1) // 2))
     scales = lengths[indices] * reach
     features = lengths[:, None] * rows
 
@@ -131,7 +131,7 @@ def make_relaxation(program: Any) -> tuple[DoublyNonnegative, PrimalDualPoint]:
         beta=jnp.asarray(beta),
         features=jnp.asarray(np.where(masks[..., None], features, 0) @ turns),
         weights=jnp.asarray(weights),
-        basis=jnp.asarray(basis),
+        basis=basis,
         pairs=jnp.einsum("qab,pka,pkb->pkq", basis, a, b, precision="highest"),
         paired=jnp.asarray(paired),
         turns=jnp.asarray(whole),
@@ -240,13 +240,3 @@ def _cholesky(matrices: Array) -> tuple[Array, Array]:
     factor = jnp.linalg.cholesky(matrices)
     eye = jnp.broadcast_to(jnp.eye(matrices.shape[-1]), matrices.shape)
     return factor, jax.scipy.linalg.solve_triangular(factor, eye, lower=True)
-
-
-def _symmetric_basis(r: int) -> np.ndarray:
-    """[r (r + 1) / 2, r, r], orthonormal."""
-    first, second = np.triu_indices(r)
-    basis = np.zeros((len(first), r, r))
-    value = np.where(first == second, 1, np.sqrt(0.5))
-    basis[np.arange(len(first)), first, second] = value
-    basis[np.arange(len(first)), second, first] = value
-    return basis

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 
 import cvxjax as cj
 from cvxjax.solvers import Admm, InteriorPoint, WorkingSet
-from cvxjax.solvers.blocks.working_set import padded
+from cvxjax.solvers.blocks.selection import padded
 from tests import instances
 
 
