@@ -293,8 +293,9 @@ def _check_options(solver: Any) -> None:
         arrived = repr(solver) if isinstance(solver, str) else type(solver).__name__
         raise ValueError(f"want a solver of cvxjax.solvers; got {arrived}")
     check_options(solver)
-    if getattr(solver, "inner", None) is not None:
-        _check_options(solver.inner)
+    inner = getattr(solver, "inner", None)
+    if inner is not None:
+        _check_options(inner)
 
 
 def _check_solver(solver: Any, program: Any) -> None:

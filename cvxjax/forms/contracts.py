@@ -20,7 +20,6 @@ class Linear(Protocol):
 
     def adjoint(self, r: Array) -> Any:
         """F^T r, in the structure of the parameters, for r of y's shape."""
-        ...
 
 
 @runtime_checkable
@@ -29,7 +28,6 @@ class Blocks(Linear, Protocol):
 
     def response(self, weights: Array, inner: Array) -> Array:
         """sum_b weights_b F_b M F_b^T, [n, n], for M = inner and weights [S, P]."""
-        ...
 
 
 @runtime_checkable
@@ -38,7 +36,6 @@ class Vectors(Blocks, Protocol):
 
     def spread(self, blocks: Array) -> Array:
         """sum_b F_b M_b F_b^T, [n, n], for symmetric M = blocks [S, P, d, d]."""
-        ...
 
     def select(self, blocks: Array, live: Array) -> Any:
         """The program of some blocks alone, with parameters [1, B, d].
@@ -47,7 +44,6 @@ class Vectors(Blocks, Protocol):
           blocks: [B], positions among the S P blocks, those of the first sign first.
           live: [B], bool; blocks where it is False are padding, zero at every optimum.
         """
-        ...
 
 
 @runtime_checkable
@@ -73,7 +69,6 @@ class Neurons(Protocol):
 
     def neurons(self, w: Array) -> tuple[Array, Array]:
         """u [m, d] and v [m, c] of parameters w."""
-        ...
 
 
 @runtime_checkable
@@ -84,4 +79,3 @@ class Pairs(Protocol):
 
     def pull(self, r: Array) -> Array:
         """`symmetric.svec` of sum_i r_i F_i for each output, [outputs, entries]."""
-        ...
