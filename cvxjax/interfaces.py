@@ -43,22 +43,27 @@ class Loss(Protocol):
     @property
     def name(self) -> str:
         """NAME for the loss of `losses.NAME()`; "weighted NAME" with sample weights."""
+        ...
 
     @property
     def quadratic(self) -> bool:
         """True if L(z, y) = 1/2 ||z - y||^2, so that solvers eliminate z exactly."""
+        ...
 
     @property
     def smoothness(self) -> Any:
         """The Lipschitz constant of the gradient; None if L is not smooth."""
+        ...
 
     @property
     def constraint(self) -> str | None:
         """None, or what L constrains: "equality", z = y, or "margin", y z >= 1."""
+        ...
 
     @property
     def separable(self) -> bool:
         """True if L is a sum over the entries of z; then it is a `SeparableLoss`."""
+        ...
 
     def in_units(self, unit: Any) -> tuple[Any, int] | None:
         """The loss of labels and predictions that are measured in another unit.
@@ -70,21 +75,26 @@ class Loss(Protocol):
           (L', k) with L(unit z, unit y) = unit^k L'(z, y); None where labels have no
           unit, since they name classes.
         """
+        ...
 
     def value(self, z: Any, y: Any) -> Any:
         """L(z, y), a scalar; +inf outside the domain."""
+        ...
 
     def gradient(self, z: Any, y: Any) -> Any:
         """An element of the subdifferential of L(., y) at z, of z's shape."""
+        ...
 
     def conjugate(self, u: Any, y: Any) -> Any:
         """L*(u) = sup_z u^T z - L(z, y), a scalar; +inf outside its domain.
 
         For a dual vector v, u is -v.
         """
+        ...
 
     def clip_dual(self, u: Any, y: Any) -> Any:
         """The point of L*'s domain nearest to u, of u's shape."""
+        ...
 
     def prox(self, x: Any, y: Any, step: Any) -> Any:
         """argmin_z L(z, y) + ||z - x||^2 / (2 step), of x's shape.
@@ -92,12 +102,15 @@ class Loss(Protocol):
         Args:
           step: > 0, a scalar or one for each sample, broadcastable to x.
         """
+        ...
 
     def take(self, rows: Any) -> Any:
         """The loss of the samples at positions `rows` [k]; of the same class."""
+        ...
 
     def check_labels(self, y: np.ndarray) -> None:
         """Raises ValueError, saying what arrived, if L is not for these labels."""
+        ...
 
 
 @runtime_checkable
@@ -107,15 +120,19 @@ class SeparableLoss(Loss, Protocol):
     @property
     def steep(self) -> bool:
         """Whether the derivative of L* is infinite at the ends of its `box`."""
+        ...
 
     def box(self, y: Any) -> tuple[Any, Any]:
         """The least and the largest u where L* is finite, of y's shape, or +-inf."""
+        ...
 
     def dual_slope(self, u: Any, y: Any) -> Any:
         """The derivative of L* at u strictly inside its `box`, of u's shape."""
+        ...
 
     def curvature(self, u: Any, y: Any) -> Any:
         """The second derivative of L* at such u, entry by entry, of u's shape."""
+        ...
 
 
 @runtime_checkable
@@ -127,6 +144,7 @@ class Regulariser(Protocol):
 
     def norms(self, w: Any) -> Array:
         """The terms whose sum is R(w): [S, P], for parameters w [S, P, ...]."""
+        ...
 
 
 @runtime_checkable
@@ -135,6 +153,7 @@ class Gauge(Regulariser, Protocol):
 
     def dual_norms(self, q: Any) -> Array:
         """max {q_b^T u : ||u|| <= 1} for each block of q [S, P, ...], [S, P]."""
+        ...
 
 
 @runtime_checkable
@@ -143,6 +162,7 @@ class Proximal(Regulariser, Protocol):
 
     def prox(self, w: Any, threshold: Any) -> Any:
         """argmin_u 1/2 ||u - w||^2 + threshold R(u), of w's shape; threshold >= 0."""
+        ...
 
 
 @runtime_checkable
@@ -157,6 +177,7 @@ class Judge(Protocol):
 
         Bounds on rounding are proportional to it.
         """
+        ...
 
     @property
     def terms(self) -> int:
@@ -164,18 +185,22 @@ class Judge(Protocol):
 
         It is the t that `algebra.rounding.terms_of` derives.
         """
+        ...
 
     def predict(self, params: np.ndarray) -> np.ndarray:
         """F w, of y's shape."""
+        ...
 
     def penalty(self, params: np.ndarray) -> float:
         """R(w), without beta."""
+        ...
 
     def violation(self, params: np.ndarray) -> float:
         """How far w is outside the cones: max(-A w, 0) / max|A w|, A with unit rows.
 
         inf where w is not finite.
         """
+        ...
 
     def repair(self, params: np.ndarray, *, keep_predictions: bool) -> np.ndarray:
         """Parameters inside the cones, near `params`.
@@ -184,12 +209,14 @@ class Judge(Protocol):
           params: as `Program.zeros`.
           keep_predictions: whether F w must stay, although R(w) then grows more.
         """
+        ...
 
     def match(self, params: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Parameters near `params` with F w = y, for losses that demand it.
 
         Where there are none, predictions may miss y.
         """
+        ...
 
     def polar_bound(self, v: np.ndarray, multipliers: np.ndarray | None) -> float:
         """An upper bound of v's price, with what rounding may add to it.
@@ -199,9 +226,11 @@ class Judge(Protocol):
           multipliers: mu, where known: the price is at most R*(F^T v + A^T mu) for
             every mu >= 0. Negative ones are replaced by 0.
         """
+        ...
 
     def hidden(self, v: np.ndarray) -> float:
         """How much of `polar_bound(v, ...)` may be rounding alone."""
+        ...
 
     def bounds(self, asked: Any) -> Any:
         """Both bounds of the optimum that a solution proves.
@@ -212,6 +241,7 @@ class Judge(Protocol):
         Returns:
           `judges.judge.Bounds`: primal value, lower bound, its dual vector, violation.
         """
+        ...
 
     def covers_every_neuron(self) -> bool:
         """Whether `network_bound` is exact, not only an upper bound.
@@ -219,9 +249,11 @@ class Judge(Protocol):
         Raises:
           ValueError: where there is no such bound.
         """
+        ...
 
     def network_bound(self, v: np.ndarray) -> float:
         """An upper bound of v's price over all networks, whatever their patterns."""
+        ...
 
 
 @runtime_checkable
@@ -239,34 +271,43 @@ class Program(Protocol):
     @property
     def inputs(self) -> Any:
         """What `network()` is applied to, [n, ...]: X, or the user's data behind it."""
+        ...
 
     @property
     def reach(self) -> Any:
         """As `Judge.reach`."""
+        ...
 
     @property
     def terms(self) -> int:
         """As `Judge.terms`."""
+        ...
 
     @property
     def walls(self) -> Any:
         """Dual norms of the unit rows of A, [1, 1, m], or one number for all rows."""
+        ...
 
     @property
     def has_units(self) -> bool:
         """Whether F w is homogeneous in the data, as `in_data_units` needs."""
+        ...
 
     def in_data_units(self, unit: float) -> Any:
         """The same program with data and rows of A divided by `unit` > 0."""
+        ...
 
     def rescaled(self, params: Any, factor: float) -> Any:
         """Parameters w' with F w' = factor F w, factor > 0."""
+        ...
 
     def rescaled_multipliers(self, multipliers: Any, factor: float) -> Any:
         """The multipliers of factor v, where `multipliers` are those of v."""
+        ...
 
     def coordinate_rows(self) -> Any:
         """The matrix whose columns `in_coordinates` makes orthonormal; None: none."""
+        ...
 
     def in_coordinates(self) -> Any:
         """The program for data with orthonormal columns, in float64.
@@ -274,6 +315,7 @@ class Program(Protocol):
         Returns:
           (program, `algebra.coordinates.Coordinates`), or None where there is none.
         """
+        ...
 
     @property
     def free_width(self) -> bool:
@@ -281,20 +323,25 @@ class Program(Protocol):
 
         Such neurons are a network as they are: nothing moves them into listed cells.
         """
+        ...
 
     @property
     def splits(self) -> bool:
         """Whether a mesh of devices can divide it: w by pattern, X by sample."""
+        ...
 
     @property
     def multipliers_shape(self) -> tuple[int, ...] | None:
         """The shape of multipliers; None without cones, or where it is not fixed."""
+        ...
 
     def zeros(self) -> Any:
         """Parameters that are zero: an array, or any pytree of arrays."""
+        ...
 
     def holds(self, params: Any) -> bool:
         """Whether `params` has the shapes of parameters of this program."""
+        ...
 
     def checked(self, w: Any, *, dtype: Any = None) -> Any:
         """Parameters as NumPy arrays.
@@ -306,33 +353,42 @@ class Program(Protocol):
         Raises:
           ValueError: if the program does not hold w; the message has both shapes.
         """
+        ...
 
     def replace(self, **changes: Any) -> Any:
         """The same program with some fields changed, such as `beta`."""
+        ...
 
     def verified_scope(self) -> Scope:
         """`scope`, or SAMPLED where the data have patterns that are not listed.
 
         Runs on the host.
         """
+        ...
 
     def forward(self, w: Any) -> Array:
         """The predictions F w, of y's shape."""
+        ...
 
     def penalty(self, w: Any) -> Array:
         """R(w), without beta, []."""
+        ...
 
     def objective(self, w: Any) -> Array:
         """L(F w, y) + beta R(w), []; the cones are not checked."""
+        ...
 
     def beta_max(self) -> float:
         """The least beta at which zero parameters are optimal; inf if never."""
+        ...
 
     def judge(self) -> Judge:
         """The second implementation, for `certify`, with float64 copies of the data."""
+        ...
 
     def network(self) -> Any:
         """The Flax module of the variables that `recover` returns."""
+        ...
 
     def recover(self, w: Any) -> Any:
         """Flax variables of a network with the same predictions and objective.
@@ -340,6 +396,7 @@ class Program(Protocol):
         Args:
           w: feasible parameters.
         """
+        ...
 
 
 @runtime_checkable
@@ -352,9 +409,11 @@ class LinearProgram(Program, Protocol):
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of the parameters."""
+        ...
 
     def adjoint(self, r: Array) -> Any:
         """F^T r, of the parameters' shape, for r of y's shape."""
+        ...
 
 
 @runtime_checkable
@@ -372,10 +431,12 @@ class NeuronProgram(LinearProgram, Protocol):
 
         K is 1 for fully connected networks, the number of patches for filters.
         """
+        ...
 
     @property
     def patterns(self) -> Any:
         """The `arrangements.Patterns` of its blocks."""
+        ...
 
     def with_patterns(self, masks: Any, gates: Any) -> Any:
         """The same problem over other patterns, of scope SAMPLED.
@@ -387,6 +448,7 @@ class NeuronProgram(LinearProgram, Protocol):
         Raises:
           ValueError: if the program is gated, or no cone has an interior.
         """
+        ...
 
 
 @runtime_checkable
@@ -404,6 +466,7 @@ class Solver(Protocol):
 
         Reasons are sizes and the solver's own options, in words for the user.
         """
+        ...
 
     def run(self, program: Any, start: Any, watch: Watch) -> Any:
         """Solves the program, from the host.
@@ -417,9 +480,11 @@ class Solver(Protocol):
         Returns:
           `Solution`, its status never RUNNING.
         """
+        ...
 
     def solved(self, program: Any, start: Any, watch: Watch) -> tuple[Any, Any]:
         """The solution of `run`, and a dual vector [n] or None.
 
         The vector is the last one where rounding may hide how good its bound is.
         """
+        ...

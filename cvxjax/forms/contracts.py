@@ -20,6 +20,7 @@ class Linear(Protocol):
 
     def adjoint(self, r: Array) -> Any:
         """F^T r, in the structure of the parameters, for r of y's shape."""
+        ...
 
 
 @runtime_checkable
@@ -28,6 +29,7 @@ class Blocks(Linear, Protocol):
 
     def response(self, weights: Array, inner: Array) -> Array:
         """sum_b weights_b F_b M F_b^T, [n, n], for M = inner and weights [S, P]."""
+        ...
 
 
 @runtime_checkable
@@ -36,6 +38,7 @@ class Vectors(Blocks, Protocol):
 
     def spread(self, blocks: Array) -> Array:
         """sum_b F_b M_b F_b^T, [n, n], for symmetric M = blocks [S, P, d, d]."""
+        ...
 
     def select(self, blocks: Array, live: Array) -> Any:
         """The program of some blocks alone, with parameters [1, B, d].
@@ -44,6 +47,7 @@ class Vectors(Blocks, Protocol):
           blocks: [B], positions among the S P blocks, those of the first sign first.
           live: [B], bool; blocks where it is False are padding, zero at every optimum.
         """
+        ...
 
 
 @runtime_checkable
@@ -69,6 +73,7 @@ class Neurons(Protocol):
 
     def neurons(self, w: Array) -> tuple[Array, Array]:
         """u [m, d] and v [m, c] of parameters w."""
+        ...
 
 
 @runtime_checkable
@@ -79,3 +84,4 @@ class Pairs(Protocol):
 
     def pull(self, r: Array) -> Array:
         """`symmetric.svec` of sum_i r_i F_i for each output, [outputs, entries]."""
+        ...

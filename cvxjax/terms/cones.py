@@ -40,27 +40,35 @@ class Cones(Record):
     @property
     def num_rows(self) -> int:
         """m."""
+        ...
 
     def apply(self, w: Array) -> Array:
         """A w, [..., P, m], for w [..., P, d]."""
+        ...
 
     def adjoint(self, s: Array) -> Array:
         """A^T s, [..., P, d], for s [..., P, m]."""
+        ...
 
     def gram(self) -> Array:
         """A_i^T A_i: [d, d] if it is the same for every i, else [P, d, d]."""
+        ...
 
     def live(self) -> Array:
         """Which rows are not zero, [P, m] or [1, m]."""
+        ...
 
     def rows_of(self, pattern: Array, which: Array) -> Array:
         """Rows `which` [B, k] of the A_i with i = `pattern` [B]: [B, k, d]."""
+        ...
 
     def weighted_grams(self, weights: Array) -> Array:
         """A_b^T diag(weights_b) A_b, [S P, d, d], for weights [S P, m]."""
+        ...
 
     def select(self, pattern: Array) -> Any:
         """The cones of the patterns at positions `pattern` [B]."""
+        ...
 
     def unscaled(self, multipliers: Array) -> Array:
         """Multipliers [S, P, m] of the rows before scaling, from those of unit rows."""
