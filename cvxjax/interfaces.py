@@ -260,17 +260,17 @@ class Judge(Protocol):
 class Program(Protocol):
     """A convex problem that solvers, the certificate and recovery understand."""
 
-    X: Any
-    y: Any
-    beta: Any
-    loss: Any
+    X: Any  # data: [n, d], patches [n, K, h], ...
+    y: Any  # [n] or [n, c]
+    beta: Any  # [], > 0
+    loss: Any  # a `Loss`
     regulariser: Any  # a `Regulariser`; `Solver.takes` may ask for more
     cones: Any  # of `cvxjax.cones`; None: no constraints
-    scope: Scope
+    scope: Scope  # which networks a lower bound of the optimum holds for
 
     @property
     def inputs(self) -> Any:
-        """What `network()` is applied to, [n, ...]; X, unless the data were changed."""
+        """What `network()` is applied to, [n, ...]: X, or the user's data behind it."""
         ...
 
     @property

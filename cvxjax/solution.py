@@ -1,4 +1,4 @@
-"""What a solver hands back: its solution and its history."""
+"""The solution that a solver returns, and its history."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class History(Record):
     def of_lines(
         cls, lines: Sequence[tuple[int, float, float, float]], dtype: Any
     ) -> History:
-        """Of (iteration, objective, dual bound, gap) at each check, NumPy numbers."""
+        """The history of (iteration, objective, dual bound, gap) at each check."""
         iterations, *columns = np.reshape(np.asarray(lines, np.float64), (-1, 4)).T
         objective, dual_bound, gap = (jnp.asarray(x, dtype) for x in columns)
         return cls(

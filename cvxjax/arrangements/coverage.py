@@ -48,6 +48,7 @@ def lists_every_pattern(X: Any, masks: Any) -> bool:
 
 
 def _compare(X: np.ndarray, masks: np.ndarray) -> np.ndarray | None:
+    """`missing_patterns`, without the cache of answers."""
     every = recalled(X)
     if every is None:
         try:

@@ -123,6 +123,7 @@ def _read_npz(path: Path, label: str | None) -> Table:
 
 
 def _read_csv(path: Path, label: str | None) -> Table:
+    """X, labels and names; the first line is a header if none of it is a number."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file, skipinitialspace=True, strict=True)
         rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]

@@ -157,6 +157,7 @@ def load_weights(
 
 
 def _reading(path: Path, saved: dict[str, np.ndarray]) -> Reading:
+    """The saved `Reading`; InputError unless the file has all that is needed."""
     wanted = [
         *("first/kernel", "second/kernel", "params", "dual", "masks", "gates", "beta"),
         *("loss", "gated", "scope", "reading", "data"),
@@ -174,6 +175,7 @@ def _reading(path: Path, saved: dict[str, np.ndarray]) -> Reading:
 def _rebuild(
     saved: dict[str, np.ndarray], data: Data
 ) -> tuple[TwoLayerProgram, Solution, Network]:
+    """Program, solution and network from the arrays of a file, which are checked."""
     gated, (n, d) = bool(saved["gated"]), data.X.shape
     masks, gates = saved["masks"].astype(bool), saved["gates"]
     P, m = len(masks), saved["second/kernel"].size

@@ -1,4 +1,4 @@
-"""What networks share: layers without bias, in the dtype of the data."""
+"""Layers without bias, in the dtype of the data, for all networks."""
 
 from __future__ import annotations
 

@@ -100,6 +100,7 @@ def _floating(Q: Any) -> Array:
 
 
 def _check(Q: np.ndarray, rtol: float) -> None:
+    """Raises ValueError as `krivine_transform` says."""
     if Q.ndim != 2 or Q.shape[0] != Q.shape[1] or Q.shape[0] % 2 or not Q.size:
         raise ValueError(f"want Q [2d, 2d]; got shape {Q.shape}")
     if not np.all(np.isfinite(Q)):
@@ -122,6 +123,7 @@ def _check(Q: np.ndarray, rtol: float) -> None:
 
 @jax.jit
 def _transform(Q: Array) -> Array:
+    """Q' without checks."""
     order = Q.shape[0]
     eye = jnp.eye(order, dtype=Q.dtype)
     # If rho = 0, so is Q: any signs will do, since all alpha are 0.

@@ -324,6 +324,7 @@ def _interior_point(
 def _judge(
     loss: Loss, features: np.ndarray, y: np.ndarray, beta: float, alpha: np.ndarray
 ) -> tuple[Any, Any]:
+    """The objective and the relative gap at alpha, in NumPy."""
     z = features @ alpha
     slope = loss.gradient(z, y)
     return _objective_and_gap(loss, y, beta, alpha, z, slope, features.T @ slope)
