@@ -1,9 +1,9 @@
 """The price of a dual vector: max |v^T (X u)_+| over ||u|| <= 1, and who attains it.
 
-Three ways, by what is known. If every pattern is listed, the listed cells are solved in
-the order of the bound ||X^T D v|| until that falls below the best value. For rank <= 3
-the sweep of `exact` decides, once the search finds nothing more. Else the search is
-all there is, and the price is a lower bound.
+If every pattern is listed, the listed cells are solved in the order of their bounds
+||X^T D v||, until these fall below the best value. For rank <= 3, `bounds.exact` proves
+the price once the search finds nothing more. Otherwise there is only the search, and
+the price it finds is a lower bound.
 """
 
 from __future__ import annotations

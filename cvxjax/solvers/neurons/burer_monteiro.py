@@ -80,7 +80,7 @@ class BurerMonteiro(SolverRecord):
 
 
 class _NeuronDescents(NeuronRounds):
-    """A descent from another start in each round, and the best point's cells."""
+    """Descents from different starts, and the program over the best point's cells."""
 
     def __init__(
         self, program: Any, solver: BurerMonteiro, watch: Watch, start: Any
@@ -90,7 +90,7 @@ class _NeuronDescents(NeuronRounds):
         self.rng, self.least = np.random.default_rng(solver.seed), self.bound
 
     def _first(self) -> np.ndarray:
-        """Neurons [m, d + c] to descend from; the first ones are those given."""
+        """Neurons [m, d + c] to start from: those given at first, then random ones."""
         _, most, width = self.program.shape
         m, given = self.solver.num_neurons or min(most, _MOST), self.start
         drawn = self.rng.standard_normal((m, width)) / np.sqrt(width)
@@ -100,7 +100,7 @@ class _NeuronDescents(NeuronRounds):
         return drawn
 
     def advance(self) -> Status:
-        """A descent, and the bound of its point if it is the best."""
+        """A descent, and the bound by its point if that is the best."""
         w, taken = descend(
             partial(_objective, self.program),
             self._first(),
