@@ -176,6 +176,7 @@ class Progress(Record):
     def _judge(
         self, solver: Any, program: Any, iterate: Any, infeasible: Array
     ) -> Progress:
+        """Sets the status, and writes the check's entry of the history."""
         gap = self.gap
         done = self.iteration >= solver.max_iters
         check = jnp.maximum(-(-self.iteration // solver.check_every) - 1, 0)

@@ -89,6 +89,7 @@ def check_start(given: Any, program: Any, solver: Any) -> Start | None:
 
 
 def _array(value: Any, name: str, dtype: Any) -> Any:
+    """A finite array of this dtype, or ValueError."""
     try:
         array = np.asarray(value)
     except ValueError:

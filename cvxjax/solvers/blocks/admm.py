@@ -222,6 +222,7 @@ class Admm(Splitting):
         return state.replace(z=near, u_z=z - near)
 
     def _plain_step(self, program: Any, state: AdmmState) -> AdmmState:
+        """One over-relaxed step of ADMM."""
         cones, a = program.cones, self.relaxation
         quadratic = program.loss.quadratic
         ratio = (1 if quadratic else state.rho_z) / state.rho

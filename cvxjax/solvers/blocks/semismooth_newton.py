@@ -211,6 +211,7 @@ class _ProximalRounds(Rounds):
         return taken
 
     def _move(self, z: np.ndarray, sigma: float) -> _Move:
+        """The proximal step from w whose dual vector is minus the gradient at z."""
         blocks, threshold = self.blocks, sigma * self.beta
         v = -self.loss.gradient(z, self.y)
         x = self.w + sigma * blocks.adjoint(v)

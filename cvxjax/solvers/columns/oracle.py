@@ -121,6 +121,7 @@ class Oracle:
         return Price(best, True, neurons)
 
     def _searched(self, v: np.ndarray, floor: float, near: np.ndarray) -> Price:
+        """Local maxima from random starts, and from neurons in use."""
         self.watch.ask()
         self.key, key = jax.random.split(self.key)
         shape, dtype = (self.starts, self.X.shape[1]), self.unit.dtype
@@ -136,6 +137,7 @@ class Oracle:
         return self._polished(v, masks[np.sort(first)[:_POLISHED]], floor)
 
     def _swept(self, v: np.ndarray, floor: float) -> Price:
+        """The maximum over all cells, for rank <= 3."""
         self.watch.ask()
         value, u = best_neuron(self.X, v)
         value += passed_over(self.X, v)
@@ -143,6 +145,7 @@ class Oracle:
         return Price(max(value, found.value), True, found.neurons)
 
     def _polished(self, v: np.ndarray, masks: np.ndarray, floor: float) -> Price:
+        """Local maxima from the cells of some masks."""
         neurons = []
         for mask in masks:
             self.watch.ask()

@@ -134,6 +134,7 @@ class PatternPool:
         return len(set(self.working) - before)
 
     def _add(self, mask: np.ndarray, gate: np.ndarray) -> int:
+        """The index of a pattern, which is new or known."""
         index = self.names.setdefault(mask.tobytes(), len(self.masks))
         if index == len(self.masks):
             self.masks.append(mask)

@@ -142,6 +142,7 @@ def _with_own(program: Any, u: np.ndarray) -> Any:
 @jax.jit
 @partial(jax.value_and_grad, argnums=1)
 def _objective(program: Any, w: Array) -> Array:
+    """The training objective of neurons w [m, d + c], and its gradient."""
     d = program.X.shape[1]
     fit = linalg.dot(jnp.maximum(linalg.dot(program.X, w[:, :d].T), 0), w[:, d:])
     return program.loss.value(fit, program.y) + program.beta / 2 * jnp.sum(w**2)

@@ -141,6 +141,7 @@ class FrankWolfeRounds(NeuronRounds):
         self.slack = value - self.judged.scaled(R, found)[0]
 
     def _search(self, R: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Near maxima and their maximisers in every cell, by `_power`."""
         key = jax.random.fold_in(jax.random.key(0), self.steps)
         dtype = self.program.X.dtype
         found = _power(

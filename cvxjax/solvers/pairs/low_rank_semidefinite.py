@@ -147,6 +147,7 @@ def _expand(program: Any, V: Array) -> Array:
 @jax.jit
 @partial(jax.value_and_grad, argnums=1)
 def _objective(program: Any, V: Array) -> Array:
+    """The objective of free columns V [2, B, k, r], and its gradient."""
     P = _expand(program, V)
     f = program.fit_factors(P)
     weights = np.diagonal(program.regulariser.cost(program.order))

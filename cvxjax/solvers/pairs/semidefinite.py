@@ -232,6 +232,7 @@ class Semidefinite(Splitting):
 
 
 def _inverse(gram: Array, rho_z: Array, rho: Array) -> Array:
+    """(rho_z gram + rho / 2 I)^{-1}."""
     eye = jnp.eye(len(gram), dtype=gram.dtype)
     factor = jnp.linalg.cholesky(rho_z * gram + rho / 2 * eye)
     return jax.scipy.linalg.cho_solve((factor, True), eye)
