@@ -101,18 +101,8 @@ class _NeuronDescents(NeuronRounds):
 
     def advance(self) -> Status:
         """A descent, and the bound by its point if that is the best."""
-        w, taken = descend(
-            partial(_objective, self.program),
-            self._first(),
-            self.watch,
-            dtype=self.program.X.dtype,
-            max_iters=self.solver.max_iters,
-            memory=_MEMORY,
-            ftol=1e-15,
-            gtol=1e-10,
-        )
-        self.steps += taken
-        self.finite = bool(np.all(np.isfinite(w)))
+        first = self._first()
+        w = descend(self, _objective, first, memory=_MEMORY, ftol=1e-15, gtol=1e-10)
         if not self.finite:
             return Status.NONFINITE
         sizes, d = np.linalg.norm(w, axis=1), self.X.shape[1]

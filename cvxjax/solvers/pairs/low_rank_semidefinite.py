@@ -92,18 +92,9 @@ class _FactorDescents(Rounds):
         program = self.program
         if self.pull is not None:
             self.factors = _widen(program, self.factors, self.pull, self.rng)
-        self.factors, taken = descend(
-            partial(_objective, program),
-            self.factors,
-            self.watch,
-            dtype=program.X.dtype,
-            max_iters=self.solver.max_iters,
-            memory=_MEMORY,
-            ftol=1e-16,
-            gtol=1e-12,
+        self.factors = descend(
+            self, _objective, self.factors, memory=_MEMORY, ftol=1e-16, gtol=1e-12
         )
-        self.steps += max(taken, 1)
-        self.finite = bool(np.all(np.isfinite(self.factors)))
         given = jnp.asarray(self.factors, program.X.dtype)
         point, value, v, pull, highest = _judged(program, given)
         if float(value) < self.objective:
