@@ -1,4 +1,4 @@
-"""What solvers have unless they say otherwise."""
+"""The base classes of solvers, and their defaults."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Array = jax.Array
 
 
 class SolverRecord(Record):
-    """A frozen record with `run`; those with a loop of their own derive from it.
+    """A solver: a frozen record with `run`. Those that loop on the host derive from it.
 
-    `takes` says which programs it is made for (`refusals.refusal`). `leaves_patterns`
-    says that it ends on patterns of its own, which its solution then carries.
-    `wants_coordinates` asks `solve` for data of orthonormal columns, in float64, where
-    the data as they come are badly conditioned. `tols` are the default tolerances, in
+    `takes` says which programs the solver is made for (`refusals.refusal`). With
+    `leaves_patterns` it may end on patterns other than the program's, which its
+    solution then carries. With `wants_coordinates`, `solve` hands badly conditioned
+    data over with orthonormal columns, in float64. `tols` are the default tolerances in
     float64 and in float32.
     """
 
@@ -42,7 +42,7 @@ class SolverRecord(Record):
         return loop.default_tol(program.X.dtype, self.tols) if tol is None else tol
 
     def another(self) -> Any:
-        """A solver of other options that may go on where this one stalled, or None."""
+        """The solver with other options, for a second try where it stalled, or None."""
         return None
 
     def run(self, program: Any, start: Any, watch: Watch) -> Solution:
@@ -52,7 +52,7 @@ class SolverRecord(Record):
     def solved(
         self, program: Any, start: Any, watch: Watch
     ) -> tuple[Solution, Array | None]:
-        """`run`, and the last dual vector itself where rounding may hide its bound."""
+        """`run`, and the last dual vector if rounding may hide the bound it proves."""
         return self.run(program, start, watch), None
 
 
@@ -64,7 +64,7 @@ class SteppedSolver(SolverRecord):
     lean: ClassVar[bool] = False  # compiled as by `compiled.jit_leanly`
 
     def adopt(self, program: Any, state: Any, start: Start) -> Any:
-        """A first state that uses more of `start` than its parameters."""
+        """The first state, changed to use more of `start` than its parameters."""
         return state
 
     def run(self, program: Any, start: Any, watch: Watch) -> Solution:

@@ -1,7 +1,7 @@
-"""Which solver `solve` picks: a table of rows, the first that fits.
+"""Which solver `solve` picks: that of the first row of a table that fits.
 
-A row names a solver, and when it is the choice among programs that the solver takes
-(`refusals.refusal`). A new form adds rows; nothing else changes.
+A row fits if its solver takes the program (`refusals.refusal`) and its condition holds.
+A new form adds rows; nothing else changes.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _multipliers(program: Any) -> int:
 
 
 class Facts:
-    """What rows ask of a program, each found when it is first asked for."""
+    """What the conditions of rows depend on, computed when first needed."""
 
     def __init__(self, program: Any) -> None:
         self.program = program
@@ -62,7 +62,7 @@ class Facts:
 
     @property
     def known_distortion(self) -> bool | None:
-        """`distorted` where it was asked for, else None."""
+        """`distorted` if it has been computed, else None."""
         return self.__dict__.get("distorted")
 
     @property
@@ -94,7 +94,7 @@ class Facts:
 
 
 class Row(NamedTuple):
-    """A solver, and when it is the choice among the programs that it takes."""
+    """A solver, and the condition for it among the programs that it takes."""
 
     why: str
     solver: Callable[[], Any]
@@ -161,5 +161,5 @@ def chosen(facts: Facts) -> Any:
 
 
 def default_solver(program: Program) -> Any:
-    """What is fast on a program of this form, size, loss and beta: see `TABLE`."""
+    """The fast solver for a program of this form, size, loss and beta: see `TABLE`."""
     return chosen(Facts(program))

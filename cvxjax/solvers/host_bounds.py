@@ -1,7 +1,7 @@
-"""What a dual vector proves of one program, for solvers with a loop on the host.
+"""The lower bounds that dual vectors prove, for solvers that loop on the host.
 
-The same terms for rounding as in `progress` and in the judges, so that a solver's
-CONVERGED is not denied by its certificate.
+Rounding is accounted for as in `progress` and in the judges, so that certificates
+confirm a solver's status CONVERGED.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class HostBounds:
 
         Args:
           v: [n], or [n, c].
-          multipliers: the sum of those of unit rows that a price was bounded with.
+          multipliers: the sum of the multipliers of unit rows in the bound of a price.
         """
         weight = rounding.pulled(np.asarray(v, np.float64), self.reach)
         return rounding.gauge_rounding(self.terms, weight + multipliers)

@@ -1,4 +1,4 @@
-"""L-BFGS on the host, which stops when its watch says so."""
+"""L-BFGS on the host, as a part of rounds, whose watch may stop it."""
 
 from __future__ import annotations
 
@@ -9,37 +9,35 @@ import jax.numpy as jnp
 import numpy as np
 import scipy
 
-from cvxjax.watch import Watch
+from cvxjax.solvers.rounds import Rounds
 
 
 def descend(
-    value_and_slope: Callable[[Any], tuple[Any, Any]],
+    rounds: Rounds,
+    value_and_slope: Callable[[Any, Any], tuple[Any, Any]],
     first: np.ndarray,
-    watch: Watch,
     *,
-    dtype: Any,
-    max_iters: int,
     memory: int,
     ftol: float,
     gtol: float,
-) -> tuple[np.ndarray, int]:
-    """A local minimum, of the shape of `first`, and its iterations.
+) -> np.ndarray:
+    """A local minimum, of the shape of `first`; its iterations count as steps.
 
     Source: Liu & Nocedal (1989); SciPy's L-BFGS-B.
 
     Args:
-      value_and_slope: of parameters of `dtype`, compiled.
+      rounds: whose solver's `max_iters` is the most.
+      value_and_slope: of a program and parameters in its dtype, compiled.
       first: in float64.
-      watch: ends it at any iteration.
-      dtype: of the arguments of `value_and_slope`.
-      max_iters: at most.
       memory: pairs.
       ftol: relative decrease at which it ends.
       gtol: largest slope at which it ends.
     """
+    program, watch, most = rounds.program, rounds.watch, rounds.solver.max_iters
 
     def value(x: np.ndarray) -> tuple[float, np.ndarray]:
-        total, slope = value_and_slope(jnp.asarray(x.reshape(first.shape), dtype))
+        given = jnp.asarray(x.reshape(first.shape), program.X.dtype)
+        total, slope = value_and_slope(program, given)
         return float(total), np.asarray(slope, np.float64).ravel()
 
     def go_on(intermediate_result: scipy.optimize.OptimizeResult) -> None:
@@ -47,13 +45,20 @@ def descend(
         if watch.over:
             raise StopIteration
 
-    options = {"maxiter": max_iters, "maxfun": 2 * max_iters, "maxcor": memory}
     found = scipy.optimize.minimize(
         value,
         first.ravel(),
         jac=True,
         method="L-BFGS-B",
-        options=options | {"ftol": ftol, "gtol": gtol},
+        options={
+            "maxiter": most,
+            "maxfun": 2 * most,
+            "maxcor": memory,
+            "ftol": ftol,
+            "gtol": gtol,
+        },
         callback=go_on,
     )
-    return found.x.reshape(first.shape), int(found.nit)
+    rounds.steps += max(int(found.nit), 1)
+    rounds.finite = bool(np.all(np.isfinite(found.x)))
+    return found.x.reshape(first.shape)

@@ -35,10 +35,10 @@ def default_tol(dtype: Any, tols: tuple[float, float] = TOLS) -> float:
 
 
 def attempt(step: Callable[..., Any], *arguments: Any) -> Any:
-    """The step's result, or None where LAPACK fails: the solver then has STALLED.
+    """The step's result, or None if LAPACK fails: the solver's status is then STALLED.
 
-    For solvers with loops of their own on the host. LAPACK's LinAlgError is a
-    ValueError, by which users would be told that their input is wrong.
+    For loops on the host. LAPACK's LinAlgError is a ValueError, and would tell users
+    that their input is wrong.
     """
     try:
         return step(*arguments)
@@ -50,9 +50,9 @@ def attempt(step: Callable[..., Any], *arguments: Any) -> Any:
 def price_range(program: Any) -> tuple[Array, Array]:
     """Bounds from above and below of max_b max {v^T F_b u : R(u) <= 1, A_b u >= 0}.
 
-    v is minus the loss's gradient at zero, so that they are bounds of the beta from
-    which on zero is optimal. The lower one is attained at the cells' interior points;
-    without cones it is exact. Both with the judges' term for rounding.
+    Here v is minus the loss's gradient at zero, so that these bound the least beta at
+    which zero is optimal. The lower bound is attained at the cells' interior points,
+    and is exact without cones. Both include what rounding may hide.
     """
     v = -program.loss.gradient(jnp.zeros_like(program.y), program.y)
     highest = polar_gauge(program, v, None)
@@ -74,7 +74,7 @@ def advance(
     """Steps until the status is final or `until` iterations are done.
 
     It checks after every `check_every` steps, after the last one, and, if `closing`,
-    also where it ends. Where it stops in between changes no iterate.
+    also where it ends. Stopping in between changes no iterate.
     """
 
     def body(state: Any) -> Any:
@@ -123,12 +123,13 @@ def run(solver: Any, program: Any, start: Any = None) -> Solution:
 
 @jax.jit
 def judged(solver: Any, program: Any, solution: Solution) -> Solution:
-    """A solution's bounds and status by another form of the program it is of.
+    """A solution whose bounds and status are computed anew, for another program.
 
-    Its status stays, unless the gap is at most the solver's tolerance or contradicts.
+    The status stays, unless the gap meets the solver's tolerance, no longer does, or
+    the bounds contradict each other.
 
     Args:
-      program: whose parameters, dual vectors and multipliers the solution's are.
+      program: an equivalent one, which the solution's arrays are now of.
     """
     multipliers = solution.multipliers
     if multipliers is not None:
@@ -176,13 +177,13 @@ def run_on_host(
     watch: Watch | None = None,
     ended: Callable[[Any], None] | None = None,
 ) -> Solution:
-    """`run`, compiled, coming back to the host a few times a second.
+    """`run`, compiled, returning to the host a few times a second.
 
-    Its history has no padding.
+    The history has no padding.
 
     Args:
-      watch: says when to stop, and is told where it stands. Stopping takes one more
-        step and a check.
+      watch: says when to stop, and is told the progress. Stopping takes one more step
+        and a check.
       ended: called with the solver's last state.
     """
     watch = Watch() if watch is None else watch

@@ -1,4 +1,4 @@
-"""The ranges of all solvers' numeric options, by their names."""
+"""The ranges of the solvers' numeric options, by name."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """How many steps one compiled call may take, for loops that return to the host.
 
-Every return costs some milliseconds, so that a loop wants few of them; but between two
-of them nothing can be stopped or reported. What a step took is kept for the next solve
-of the same shapes, whose first call then needs no trial.
+Every return costs some milliseconds, so there should be few; but between two returns
+nothing can be stopped or reported. The time of a step is kept for the next solve of the
+same shapes, whose first call then needs no trial.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class Pace:
         self._key = structure, tuple(kinds)
 
     def steps(self, seconds_left: float) -> int:
-        """Of the next call, at least one; one where nothing is known yet."""
+        """Of the next call, at least one; one while the time of a step is unknown."""
         known = _seconds.get(self._key)
         if known is None:
             return 1
         return max(1, int(min(_CALL_SECONDS, seconds_left) / known))
 
     def took(self, steps: int, seconds: float) -> None:
-        """Of a call; after one that also compiled, the next is of one step."""
+        """Notes the time of a call; one that also compiled makes the next one short."""
         if len(_seconds) >= _MOST_KEPT:
             _seconds.clear()
         _seconds[self._key] = seconds / max(steps, 1)

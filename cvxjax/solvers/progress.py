@@ -1,4 +1,4 @@
-"""The best point and the best lower bound of a solve, and what they say of it."""
+"""The best point and lower bound that a solver has found, and its status by them."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def relative_gap(objective: Array, dual_bound: Array, floor: Array) -> Array:
 def polar_gauge(program: Any, v: Array, multipliers: Array | None) -> Array:
     """max_b R*(q_b + A_b^T mu), an upper bound for any mu >= 0; q = F^T v.
 
-    With the judges' term for rounding, of float64 whatever the program's precision:
-    what float32 itself rounds is for the certificate to find.
+    It includes the judges' term for rounding, that of float64 in any precision: what
+    float32 itself rounds is for the certificate to find.
 
     Args:
       v: [n], or [n, c].
@@ -46,7 +46,7 @@ def polar_gauge(program: Any, v: Array, multipliers: Array | None) -> Array:
 
 
 def block_gauges(program: Any, v: Array, multipliers: Array | None) -> Array:
-    """The bounds of `polar_gauge` one by one, [S, P]."""
+    """The bounds of all blocks, of which `polar_gauge` is the largest, [S, P]."""
     terms, weight = program.terms, rounding.pulled(v, program.reach, jnp)
     blocks, dual_norms = program.adjoint(v), program.regulariser.dual_norms
     gauges = dual_norms(blocks) + rounding.gauge_rounding(terms, weight)
@@ -59,7 +59,7 @@ def block_gauges(program: Any, v: Array, multipliers: Array | None) -> Array:
 
 
 class Progress(Record):
-    """What a solver has to show so far: the best point and the best bound."""
+    """The best feasible point and the best lower bound so far, status and history."""
 
     params: Any
     dual: Array  # [n] or [n, c], scaled to be feasible
@@ -124,7 +124,7 @@ class Progress(Record):
         finite_of: Any,
         rays: Sequence[tuple[Array, Array | None]] = (),
     ) -> Progress:
-        """Keeps the better of old and new on both sides, and judges.
+        """Keeps the better point and the better bounds, and sets the status.
 
         Args:
           point: a feasible point.
@@ -150,8 +150,8 @@ class Progress(Record):
     def offer(self, program: Any, v: Array, multipliers: Array | None) -> Progress:
         """Keeps v, scaled to feasibility, if its bound is better; as in `update`.
 
-        Without a price, where any multiple is feasible, v itself: minus the gradient at
-        the optimum is the best one.
+        If its price is zero, any multiple is feasible, and v itself is taken: at the
+        optimum, minus the gradient is the best one.
         """
         loss, y = program.loss, program.y
         bound = polar_gauge(program, v, multipliers)
@@ -176,6 +176,7 @@ class Progress(Record):
     def _judge(
         self, solver: Any, program: Any, iterate: Any, infeasible: Array
     ) -> Progress:
+        """Sets the status, and writes the check's entry of the history."""
         gap = self.gap
         done = self.iteration >= solver.max_iters
         check = jnp.maximum(-(-self.iteration // solver.check_every) - 1, 0)

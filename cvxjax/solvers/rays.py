@@ -1,8 +1,8 @@
-"""Rays of the dual that show that nothing meets a loss's constraint.
+"""Dual rays, which prove that no parameters meet a loss's constraint.
 
-In programs of blocks with both signs, whose cones span all directions, these are
-vectors v with F^T v = 0 and -L*(-v) > 0. The question here is what rounding may hide of
-F^T v.
+If blocks have both signs and their cones span all directions, rays are the vectors v
+with F^T v = 0 and -L*(-v) > 0. What remains is to tell F^T v from zero in spite of
+rounding.
 """
 
 from __future__ import annotations
@@ -24,11 +24,10 @@ _SEEN = 16  # times the rounding of a gauge: it may be zero
 
 
 def out_of_reach(program: Any, v: Array, multipliers: Array | None) -> Array:
-    """Whether a dual ray shows that nothing meets the constraint, up to rounding.
+    """Whether v proves, up to rounding, that no parameters meet the constraint.
 
-    Blocks come with both signs and cones span all directions, so that a ray has
-    F^T v = 0, whatever its multipliers. One that nearly has is moved to where it does,
-    and shows something only then.
+    Blocks have both signs and cones span all directions, so that a ray has F^T v = 0,
+    whatever its multipliers. If v nearly has, it is first projected to where it does.
     """
     y, loss = program.y, program.loss
     v = -loss.clip_dual(-v, y)

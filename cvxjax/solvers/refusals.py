@@ -1,7 +1,7 @@
-"""Which programs a solver takes, and the one place that says why not.
+"""Which programs a solver takes, and why it refuses others.
 
 A solver's class has `takes`, the form, losses and norms that it is made for, and
-`limits(program)` for what depends on sizes and on its options. `refusal` asks both.
+`limits(program)` for limits of sizes and options. `refusal` checks both.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _WORDS: dict[type, str] = {
 
 
 class Takes(NamedTuple):
-    """What a solver is made for; by default any loss, cone and norm of a form."""
+    """What a solver is made for; by default all losses, cones and norms of a form."""
 
     form: type  # a contract of `forms.contracts` or `interfaces`
     cones: bool | None = None  # whether there must be cones, or must be none

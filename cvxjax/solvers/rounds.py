@@ -1,7 +1,7 @@
-"""The driver of solvers with a loop on the host: rounds, best bounds, history, status.
+"""The driver of solvers that loop on the host: rounds, best bounds, history, status.
 
-A subclass of `Rounds` holds what its method works on and has `advance`, one round. It
-offers points and dual vectors; the loop decides when that is enough, and why it ends.
+A subclass of `Rounds` holds the method's state, and `advance` is one round, which
+offers points and dual vectors. The driver decides when to stop, and with which status.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Rounds:
     Args:
       program: that is solved, on the host.
       solver: whose options the rounds follow.
-      watch: says when to stop, and is told where the rounds stand.
+      watch: says when to stop, and is told the progress.
     """
 
     def __init__(self, program: Any, solver: Any, watch: Watch) -> None:
@@ -41,7 +41,7 @@ class Rounds:
         self.lines: list[tuple[int, float, float, float]] = []
 
     def advance(self) -> Status:
-        """One round; RUNNING, or why there is no other."""
+        """Makes one round; RUNNING, or the status to stop with."""
         raise NotImplementedError
 
     @property
@@ -61,12 +61,12 @@ class Rounds:
     def offer_dual(
         self, v: np.ndarray, highest: float, multipliers: Any = None
     ) -> float:
-        """The lower bound of v, scaled to be feasible, which is kept if it is the best.
+        """The lower bound of the best feasible multiple of v, kept if it is the best.
 
         Args:
           v: of y's shape.
           highest: an upper bound of the prices of v, rounding included.
-          multipliers: of the cones, that this bound is by; they scale with v.
+          multipliers: of the cones, by which `highest` is a bound; scaled with v.
         """
         value, scale = self.judged.scaled(v, highest)
         if value > self.bound:
@@ -76,7 +76,7 @@ class Rounds:
         return value
 
     def end_line(self) -> None:
-        """Ends a line of the history."""
+        """Adds a line to the history."""
         self.lines.append((self.steps, self.objective, self.bound, self.gap))
 
     def _is_finite(self) -> bool:
@@ -86,8 +86,8 @@ class Rounds:
     def drive(self, most: int, patience: float = np.inf) -> Status:
         """Rounds until the gap is at most the tolerance, or a reason to stop.
 
-        As stepwise solvers take a step, it makes a round even if the time is over: most
-        methods know nothing of a start before.
+        It makes one round even if the time is over: before that, most methods have not
+        evaluated the point they start from.
 
         Args:
           most: rounds.
@@ -121,7 +121,7 @@ class Rounds:
         scope: Scope | None = None,
         patterns: Any = None,
     ) -> Solution:
-        """The solution of these parameters, whose objective is the best one.
+        """The solution with these parameters, whose objective is the best one.
 
         Args:
           status: of `drive`.

@@ -15,7 +15,7 @@ Array = jax.Array
 
 
 class Acceleration(Record):
-    """Anderson's memory of the map that takes a state through one cycle of steps."""
+    """Anderson acceleration of the map from a state to that a cycle of steps later."""
 
     origin: Array  # [N], where the running cycle started
     clock: Array  # [], int32, steps since the memory was cleared
@@ -61,18 +61,18 @@ class Splitting(SteppedSolver):
         return move_if(due, accelerate, state.replace(acceleration=now))
 
     def _restarted(self, program: Any, state: Any) -> Any:
-        """Starts a cycle here, with nothing remembered."""
+        """Starts a new cycle at this state, with empty memory."""
         point = self._pack(program, state)
         return state.replace(acceleration=Acceleration.start(point, self.memory))
 
     def _balanced_if(self, due: Array, program: Any, state: Any) -> Any:
-        """With adjusted penalties, and so another map to accelerate, if that is due."""
+        """If it is due, adjusts the penalties and restarts, since the map changes."""
         balance = lambda s: self._restarted(program, self._balance(program, s))  # noqa: E731
         return jax.lax.cond(due, balance, lambda s: s, state)
 
 
 def balancing_is_due(check: Array) -> Array:
-    """Whether the penalties may move: ever more rarely, so that they settle."""
+    """Whether the penalties may change: ever more rarely, so that they settle."""
     nearest = jnp.round(jnp.log(jnp.maximum(check, 1)) / jnp.log(1.3))
     return (check <= 4) | (check == jnp.round(1.3**nearest).astype(check.dtype))
 

@@ -1,13 +1,12 @@
-"""A program in units in which its labels, and the rows of its data, are of order one.
+"""A program in units in which its labels and the rows of its data are of order one.
 
-Units are powers of two, so that nothing is rounded, and a solver takes the same steps
-whatever the user's units are. With y = s y', F = t F' and w = (s / t) w', a loss with
+Units are powers of two, so that nothing is rounded and a solver takes the same steps in
+any units of the user. With y = s y', F = t F' and w = (s / t) w', a loss with
 L(s z, s y) = s^k L'(z, y) gives the program of y', F' and beta' = beta s^(1-k) / t,
 times s^k; its dual vectors and multipliers are s^(k-1) times smaller.
 
-Data whose columns are of very different size, or nearly dependent as a year is beside a
-bias, are also brought into the coordinates of `cvxjax.algebra.coordinates`, for the
-solver that takes them.
+Data whose columns differ much in size, or are nearly dependent, as a year and a bias
+are, also get the coordinates of `cvxjax.algebra.coordinates`, if the solver wants them.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class StandardForm:
     wide: bool = False  # in float64, though the user's program is not
 
     def precision(self) -> contextlib.AbstractContextManager:
-        """Where the program's arrays may be computed with."""
+        """The context in which to compute with the program's arrays."""
         return jax.enable_x64(True) if self.wide else contextlib.nullcontext()
 
     @property
@@ -60,7 +59,7 @@ class StandardForm:
         return self.labels ** (self.power - 1)
 
     def inward(self, start: Start) -> Start:
-        """The user's start in the standard form; inside `precision`."""
+        """The user's start in the standard form; to be called inside `precision`."""
         dtype, given = self.program.X.dtype, self.given
         params = given.rescaled(start.params, 1 / self.weights)
         if self.coordinates is not None:
@@ -76,14 +75,14 @@ class StandardForm:
         )
 
     def plain(self, solution: Solution) -> Solution:
-        """A solution in the coordinates of the data; inside `precision`."""
+        """The solution in the data's coordinates; to be called inside `precision`."""
         if self.coordinates is None:
             return solution
         params = np.asarray(solution.params) @ self.coordinates.T.T
         return solution.replace(params=jnp.asarray(params))
 
     def outward(self, solution: Solution) -> Solution:
-        """The user's solution, of a `plain` one; in the user's precision."""
+        """The solution in the user's units and precision, from a `plain` one."""
         dtype, given, history = self.given.X.dtype, self.given, solution.history
         if self.wide:  # outside `precision`, NumPy alone keeps float64
             solution = jax.tree.map(np.asarray, solution)

@@ -1,4 +1,4 @@
-"""Where a solver starts: parameters and, from a solution near by, its dual as well."""
+"""Where a solver starts: parameters and, after a similar program, its dual solution."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from cvxjax.solution import Solution
 
 
 class Start(Record):
-    """A point to start from; what is None is not known.
+    """A point to start from; None stands for what is not known.
 
-    Solvers take what they can use. Those with states of their own have a method
-    `adopt(program, state, start)`, called after `init` with the parameters.
+    Solvers use what they can. Stepwise ones do so in `adopt(program, state, start)`,
+    which is called after `init`.
     """
 
     params: Any  # of the program's shape; [2, P', d] where `patterns` has P'
@@ -43,9 +43,9 @@ def as_start(given: Any) -> Start | None:
 def rescaled_dual(
     program: Any, v: Any, multipliers: Any, gauge: Any
 ) -> tuple[Any, Any]:
-    """A dual vector v near by, whose largest price is the gauge, feasible at this beta.
+    """The dual vector v of a similar program, scaled to be feasible at this beta.
 
-    Also its multipliers, if there are any.
+    So are its multipliers, if there are any. The gauge is the largest price of v.
     """
     scale = jnp.where(gauge > 0, program.beta / jnp.where(gauge > 0, gauge, 1), 1)
     v = -program.loss.clip_dual(-scale * v, program.y)
@@ -89,6 +89,7 @@ def check_start(given: Any, program: Any, solver: Any) -> Start | None:
 
 
 def _array(value: Any, name: str, dtype: Any) -> Any:
+    """A finite array of this dtype, or ValueError."""
     try:
         array = np.asarray(value)
     except ValueError:

@@ -48,7 +48,7 @@ _LEAST = 1000.0  # machine epsilons of the kernel: a penalty below is lost in th
 class AdmmState(Record):
     """The iterate; `u_*` are scaled duals of the three splittings.
 
-    Of s and u_s one is zero wherever the other is not, so that their sum is kept.
+    In each entry s or u_s is zero, so that only their sum is kept.
     """
 
     w: Array  # [S, P, d], or [S, P, c, d] with c outputs
@@ -176,7 +176,7 @@ class Admm(Splitting):
         return jnp.minimum(jnp.asarray(self.cone_weight, dtype) * unit, _HEAVIEST)
 
     def _unit(self, program: Any, kernel: ShiftedEigh | MatrixFree) -> Array:
-        """beta over the block norms that a ridge fit of y would need."""
+        """The unit of the first penalty: beta over the size of blocks that fit y."""
         size = jnp.sqrt(jnp.sum(program.y**2))
         gain = jnp.sqrt(jnp.max(kernel.values))
         unit = program.beta * gain / jnp.where(size > 0, size, 1)
@@ -222,6 +222,7 @@ class Admm(Splitting):
         return state.replace(z=near, u_z=z - near)
 
     def _plain_step(self, program: Any, state: AdmmState) -> AdmmState:
+        """One over-relaxed step of ADMM."""
         cones, a = program.cones, self.relaxation
         quadratic = program.loss.quadratic
         ratio = (1 if quadratic else state.rho_z) / state.rho
@@ -291,7 +292,7 @@ class Admm(Splitting):
         return jnp.maximum(-state.rho * self._gamma(program) * u_s, 0)
 
     def _rays(self, program: Any, state: AdmmState) -> list[tuple[Array, Any]]:
-        """The duals and how one step moves them: for ever, where nothing is feasible.
+        """The duals, and their change in one step, which tends to a ray if infeasible.
 
         Source: Banjac, Goulart, Stellato & Boyd (2019) on infeasibility in ADMM.
         """
@@ -341,6 +342,6 @@ class Admm(Splitting):
 
 
 def _least(kernel: ShiftedEigh | MatrixFree) -> Array:
-    """Of rho over rho_z: below it (rho / rho_z + K)^{-1} has no digit of it left."""
+    """The least rho / rho_z that rounding does not lose in (rho / rho_z I + K)^{-1}."""
     values = kernel.values
     return _LEAST * jnp.finfo(values.dtype).eps * jnp.max(values, initial=0)

@@ -51,7 +51,7 @@ class Point(Record):
 
 
 class Misses(Record):
-    """What is wanted of F dw + L*'' dr - da + db, A dw - ds, T dw - dm, and so on."""
+    """Residuals of the linear equations, and so right-hand sides of a Newton step."""
 
     fit: Array  # [n], L*'(u) + a - b - F w
     rows: Array  # [S, P, m], s - A w
@@ -197,7 +197,7 @@ def moved(at: Point, move: Point, length: Array) -> Point:
 
 
 def misses(program: Any, cones: Cones, at: Point) -> Misses:
-    """What the linear equations lack; all shrink by one factor in a step."""
+    """The residuals of the linear equations; a step shrinks all by one factor."""
     norm_of, loss = program.regulariser, program.loss
     live = cones.live()[None]
     ends = at.dual.high - at.dual.low

@@ -1,10 +1,10 @@
 """From a solver's iterate to a point that satisfies every constraint.
 
-Objectives of infeasible points lie below the optimum and are worthless. Blocks are
-projected onto their cones and lifted along the cells' interior points until A w >= 0
-holds to rounding; losses that are constraints themselves (y_hat = y, y y_hat >= 1)
-are then met without leaving the cones. For the squared loss one factor, the best,
-scales all blocks.
+The objective of an infeasible point may lie below the optimum, and bounds nothing. So
+blocks are projected onto their cones, then lifted along the cells' interior points
+until A w >= 0 holds to rounding. Constraints of the loss (y_hat = y, y y_hat >= 1) are
+then met without leaving the cones. For the squared loss, all blocks are scaled by the
+best factor.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ class InteriorPoint(SteppedSolver):
     def adopt(
         self, program: Any, state: InteriorPointState, start: Start
     ) -> InteriorPointState:
-        """Starts near a solution near by, unless the cold start is closer."""
+        """Starts near a similar program's solution, unless the cold start is closer."""
         if start.dual is None:
             return state
         cones, box, cold = _cones(program), Box.of(program), state.point
@@ -133,7 +133,7 @@ class InteriorPoint(SteppedSolver):
     def solved(
         self, program: Any, start: Any, watch: Watch
     ) -> tuple[Solution, Array | None]:
-        """With the last dual vector, for large multipliers hide its bound."""
+        """With the last dual vector, since large multipliers may hide its bound."""
         last: list[InteriorPointState] = []
         solution = loop.run_on_host(self, program, start, watch, last.append)
         return solution, last[0].point.r
@@ -158,7 +158,7 @@ class InteriorPoint(SteppedSolver):
             return newton_system.solve(*args)
 
         def corrected(aim: Aim, move: Point, reach: Array, _: Array) -> Any:
-            """What the predictor did not foresee, as far as it would have gone."""
+            """The aim plus the second-order terms of the predictor, at its length."""
             length = jnp.minimum(reach, 1)
             left = complementarity(moved(at, move, length), beta) / total
             target = jnp.clip(left, 1e-6, 1) ** 3 * total / count
@@ -177,7 +177,7 @@ class InteriorPoint(SteppedSolver):
             return ((head, tail), orthants), target
 
         def centred(aim: Aim, move: Point, reach: Array, target: Array) -> Any:
-            """What would let the step go further."""
+            """The aim plus a centrality correction, for a longer step."""
             goal = jnp.minimum(1.08 * jnp.minimum(reach, 1) + _LONGER, 1)
             ahead = moved(at, move, goal)
             change = _outliers(newton.scaling, ahead, live, beta, target)
@@ -252,7 +252,7 @@ def _cones(program: Any) -> Cones:
 def _outliers(
     scaling: Scaling, ahead: Point, live: Orthants, beta: Array, target: Array
 ) -> Aim:
-    """What brings the products at `ahead` back into a band around the target."""
+    """The change that brings the products at `ahead` into a band about the target."""
 
     def back(v: Array) -> Array:
         off = jnp.clip(v, target / _BAND, target * _BAND) - v

@@ -1,10 +1,9 @@
 """Lower bounds from a dual vector alone, with the least multipliers of every cone.
 
-An interior point's multipliers are central. Where a combination of the columns is tiny,
-as that of a year and a bias is, prices along it are almost free, and central
-multipliers are so large that their rounding drowns the other prices: the dual vector is
-right, and its bound is not seen. The least ones show it: the price of block b is
-min_{mu >= 0} ||F_b^T v + A_b^T mu||, by NNLS.
+The multipliers of an interior point are central. If some combination of the columns is
+tiny, as of a year and a bias, they may be so large along it that their rounding hides
+the bound that the dual vector proves. The least multipliers show it: the price of block
+b is min_{mu >= 0} ||F_b^T v + A_b^T mu||, by NNLS.
 """
 
 from __future__ import annotations

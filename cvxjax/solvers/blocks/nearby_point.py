@@ -1,9 +1,9 @@
-"""Central points near the solution of a program near by, for warm starts.
+"""Central points near the solution of a similar program, for warm starts.
 
-Complementary pairs of a solution are replaced by the nearest ones of one product, each
-on its own: slacks with multipliers, blocks with prices, residuals with the ends of
-their boxes. The linear equations then lack about as much as the programs differ, which
-one Newton step makes up for if the product is as large as that.
+Each complementary pair of the solution, slack and multiplier, block and price, residual
+and end of its box, is replaced by a near one whose product is the same for all pairs.
+The residuals of the linear equations are then about as large as the difference of the
+programs, and one Newton step removes them if the product is not smaller than that.
 
 Source: Yildirim & Wright, Warm-start strategies in interior-point methods for linear
 programming (2002), for how large.

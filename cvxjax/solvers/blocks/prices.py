@@ -1,4 +1,4 @@
-"""The prices of a two-layer program's blocks, on the host: who joins, and what bounds.
+"""The prices of a two-layer program's blocks: which join the working set, which bound.
 
 The price of block b at a dual vector v is max {v^T F_b u : ||u|| <= 1, A_b u >= 0};
 ||F_b^T v + A_b^T mu|| bounds it for any mu >= 0. If no price is above beta, v bounds
@@ -22,7 +22,7 @@ _MARGIN = 0.1  # of the tolerance: by which a price may lie above beta
 
 
 class Prices:
-    """Multipliers of every block, and the working set.
+    """The multipliers of every block, by which prices are bounded, and the working set.
 
     Args:
       program: two-layer, in float64.
@@ -48,7 +48,7 @@ class Prices:
     def offer(self, v: np.ndarray) -> float:
         """An upper bound of all prices at v, by `multipliers`.
 
-        The worst of the blocks left out join the working set.
+        Blocks outside the working set with the highest prices above beta join it.
         """
         bounds = self._bounds(v)
         (doubtful,) = np.nonzero((bounds > self.most) & ~self.working)
@@ -90,7 +90,7 @@ class Prices:
                 bounds[block], self.multipliers[block] = bound, mu
 
     def _approached(self, v: np.ndarray, chosen: np.ndarray, bounds: Any) -> np.ndarray:
-        """Lower bounds of many blocks' prices than these, by rough projections."""
+        """Refines these bounds of many blocks' prices by rough projections."""
         start = np.zeros((len(chosen), self.program.cones.num_rows))
         start[:, self.blocks.live] = self.multipliers[chosen]
         given = self.program, self.judged, v, chosen, start, self.most

@@ -11,9 +11,9 @@ whose predictions z = F u solve n equations,
     z = F prox(w - sigma F^T L'(z)),   prox_b(x) = shrink(project_b(x), sigma beta).
 
 Only blocks that stay non-zero count, and each is projected onto a face of its cone, on
-which prox is smooth. A Newton step thus solves a system no larger than these faces
-together. Rounds are a few steps each once blocks and faces are right, and find them if
-they are not: prices, multipliers and ratio tests are all in the projections.
+which prox is smooth. The system of a Newton step is thus no larger than the dimensions
+of these faces together. Once blocks and faces are those of the optimum, a round takes a
+few steps; the projections themselves find the faces.
 
 Source: Li, Sun & Toh, A Highly Efficient Semismooth Newton Augmented Lagrangian Method
 for Lasso (2018); here in the predictions z, since the dual vector -L'(z) then stays in
@@ -100,7 +100,7 @@ class SemismoothNewton(SolverRecord):
 
 
 class _Move(NamedTuple):
-    """u = prox(w + sigma F^T v) where it is not zero, and what comes of it."""
+    """u = prox(w + sigma F^T v), its non-zero blocks alone, and quantities of it."""
 
     blocks: np.ndarray  # [k]
     points: np.ndarray  # [k, d], projected, before they shrink
@@ -111,7 +111,7 @@ class _Move(NamedTuple):
 
 
 class _ProximalRounds(Rounds):
-    """The centre w, the predictions z, the prices, and the best point so far."""
+    """The proximal centre w, the predictions z, the prices, and the best point."""
 
     sigma: float
     longest: float  # sigma
@@ -124,7 +124,7 @@ class _ProximalRounds(Rounds):
         self.z, self.params = np.zeros_like(self.y), self.w
 
     def adopt(self, solution: Solution) -> None:
-        """Starts from a solution, no worse than which the result will be."""
+        """Starts from a solution; the result will be no worse."""
         self.steps = int(solution.iterations)
         self._take(solution.params, solution.multipliers)
         self._begin(np.asarray(solution.dual))
@@ -147,7 +147,7 @@ class _ProximalRounds(Rounds):
             self._scale(np.asarray(start.dual))
 
     def _scale(self, v: np.ndarray) -> None:
-        """Moves predictions as the dual of a solution is scaled for this beta."""
+        """Moves the predictions along, as v is scaled to be feasible at this beta."""
         largest = self.prices.highest(v)
         scale = self.beta / largest if largest > 0 else 1.0
         u = [self.loss.clip_dual(-t * v, self.y) for t in (1.0, scale)]
@@ -158,7 +158,7 @@ class _ProximalRounds(Rounds):
         self.prices.multipliers = scale * self.prices.multipliers
 
     def _begin(self, v: np.ndarray | None) -> None:
-        """Prices v, or minus the gradient, unscaled: blocks about to be active join."""
+        """Prices v, or minus the gradient, so that promising blocks join."""
         self.z = self._keep()
         self.prices.working |= np.any(self.w != 0, axis=1)
         self._price(-self.loss.gradient(self.z, self.y) if v is None else v)
@@ -188,7 +188,7 @@ class _ProximalRounds(Rounds):
         return Status.RUNNING
 
     def _newton_steps(self, sigma: float) -> int:
-        """Moves z and w; returns the steps taken."""
+        """Newton steps in z, then the new centre w; returns how many steps."""
         at, taken = self._move(self.z, sigma), 0
         while taken < _NEWTON_STEPS and not self.watch.over:
             self.watch.repeat()
@@ -211,6 +211,7 @@ class _ProximalRounds(Rounds):
         return taken
 
     def _move(self, z: np.ndarray, sigma: float) -> _Move:
+        """The proximal step from w whose dual vector is minus the gradient at z."""
         blocks, threshold = self.blocks, sigma * self.beta
         v = -self.loss.gradient(z, self.y)
         x = self.w + sigma * blocks.adjoint(v)
@@ -285,7 +286,7 @@ class _ProximalRounds(Rounds):
 
 
 def _ridge(A: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(I + A^T A)^{-1} A^T b, by the smaller system, or singular values if it fails."""
+    """(I + A^T A)^{-1} A^T b, by the smaller system; by singular values if it fails."""
     try:
         if A.shape[1] <= A.shape[0]:
             return scipy.linalg.cho_solve(

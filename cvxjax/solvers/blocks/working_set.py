@@ -3,7 +3,7 @@
 The dual vector v of the restricted program is optimal for the whole one if no other
 block b violates max {v^T F_b u : ||u|| <= 1, A_b u >= 0} <= beta. One product rules
 most of them out, since projecting onto a cone shortens: ||F_b^T v|| <= beta. Only the
-others need the projection, whose norm is the maximum. Violators join the set.
+others need the projection, whose norm is the maximum. Blocks above beta join the set.
 
 Source: Johnson & Guestrin, Blitz (ICML 2015), for working sets that certify.
 """
@@ -41,9 +41,9 @@ _PRICING_GLANCE = 30  # steps between two looks at the norms
 class WorkingSet(SolverRecord):
     """Rounds of solving over a working set of blocks and pricing all of them.
 
-    A few steps of Admm, or the given start, name the first set. Sets are padded to
-    few sizes, so that little compiles. Small programs go to the inner solver as they
-    are.
+    A few steps of Admm, or the given start, select the first set. Sets are padded to
+    few sizes, so that little compiles. Programs of few blocks are left to the inner
+    solver.
 
     Args:
       tol: relative duality gap of the whole program; default 1e-8 in float64, 1e-4 in
@@ -51,7 +51,7 @@ class WorkingSet(SolverRecord):
       max_iters: rounds, static.
       inner: solver of the restricted programs, whose tolerance is set here; default
         InteriorPoint where it fits, else Admm.
-      scouting: steps of Admm that name the first set, static.
+      scouting: steps of Admm that select the first set, static.
     """
 
     max_iters: int = static(default=30)
@@ -90,9 +90,9 @@ class WorkingSet(SolverRecord):
 
 
 def _scout(tol: float, steps: int) -> Admm:
-    """Admm that names blocks: a few steps on all of them, where memory is what counts.
+    """Admm to select blocks, by a few steps on all of them, in little memory.
 
-    A longer memory of its acceleration, or a better point at the end, names no better.
+    More memory of its acceleration, or a better point at the end, selects no better.
     """
     return Admm(
         tol=tol,
@@ -150,20 +150,20 @@ class _WorkingRounds(Rounds):
         return np.zeros((self.size, cones.num_rows), self.program.X.dtype)
 
     def take(self, multipliers: Any) -> None:
-        """Starts from a solution's multipliers."""
+        """Takes a solution's multipliers to start from."""
         if multipliers is not None:
             lengths = np.asarray(self.program.cones.lengths)
             scaled = np.asarray(multipliers) * lengths
             self.known = scaled.reshape(self.size, -1)
 
     def keep_bound(self, solution: Solution) -> None:
-        """Keeps the lower bound of a solution whose multipliers were taken."""
+        """Keeps the lower bound of the solution whose multipliers were taken."""
         if float(solution.dual_bound) > self.bound:
             self.bound, self.dual = float(solution.dual_bound), solution.dual
             self.multipliers = None if self.known is None else self.known.copy()
 
     def _solve(self) -> Solution:
-        """Over the working set; keeps its point if it is better."""
+        """Solves over the working set, and keeps the point if it is better."""
         part, _ = selected(self.program, np.flatnonzero(self.working))
         inner = self.solver.inner.replace(tol=self.aim)
         solution = inner.run(part, None, self.watch.of_part())
@@ -182,7 +182,7 @@ class _WorkingRounds(Rounds):
     def _price(self, v: np.ndarray, most: float) -> np.ndarray:
         """Upper bounds [2 P] of every block's maximum; keeps a better lower bound.
 
-        Those outside the working set need not fall below `most`.
+        Outside the working set they are refined only while above `most`.
         """
         known = self._shaped(self.known)
         bounds = np.array(_bounds(self.program, v, known)).ravel()

@@ -1,14 +1,14 @@
-"""Column generation: the solver finds the activation patterns that matter itself.
+"""Column generation: the solver itself finds the activation patterns that matter.
 
-Solves the program over few patterns, prices single neurons with the dual vector v,
+It solves the program over few patterns and prices single neurons with the dual vector,
 
     N(v) = max over ||u|| <= 1 of |v^T f(u)|,   f(u)_s = sum_k (x_sk^T u)_+
 
-over the rows x_sk of sample s, the one sample itself where layers are fully connected
-and its K patches where filters are pooled. It adds the patterns of neurons above beta,
-until N(v) <= beta up to the tolerance. Where the price is exact (rank <= 3, or every
-pattern listed) that proves a global optimum over networks; else the search finds no
-neuron that improves.
+over the rows x_sk of sample s: the sample itself if layers are fully connected, its K
+patches if filters are pooled. Patterns of neurons with prices above beta are added,
+until N(v) <= beta up to the tolerance. If prices are exact (rank <= 3, or every pattern
+listed), that proves a global optimum over networks; else it says that the search finds
+no better neuron.
 
 Source: Bach, Breaking the Curse of Dimensionality with Convex Neural Networks (2017),
 for one neuron at a time; working sets of patterns and their prices are ours.
@@ -90,8 +90,9 @@ def _solve(inner: Any, program: Any, first: Any, watch: Watch) -> Solution:
 class _PricingRounds(Rounds):
     """Restricted programs and prices in turn.
 
-    Besides the bound for all networks, which only proven prices give, there is that of
-    the neurons found, `near`: where no price can be proven, it decides when to stop.
+    `bound` holds for all networks and takes proven prices; `near` is the bound if no
+    neuron had a higher price than those found, which decides when to stop if no price
+    can be proven.
     """
 
     def __init__(
@@ -153,7 +154,7 @@ class _PricingRounds(Rounds):
         return Status.RUNNING
 
     def _go_on(self) -> bool:
-        """Takes up the neurons found, or asks for a closer solution; False: neither."""
+        """Adds the neurons found, or asks for a smaller gap; False if neither helps."""
         if self.pool.grow(self.oracle.rows, self.neurons):
             best = max(self.bound, self.near)
             share = _SHARE * self.judged.gap(self.objective, best)
@@ -164,7 +165,7 @@ class _PricingRounds(Rounds):
         return closer
 
     def _price(self, v: np.ndarray) -> Price:
-        """The price of v; once more where it would end the rounds: proven, or anew."""
+        """The price of v; if it would end the rounds, computed again, and proven."""
         rows = np.repeat(v, len(self.program.rows) // len(v))
         floor, points = self.beta * (1 + self.tol / 10), self.pool.points()
         price = self.oracle.price(rows, floor, points)

@@ -1,9 +1,9 @@
 """The price of a dual vector: max |v^T (X u)_+| over ||u|| <= 1, and who attains it.
 
-Three ways, by what is known. If every pattern is listed, the listed cells are solved in
-the order of the bound ||X^T D v|| until that falls below the best value. For rank <= 3
-the sweep of `exact` decides, once the search finds nothing more. Else the search is
-all there is, and the price is a lower bound.
+If every pattern is listed, the listed cells are solved in the order of their bounds
+||X^T D v||, until these fall below the best value. For rank <= 3, `bounds.exact` proves
+the price once the search finds nothing more. Otherwise there is only the search, and
+the price it finds is a lower bound.
 """
 
 from __future__ import annotations
@@ -121,6 +121,7 @@ class Oracle:
         return Price(best, True, neurons)
 
     def _searched(self, v: np.ndarray, floor: float, near: np.ndarray) -> Price:
+        """Local maxima from random starts, and from neurons in use."""
         self.watch.ask()
         self.key, key = jax.random.split(self.key)
         shape, dtype = (self.starts, self.X.shape[1]), self.unit.dtype
@@ -136,6 +137,7 @@ class Oracle:
         return self._polished(v, masks[np.sort(first)[:_POLISHED]], floor)
 
     def _swept(self, v: np.ndarray, floor: float) -> Price:
+        """The maximum over all cells, for rank <= 3."""
         self.watch.ask()
         value, u = best_neuron(self.X, v)
         value += passed_over(self.X, v)
@@ -143,6 +145,7 @@ class Oracle:
         return Price(max(value, found.value), True, found.neurons)
 
     def _polished(self, v: np.ndarray, masks: np.ndarray, floor: float) -> Price:
+        """Local maxima from the cells of some masks."""
         neurons = []
         for mask in masks:
             self.watch.ask()

@@ -25,7 +25,7 @@ Blocks = dict[int, np.ndarray]
 
 
 class PatternPool:
-    """Given patterns first, then new ones; blocks of the best point so far.
+    """The given patterns, then new ones, and the blocks of the best point so far.
 
     Args:
       program: of the given patterns, which may repeat.
@@ -95,8 +95,9 @@ class PatternPool:
     def take(self, restricted: Any, solution: Solution) -> None:
         """Keeps the solution's blocks, or fewer of them, if they are the best so far.
 
-        Where many cells meet at one neuron, solutions spread it over all of them; a
-        vertex of the blocks' weights does with n, at a share of the gap.
+        Where many cells meet at one neuron, solutions spread it over all of them. A
+        vertex of the set of weights with the same fit has at most n blocks, and is kept
+        unless that costs more than a share of the gap.
         """
         params = np.asarray(solution.params)
         objective = float(solution.objective)
@@ -133,6 +134,7 @@ class PatternPool:
         return len(set(self.working) - before)
 
     def _add(self, mask: np.ndarray, gate: np.ndarray) -> int:
+        """The index of a pattern, which is new or known."""
         index = self.names.setdefault(mask.tobytes(), len(self.masks))
         if index == len(self.masks):
             self.masks.append(mask)

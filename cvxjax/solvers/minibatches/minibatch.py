@@ -31,7 +31,7 @@ Array = jax.Array
 
 
 class Sums(NamedTuple):
-    """What some rows say of the weights; those of all rows add up."""
+    """Values of the weights on some rows; those of all rows add up."""
 
     loss: Array  # [], L of the convex model
     network_loss: Array  # [], L of the ReLU network with the same weights

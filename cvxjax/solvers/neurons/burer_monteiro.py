@@ -80,7 +80,7 @@ class BurerMonteiro(SolverRecord):
 
 
 class _NeuronDescents(NeuronRounds):
-    """A descent from another start in each round, and the best point's cells."""
+    """Descents from different starts, and the program over the best point's cells."""
 
     def __init__(
         self, program: Any, solver: BurerMonteiro, watch: Watch, start: Any
@@ -90,7 +90,7 @@ class _NeuronDescents(NeuronRounds):
         self.rng, self.least = np.random.default_rng(solver.seed), self.bound
 
     def _first(self) -> np.ndarray:
-        """Neurons [m, d + c] to descend from; the first ones are those given."""
+        """Neurons [m, d + c] to start from: those given at first, then random ones."""
         _, most, width = self.program.shape
         m, given = self.solver.num_neurons or min(most, _MOST), self.start
         drawn = self.rng.standard_normal((m, width)) / np.sqrt(width)
@@ -100,19 +100,9 @@ class _NeuronDescents(NeuronRounds):
         return drawn
 
     def advance(self) -> Status:
-        """A descent, and the bound of its point if it is the best."""
-        w, taken = descend(
-            partial(_objective, self.program),
-            self._first(),
-            self.watch,
-            dtype=self.program.X.dtype,
-            max_iters=self.solver.max_iters,
-            memory=_MEMORY,
-            ftol=1e-15,
-            gtol=1e-10,
-        )
-        self.steps += taken
-        self.finite = bool(np.all(np.isfinite(w)))
+        """A descent, and the bound by its point if that is the best."""
+        first = self._first()
+        w = descend(self, _objective, first, memory=_MEMORY, ftol=1e-15, gtol=1e-10)
         if not self.finite:
             return Status.NONFINITE
         sizes, d = np.linalg.norm(w, axis=1), self.X.shape[1]
@@ -142,6 +132,7 @@ def _with_own(program: Any, u: np.ndarray) -> Any:
 @jax.jit
 @partial(jax.value_and_grad, argnums=1)
 def _objective(program: Any, w: Array) -> Array:
+    """The training objective of neurons w [m, d + c], and its gradient."""
     d = program.X.shape[1]
     fit = linalg.dot(jnp.maximum(linalg.dot(program.X, w[:, :d].T), 0), w[:, d:])
     return program.loss.value(fit, program.y) + program.beta / 2 * jnp.sum(w**2)

@@ -88,7 +88,7 @@ class CopositiveRelaxation(SolverRecord):
 
 
 class _RelaxedRounds(NeuronRounds):
-    """The relaxation's iterate, its bound, and the best network of any iterate."""
+    """The relaxation's iterate, the best bound, and the best network of any iterate."""
 
     def __init__(
         self, program: Any, solver: CopositiveRelaxation, watch: Watch
@@ -111,7 +111,7 @@ class _RelaxedRounds(NeuronRounds):
         return Status.RUNNING
 
     def _judge(self) -> None:
-        """Offers the network and the bound of the iterate; at the end, better ones."""
+        """Offers the iterate's network and bound; at the end, improved networks."""
         value, R = self.relaxation.evaluate(self.point.U)
         self.finite = bool(jnp.isfinite(value))
         if not self.finite:

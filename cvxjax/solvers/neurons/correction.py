@@ -7,10 +7,11 @@ over neurons whose cells are given: D_j the pattern of neuron j's cell, A_j the 
 (2 D_j - I) X that are not zero, to unit length. For mu -> 0 its minima are local minima
 of the program, neurons on the walls of their cells included.
 
-The primal-dual steps are Newton's, in host float64. Neurons of one cell may rotate into
-each other at the same fit and penalty, so that a Hessian is singular at its minimum:
-damping by the size of the gradient leaves the steps fast there. Neurons alike do so
-over long curves, the same on two sides of a wall above all, and are joined before.
+The steps are primal-dual Newton steps, in float64 on the host. Neurons of one cell can
+rotate into each other without changing fit or penalty, so that the Hessian is singular
+at a minimum; damping by the size of the gradient keeps the steps fast there. Neurons
+that nearly agree, above all on two sides of a wall, do so along curves that slow the
+steps down; they are joined first.
 
 Source: Nocedal & Wright, Numerical Optimization (2006), section 19.3, for the steps;
 Li, Fukushima, Qi & Yamashita, Regularized Newton Methods for Convex Minimization

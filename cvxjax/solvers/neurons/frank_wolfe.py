@@ -14,8 +14,8 @@ neurons that nearly agree are joined first. beta over the best maximum scales R 
 dual point, so each round has a bound; without exact maxima it is that of the gated
 network, and the gap says how far.
 
-It is not one of the house's general solvers because the gauge of this program has no
-proximal map in closed form: only its linear maximisation is tractable.
+The general solvers do not apply, since the gauge of this program has no proximal map in
+closed form: only its linear maximisation is tractable.
 
 Source: Jaggi, Revisiting Frank-Wolfe (2013); Sahiner et al. (ICLR 2021) for the
 maximisation over cones.
@@ -86,7 +86,7 @@ class FrankWolfe(SolverRecord):
 
 
 class FrankWolfeRounds(NeuronRounds):
-    """The neurons so far, their prices, and the barrier."""
+    """The neurons, the prices of new ones, and the parameter mu of the barrier."""
 
     def __init__(
         self, program: Any, solver: FrankWolfe, watch: Watch, start: Any
@@ -123,7 +123,7 @@ class FrankWolfeRounds(NeuronRounds):
         return CellNeurons(u=u, v=v, z=np.zeros(values.shape), cells=cells).take(inside)
 
     def price(self) -> None:
-        """Judges the point, and finds the best new neuron of every cell."""
+        """Evaluates the point, and finds the best new neuron of every cell."""
         u, v = self.neurons.u, self.neurons.v
         self.residual = R = self.residual_of(u, v)
         self.finite = bool(np.all(np.isfinite(R)))
@@ -141,6 +141,7 @@ class FrankWolfeRounds(NeuronRounds):
         self.slack = value - self.judged.scaled(R, found)[0]
 
     def _search(self, R: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Near maxima and their maximisers in every cell, by `_power`."""
         key = jax.random.fold_in(jax.random.key(0), self.steps)
         dtype = self.program.X.dtype
         found = _power(
@@ -154,10 +155,10 @@ class FrankWolfeRounds(NeuronRounds):
         return values, directions
 
     def advance(self) -> Status:
-        """Joined neurons, new ones, a lower barrier; STALLED if nothing is left to do.
+        """Joins neurons, adds others, lowers mu, corrects; STALLED if nothing changes.
 
-        A barrier of mu costs k mu for each neuron. Where that explains the gap, no
-        neuron is added: new ones would only disturb the path to mu = 0.
+        The barrier costs k mu for each neuron. While that explains the gap, no neuron
+        is added: it would only disturb the path to mu = 0.
         """
         k, count = self.rows, len(self.neurons.cells)
         explained = count > 0 and self.slack <= _EXPLAINED * k * count * self.mu
@@ -185,7 +186,7 @@ class FrankWolfeRounds(NeuronRounds):
         return Status.RUNNING
 
     def _entrants(self, most: int) -> CellNeurons:
-        """The best neurons found, if better than beta: off their walls, and small."""
+        """The neurons of prices above beta, moved off their walls, of small size."""
         cells = np.argsort(-self.values)[:most]
         cells = cells[self.values[cells] > self.beta * (1 + _BETTER)]
         tops = self.directions[cells]
@@ -213,7 +214,8 @@ def _power(
 ) -> tuple[Array, Array]:
     """Near maxima [P] and unit maximisers [P, d] of ||R^T D_i X u|| over the cells.
 
-    u <- the projection of M_i u onto the cell, to unit length, which never falls.
+    Iterates u <- the projection of M_i u onto the cell, scaled to unit length, along
+    which values never fall; M_i = X^T D_i R R^T D_i X.
     """
     X, cones = program.X, program.cones
     P, d = program.masks.shape[0], X.shape[1]

@@ -1,4 +1,4 @@
-"""The best neurons and bound of the solvers of several outputs, and their solution.
+"""Rounds over neurons with several outputs: the best point, bounds, the solution.
 
 minimise  L(sum_j phi_j v_j^T, Y) + beta sum_j ||u_j|| ||v_j||,  phi_j = (X u_j)_+
 """
@@ -19,7 +19,7 @@ _DEPENDENT = 1e-9  # singular value of fits of unit length, over the largest
 
 
 class NeuronRounds(Rounds):
-    """Rounds whose points are neurons, the best of which are kept."""
+    """Rounds whose points are sets of neurons, of which the best is kept."""
 
     def __init__(self, program: Any, solver: Any, watch: Watch) -> None:
         super().__init__(program, solver, watch)
@@ -84,7 +84,7 @@ class NeuronRounds(Rounds):
 
 
 def _with_sizes(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The neurons whose layers' sizes, squared, do not underflow to zero."""
+    """Without neurons whose squared norms underflow to zero."""
     live = (np.linalg.norm(u, axis=1) > 0) & (np.linalg.norm(v, axis=1) > 0)
     return u[live], v[live]
 
@@ -94,7 +94,7 @@ def _independent(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The same fit by at most n c neurons, sum ||u_j|| ||v_j|| not larger.
 
-    Where sum_j c_j phi_j v_j^T = 0 for some c, neurons go as by `recovery.prune`.
+    While sum_j c_j phi_j v_j^T = 0 for some c, moving along c removes a neuron.
     """
     fits = np.maximum(X @ u.T, 0).T[:, :, None] * v[:, None]  # [m, n, c]
     flat = fits.reshape(len(u), X.shape[0] * v.shape[1]).T  # of no neurons too

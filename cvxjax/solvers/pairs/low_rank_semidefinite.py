@@ -2,15 +2,17 @@
 
     minimise  L(f) + beta R(Z+, Z-),  Z_s = P_s P_s^T,
 
-over factors that meet the equations by their form: columns (c, ||c||) for unit neurons,
-free columns for traces, rows of [P+ P-] of one norm for a constant diagonal. This is
-training in disguise, and not convex; but the slope -v = L'(f) at any point gives a
-rigorous bound, scaled until no neuron has a price above beta. Where a neuron has, it
-joins as a column and the objective falls: the rounds end at a global optimum.
+over factors parametrised to meet the equations: columns (c, ||c||) for unit neurons,
+free columns for traces, rows of [P+ P-] of one norm for a constant diagonal. That is
+training by another name, and not convex; but the slope -v = L'(f) at any point gives a
+rigorous bound, scaled until no neuron has a price above beta. A neuron with a price
+above beta joins as a column, and the objective falls: the rounds end at a global
+optimum.
 
-Nothing of size q^2 by samples, nor q^4, is made, so that it goes where the other
-solvers' linear systems do not fit: hundreds of pixels. A round costs as much as a
-training run of few neurons and one eigendecomposition of order q.
+No array of q^2 times the samples, nor of q^4, is needed, so that it solves programs,
+such as images of hundreds of pixels, whose linear systems are too large for the other
+solvers. A round costs as much as training few neurons, and one eigendecomposition of
+order q.
 
 Source: Burer & Monteiro (2003) for the factors; Bartan & Pilanci (2021) for the dual;
 Liu & Nocedal (1989), L-BFGS.
@@ -76,7 +78,7 @@ class LowRankSemidefinite(SolverRecord):
 
 
 class _FactorDescents(Rounds):
-    """A descent of more columns in each round, and the best feasible point."""
+    """Descents, each with more columns than the last, and the best feasible point."""
 
     def __init__(
         self, program: Any, solver: LowRankSemidefinite, watch: Watch, start: Any
@@ -86,22 +88,13 @@ class _FactorDescents(Rounds):
         self.factors, self.pull = _first(program, start, self.rng), None
 
     def advance(self) -> Status:
-        """A descent, from columns widened by what the last one's prices ask for."""
+        """A descent, with columns added for the neurons of the highest prices."""
         program = self.program
         if self.pull is not None:
             self.factors = _widen(program, self.factors, self.pull, self.rng)
-        self.factors, taken = descend(
-            partial(_objective, program),
-            self.factors,
-            self.watch,
-            dtype=program.X.dtype,
-            max_iters=self.solver.max_iters,
-            memory=_MEMORY,
-            ftol=1e-16,
-            gtol=1e-12,
+        self.factors = descend(
+            self, _objective, self.factors, memory=_MEMORY, ftol=1e-16, gtol=1e-12
         )
-        self.steps += max(taken, 1)
-        self.finite = bool(np.all(np.isfinite(self.factors)))
         given = jnp.asarray(self.factors, program.X.dtype)
         point, value, v, pull, highest = _judged(program, given)
         if float(value) < self.objective:
@@ -145,6 +138,7 @@ def _expand(program: Any, V: Array) -> Array:
 @jax.jit
 @partial(jax.value_and_grad, argnums=1)
 def _objective(program: Any, V: Array) -> Array:
+    """The objective of free columns V [2, B, k, r], and its gradient."""
     P = _expand(program, V)
     f = program.fit_factors(P)
     weights = np.diagonal(program.regulariser.cost(program.order))
@@ -172,9 +166,9 @@ def _judged(program: Any, V: Array) -> tuple[Array, ...]:
 def _widen(
     program: Any, V: np.ndarray, pull: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """V with small columns along the best-priced neurons, in place of dead ones.
+    """V with small columns along the neurons of the highest prices, over dead columns.
 
-    Where a price has no neuron, as for the constant diagonal, they are random.
+    If no single neuron attains a price, as with a constant diagonal, they are random.
     """
     sizes = np.linalg.norm(V, axis=2)  # [2, B, r]
     largest = max(float(np.max(sizes)), 1e-150)

@@ -12,7 +12,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import cho_solve
 
 from cvxjax.algebra import linalg
 from cvxjax.algebra.symmetric import along, smat, symmetrise
@@ -47,7 +46,7 @@ def ridge_fit(program: Any, gram: Array) -> tuple[Array, Array]:
     trace = jnp.trace(gram) / len(gram)
     eye = jnp.eye(len(gram), dtype=gram.dtype)
     ridge = gram + jnp.where(trace > 0, 1e-3 * trace, 1) * eye
-    return cho_solve((jnp.linalg.cholesky(ridge), True), pull.T).T, pull
+    return jnp.linalg.solve(ridge, pull.T).T, pull
 
 
 def nearby_matrices(

@@ -9,8 +9,8 @@ difference D solves (A* A + rho/2 I) D = A* y + rho/2 D' for the squared loss, b
 product with an inverse of the size of D, whatever the number of samples; other losses
 split f and take their own proximal step. Anderson acceleration on top.
 
-It takes every loss, float32 and GPUs. Where its system is too large or rounding too
-coarse for `SemidefiniteInteriorPoint` it is the choice; else that one is faster.
+It takes every loss, float32 and GPUs. `SemidefiniteInteriorPoint` is faster for the
+losses and sizes that it takes, in float64.
 
 Source: Eckstein & Bertsekas (1992) for the splitting; Wen, Goldfarb & Yin (2010) and
 O'Donoghue, Chu, Parikh & Boyd (2016) for its use on semidefinite programs.
@@ -50,7 +50,7 @@ _MAX_NUMBERS = 6_000  # svec of all windows: the size of the linear system
 
 
 class SemidefiniteState(Record):
-    """The point that both steps are reflected at, and what the second one needs."""
+    """The point that both steps reflect, and the matrices of the second step."""
 
     P: Array  # [2, B, q, q]; its positive part is feasible but for the equations
     p: Any  # as y; its proximal point are the predictions; None if L is quadratic
@@ -106,7 +106,7 @@ class Semidefinite(Splitting):
     def adopt(
         self, program: Any, state: SemidefiniteState, start: Start
     ) -> SemidefiniteState:
-        """Starts from the dual of a solution near by too, and its penalties' ratios."""
+        """Uses the dual of a similar program's solution, and penalties by its sizes."""
         if start.dual is None:
             return state
         w, v = start.params, feasible_dual(program, start.dual)
@@ -128,7 +128,7 @@ class Semidefinite(Splitting):
     def _half_steps(
         self, program: Any, state: SemidefiniteState
     ) -> tuple[SemidefiniteState, Array, Array]:
-        """The next state, the linear step's difference [c, N] and Z [2, B, q, q]."""
+        """The next state, Z+ - Z- of the linear step [c, N], Z of the first one."""
         Z = positive_part(state.P)
         mirror, z = 2 * Z - state.P, None
         cost = jnp.asarray(program.regulariser.cost(program.order), Z.dtype)
@@ -232,6 +232,7 @@ class Semidefinite(Splitting):
 
 
 def _inverse(gram: Array, rho_z: Array, rho: Array) -> Array:
+    """(rho_z gram + rho / 2 I)^{-1}."""
     eye = jnp.eye(len(gram), dtype=gram.dtype)
     factor = jnp.linalg.cholesky(rho_z * gram + rho / 2 * eye)
     return jax.scipy.linalg.cho_solve((factor, True), eye)

@@ -122,7 +122,7 @@ class SemidefiniteInteriorPoint(SteppedSolver):
         )
 
     def adopt(self, program: Any, state: State, start: Start) -> State:
-        """Starts near a solution near by, with its dual."""
+        """Starts near the solution of a similar program, with its dual vector."""
         if start.dual is None:
             return state
         w, v = start.params, feasible_dual(program, start.dual)
