@@ -455,11 +455,15 @@ class NeuronProgram(LinearProgram, Protocol):
 class Solver(Protocol):
     """A frozen record of options; `solvers.base` has defaults of what is below."""
 
-    tol: Any  # relative gap; None: `solvers.loop.default_tol` of the data's dtype
+    tol: Any  # relative gap; None: the default of `tolerance`
     max_iters: int
     takes: ClassVar[Any]  # the programs it is made for, a `solvers.refusals.Takes`
     leaves_patterns: ClassVar[bool]  # whether its solution may have other patterns
     wants_coordinates: ClassVar[bool]  # whether to call `in_coordinates` first
+
+    def tolerance(self, program: Any) -> Any:
+        """The relative duality gap to reach: `tol`, or else the default."""
+        ...
 
     def limits(self, program: Any) -> str | None:
         """Why it refuses a program that `takes` lets pass; None if it does not.

@@ -103,7 +103,7 @@ def _solve(
     start = check_start(start, program, solver)
     solver = solver if tol is None else solver.replace(tol=tol)
     if tol is None and form.wide and solver.tol is None:
-        solver = solver.replace(tol=loop.default_tol(program.X.dtype))
+        solver = solver.replace(tol=solver.tolerance(program))
     with form.precision():
         start = None if start is None else form.inward(start)
         found = loop.attempt(solver.solved, form.program, start, watch)
@@ -121,12 +121,12 @@ def _solve(
     solution = form.outward(solution)
     if watch.shared:
         return solution
-    own = loop.default_tol(program.X.dtype) if solver.tol is None else solver.tol
+    own = float(solver.tolerance(program))
     if not program.free_width:
-        solution = returned(program, solution, float(own))
+        solution = returned(program, solution, own)
     v = None if v is None else form.duals * v
-    solution = proved(program, solution, float(own), v)
-    return resolved(program, solution, float(own))
+    solution = proved(program, solution, own, v)
+    return resolved(program, solution, own)
 
 
 def _bounded_anew(

@@ -41,7 +41,6 @@ from cvxjax.command_line.weights_file import (
 from cvxjax.programs.two_layer import TwoLayerProgram
 from cvxjax.saving.files import check_writable, write_arrays
 from cvxjax.solvers.choice import default_solver
-from cvxjax.solvers.loop import default_tol
 from cvxjax.watch import Watch
 
 ENUMERATE_UP_TO = 2_000  # patterns; above, by default, SAMPLED are drawn
@@ -260,8 +259,7 @@ def make_solver(
     solver = named() if named else default_solver(program)
     given = {"tol": chosen.tol, "max_iters": chosen.max_iters}
     solver = solver.replace(**{k: v for k, v in given.items() if v is not None})
-    tol = default_tol(program.X.dtype) if chosen.tol is None else chosen.tol
-    return solver, tol
+    return solver, float(solver.tolerance(program))
 
 
 def grid(chosen: argparse.Namespace, program: TwoLayerProgram) -> np.ndarray:
