@@ -240,7 +240,7 @@ def test_neurons_too_small_to_be_balanced_are_left_out():
     """The square of an outer weight underflowed, and its neuron became infinite."""
     X = np.array([[1.0, 2.0], [2.0, -1.0], [-1.0, 0.5]])
     program = make_vector_output(X, np.eye(3, 2), enumerate_patterns(X), beta=0.1)
-    rounds = NeuronRounds(program, Watch())
+    rounds = NeuronRounds(program, cj.solvers.FrankWolfe(), Watch())
     rounds.best = np.ones((2, 2)), np.array([[1.0, 0.0], [1e-200, -1e-200]])
     rounds.end_line()
     params = np.asarray(rounds.finish(Status.STALLED).params)

@@ -13,6 +13,7 @@ from cvxjax import recovery
 from cvxjax.solvers import ColumnGeneration
 from cvxjax.solvers.columns.column_generation import _PricingRounds
 from cvxjax.solvers.columns.oracle import Price
+from cvxjax.watch import Watch
 from tests import instances
 from tests.references import (
     half_squares,
@@ -97,10 +98,14 @@ def test_rounds_are_reported_and_kept():
 
 
 def test_a_price_that_is_not_proven_is_no_bound():
-    program, solution, _ = rank_three()
-    rounds, v = _PricingRounds(program), np.asarray(solution.dual, np.float64)
+    program, _, _ = rank_three()
+    rounds = _PricingRounds(program, ColumnGeneration(), Watch(), None)
     for proven, exact, bounds in ((False, True, 0), (True, False, 0), (True, True, 1)):
-        rounds.add(v, 1.0, Price(float(program.beta), proven, []), exact)
+        price = Price(rounds.beta, proven, [])
+        rounds.oracle.price = lambda *_, price=price, **__: price
+        rounds.oracle.low_rank = exact
+        rounds.steps = 0
+        assert rounds.advance() is cj.Status.RUNNING
         assert (rounds.bound > rounds.zero) == bounds
 
 
