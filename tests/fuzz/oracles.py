@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import dataclasses
 import signal
-import sys
 import time
 import traceback
 import warnings
@@ -152,7 +151,7 @@ def _examine(outcome: Outcome, with_reference: bool) -> None:
         )
         if certificate is None:
             continue
-        tol = tolerance_of(solver, program)
+        tol = float(solver.tolerance(program))
         _of_solver(outcome, label, program, solution, certificate, bounds, tol)
         if status not in _FAILED:
             _of_network(outcome, label, program, solution, bounds, tol)
@@ -222,15 +221,6 @@ class Bounds:
                     f"{lowest:.10g} (gap {gap:.1e})"
                 )
         return lines
-
-
-def tolerance_of(solver: Any, program: Any) -> float:
-    """The relative gap that CONVERGED stands for."""
-    if solver.tol is not None:
-        return float(solver.tol)
-    usual = 1e-4 if program.X.dtype == np.float32 else 1e-8
-    own = getattr(sys.modules[type(solver).__module__], "_TOLERANCE", 0.0)
-    return max(usual, float(own))
 
 
 def _of_solver(
