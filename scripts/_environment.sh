@@ -7,6 +7,8 @@ python="$root/.venv/bin/python"
 # An activated virtual environment, or pip settings of another project, must not matter.
 unset PYTHONHOME PYTHONPATH VIRTUAL_ENV PIP_TARGET PIP_PREFIX PIP_CONSTRAINT
 unset PIP_REQUIRE_VIRTUALENV
+# Tests start some thirty processes, each of which would compile the package anew.
+unset PYTHONDONTWRITEBYTECODE
 export PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 
 # A command may exist and yet not run (a version manager's shim): so run it.

@@ -17,7 +17,6 @@ import jax.numpy as jnp
 import numpy as np
 
 import cvxjax as cj
-from cvxjax.solution import History
 from tests import block_references as blocks
 from tests import references
 from tests import spectral_references as spectra
@@ -466,19 +465,10 @@ def reference_of(name: str) -> Reference:
 
 def point_of(program: Any, params: Any, dual: Any, multipliers: Any = None) -> Any:
     """What a solver might hand back, honest or not."""
-    none = jnp.zeros(0)
-    return cj.Solution(
-        params=jnp.asarray(params),
-        dual=jnp.asarray(dual),
-        multipliers=None if multipliers is None else jnp.asarray(multipliers),
-        status=int(cj.Status.CONVERGED),
-        objective=jnp.asarray(0.0),
-        dual_bound=jnp.asarray(0.0),
-        gap=jnp.asarray(0.0),
-        iterations=jnp.asarray(0),
-        history=History(iteration=none, objective=none, dual_bound=none, gap=none),
-        scope=program.scope,
-    )
+    params, dual = jnp.asarray(params), jnp.asarray(dual)
+    if multipliers is not None:
+        multipliers = jnp.asarray(multipliers)
+    return cj.Solution.of(program, params, dual, multipliers=multipliers)
 
 
 @functools.cache

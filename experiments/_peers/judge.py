@@ -9,7 +9,6 @@ done without the projection, and the better of the two counts.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +18,6 @@ import cvxjax as cj
 from cvxjax.arrangements.patterns import Patterns
 from cvxjax.judges.sign_cones import SignConeJudge
 from cvxjax.programs.two_layer import TwoLayerProgram
-from cvxjax.solution import History
 from experiments._peers.problem import Problem
 
 
@@ -50,23 +48,6 @@ def make_program(problem: Problem, dtype: str = "float64") -> TwoLayerProgram:
     )
 
 
-def as_solution(program: Any, params: Any, dual: Any) -> cj.Solution:
-    """A point and a dual vector for `cvxjax.certify`, which asks for nothing else."""
-    unknown = jnp.asarray(jnp.nan)
-    return cj.Solution(
-        params=params,
-        dual=jnp.asarray(dual),
-        multipliers=None,
-        status=cj.Status.RUNNING,
-        objective=unknown,
-        dual_bound=unknown,
-        gap=unknown,
-        iterations=jnp.asarray(0),
-        history=History.of_lines([(0, np.nan, np.nan, np.nan)], float),
-        scope=program.scope,
-    )
-
-
 def judge(
     program: TwoLayerProgram, params: np.ndarray, dual: np.ndarray | None = None
 ) -> Verdict:
@@ -89,7 +70,9 @@ def judge(
     raw = _objective(referee, params, y, beta)
     point = feasible_point(referee, params, y, beta)
     residual = y - referee.predict(point) if dual is None else dual
-    certificate = cj.certify(program, as_solution(program, point, residual))
+    certificate = cj.certify(
+        program, cj.Solution.of(program, point, jnp.asarray(residual))
+    )
     return Verdict(
         objective=certificate.primal,
         bound=certificate.dual,

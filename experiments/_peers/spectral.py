@@ -12,7 +12,6 @@ import numpy as np
 import scipy.sparse
 
 import cvxjax as cj
-from experiments._peers.judge import as_solution
 
 
 class Answer(NamedTuple):
@@ -81,7 +80,7 @@ def _judged(program: Any, values: list[np.ndarray], seconds: float) -> Answer:
         w = np.stack([even + odd, even - odd])[:, None] / 2
     w = program.regulariser.inside(jnp.asarray(w))
     residual = program.y - program.forward(w)
-    certificate = cj.certify(program, as_solution(program, w, residual))
+    certificate = cj.certify(program, cj.Solution.of(program, w, jnp.asarray(residual)))
     return Answer(seconds, certificate.primal, certificate.gap)
 
 
