@@ -53,8 +53,8 @@ def certify(
       scope: which networks the lower bound is to cover: SAMPLED, the listed patterns;
         EXHAUSTIVE, every network, exactly, which takes rank X <= 3 or a program of
         every pattern; GLOBAL_BOUND, every network, by a relaxation for any rank that
-        seeks a dual vector of its own (seconds). Default: the solution's scope where it
-        can be verified, else SAMPLED.
+        seeks a dual vector of its own (seconds). Default: for a program over all patterns
+        GLOBAL_BOUND; else the solution's scope where it can be verified, or SAMPLED.
       tol: the gap up to which the printed certificate calls the objective optimal;
         default 1e-8, or 1e-4 for a program in float32.
 
@@ -75,6 +75,8 @@ def certify(
     y = np.asarray(program.y, np.float64)
     params, vector, multipliers = _arrays(at, solution)
     judge, loss, beta = at.judge(), program.loss, float(program.beta)
+    if scope is None and program.all_patterns:
+        scope = Scope.GLOBAL_BOUND
     covered = _scope(judge, listed, solution.scope, scope)
     # Free neurons are not moved: they count as inside their cells up to the rounding of
     # their own dtype, and everywhere if the bound is over all networks.

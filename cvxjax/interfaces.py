@@ -326,6 +326,11 @@ class Program(Protocol):
         ...
 
     @property
+    def all_patterns(self) -> bool:
+        """Whether it is the problem over all patterns, of which it lists only a few."""
+        ...
+
+    @property
     def splits(self) -> bool:
         """Whether a mesh of devices can divide it: w by pattern, X by sample."""
         ...

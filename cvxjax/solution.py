@@ -73,6 +73,8 @@ class Solution(Record):
     history: History
     scope: Scope = static()
     patterns: Any = None  # those of params, if the solver chose them; else None
+    price: Any = None  # [], the largest price found over beta, if it was searched for
+    searches: Any = None  # [], int32, from how many points it was searched for
 
     @classmethod
     def of(

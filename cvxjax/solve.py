@@ -60,7 +60,9 @@ def solve(
       solver: from `cvxjax.solvers`; default, `solvers.choice.default_solver(program)`
         with its default tolerance.
       start: where to start: parameters, or the solution of a similar program, whose
-        dual vector is used as well. Default zero.
+        dual vector is used as well. Default zero. For solvers that find patterns
+        themselves also a trained network: its Flax variables, or the kernels of its
+        two layers, [d, m] and [m, c].
       tol: relative duality gap, in place of the solver's.
       time_limit: seconds, >= 0, from the call on, compilation included.
       report: called with iteration, objective, lower bound and relative gap: at once,
@@ -223,13 +225,19 @@ def _zero_if_optimal(program: Any) -> Solution | None:
     if loss.constraint is not None:
         return None
     beta = float(program.beta)
-    if program.free_width:
+    if program.all_patterns:
+        if beta < program.price_reached(-loss.gradient(np.zeros_like(y), y)):
+            return None
+        highest = least = program.price_at_zero()
+    elif program.free_width:
         highest = least = program.price_at_zero()
     else:
         highest, least = (float(x) for x in loop.price_range(program))
     if not (beta >= least and np.isfinite(highest)):
         return None
-    if beta < highest and beta < gather(program).price_at_zero():
+    if beta < highest and (
+        program.all_patterns or beta < gather(program).price_at_zero()
+    ):
         return None
     value = loss.value(jnp.zeros_like(y), y)
     dual = -loss.gradient(jnp.zeros_like(y), y)

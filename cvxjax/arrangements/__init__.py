@@ -7,6 +7,7 @@ from cvxjax.arrangements.convolutional import (
     max_pool_rows,
     stack_patches,
 )
+from cvxjax.arrangements.default import default_patterns
 from cvxjax.arrangements.exact import enumerate_patterns, few_patterns
 from cvxjax.arrangements.from_network import from_network
 from cvxjax.arrangements.low_rank import LowRank, local_lipschitz, low_rank
@@ -19,6 +20,7 @@ __all__ = [
     "check_data",
     "circular_patches",
     "count_bound",
+    "default_patterns",
     "enumerate_patterns",
     "extract_patches",
     "few_patterns",

@@ -40,7 +40,7 @@ from cvxjax.arrangements.patterns import (
 from cvxjax.solution import Scope
 
 _CHUNK = 2**21  # numbers in a temporary
-_FEW = 4096  # patterns that are enumerated if the user gives none
+FEW = 4096  # patterns that are enumerated if the user gives none
 
 
 def enumerate_patterns(X: ArrayLike, *, limit: int = 2_000_000) -> Patterns:
@@ -109,10 +109,10 @@ def few_patterns(X: ArrayLike, patterns: Patterns | None) -> Patterns:
         return patterns
     lines = find_lines(check_data(X))
     bound = count_bound(*lines.directions.shape)
-    if bound > _FEW:
+    if bound > FEW:
         raise ValueError(
             f"want patterns, since there may be {bound:,} (all are taken up to "
-            f"{_FEW:,}): sample_patterns draws some, enumerate_patterns lists all"
+            f"{FEW:,}): sample_patterns draws some, enumerate_patterns lists all"
         )
     return enumerate_patterns(X)
 

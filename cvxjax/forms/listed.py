@@ -10,16 +10,20 @@ import numpy as np
 
 from cvxjax.arrangements.coverage import lists_every_pattern
 from cvxjax.forms.objective import RegularisedProgram
+from cvxjax.record import static
 from cvxjax.solution import Scope
 from cvxjax.terms.cones import make_sign_cones
 
 Array = jax.Array
+
+_TRIED = 1000  # neurons of `price_reached`
 
 
 class ListedPatterns(RegularisedProgram):
     """A program with a list of patterns, from which `parts_of` makes its fields."""
 
     masks: Array  # [P, rows], bool
+    all_patterns: bool = static(default=False)
 
     @property
     def rows(self) -> Array:
@@ -29,6 +33,17 @@ class ListedPatterns(RegularisedProgram):
     def lists_every_pattern(self) -> bool:
         """Whether no pattern of X is missing."""
         return lists_every_pattern(self.X, self.masks)
+
+    def price_reached(self, v: Any) -> float:
+        """The price of v [n] or [n, c] for some neurons: those along gates and rows."""
+        rows = np.asarray(self.rows, np.float64)
+        u = np.concatenate([np.asarray(self.patterns.gates, np.float64), rows, -rows])
+        u = u[np.any(u != 0, axis=1)][:_TRIED]
+        u = u / np.linalg.norm(u, axis=1, keepdims=True)
+        v = np.asarray(v, np.float64)
+        hidden = np.maximum(rows @ u.T, 0).reshape(len(v), -1, len(u)).sum(axis=1)
+        prices = np.linalg.norm(hidden.T @ v.reshape(len(v), -1), axis=1)
+        return float(np.max(prices, initial=0))
 
     def parts_of(
         self, masks: np.ndarray, gates: np.ndarray
@@ -53,4 +68,4 @@ class ListedPatterns(RegularisedProgram):
         parts, kept = self.parts_of(masks, gates)
         if not kept.any():
             raise ValueError(f"want a cone with an interior; got {len(kept)} without")
-        return self.replace(scope=Scope.SAMPLED, **parts)
+        return self.replace(scope=Scope.SAMPLED, all_patterns=False, **parts)

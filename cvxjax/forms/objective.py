@@ -73,6 +73,10 @@ class RegularisedProgram(Record):
         return False
 
     @property
+    def all_patterns(self) -> bool:
+        return False
+
+    @property
     def splits(self) -> bool:
         return False
 
@@ -193,19 +197,23 @@ class RegularisedProgram(Record):
         """The least beta at which the zero network is optimal; inf if it never is.
 
         It is the price of v, minus the loss's gradient at 0: for ReLU,
-        max |v^T (X u)_+| over the listed cells and ||u|| <= 1. A price that may be
-        rounding alone is returned as 0: no neuron lowers the loss.
+        max |v^T (X u)_+| over the listed cells and ||u|| <= 1; for `all_patterns`, an
+        upper bound over all cells, which is exact where rank X <= 3. A price that may
+        be rounding alone is returned as 0: no neuron lowers the loss.
         """
         judge, v = self.judge(), self._slope_at_zero()
         if v is None:
             return float("inf")
-        price = judge.polar_bound(v, None)
+        price = self.price_at_zero()
         return 0.0 if price <= _UNSEEN * judge.hidden(v) else price
 
     def price_at_zero(self) -> float:
         """An upper bound of `beta_max`, rounding included."""
         v = self._slope_at_zero()
-        return float("inf") if v is None else self.judge().polar_bound(v, None)
+        if v is None:
+            return float("inf")
+        judge = self.judge()
+        return judge.network_bound(v) if self.all_patterns else judge.polar_bound(v, None)
 
     def _slope_at_zero(self) -> np.ndarray | None:
         """Minus the loss's gradient at 0; None if the loss is infinite there."""

@@ -54,6 +54,7 @@ from cvxjax.arrangements.arguments import (
     check_sizes,
 )
 from cvxjax.arrangements.coverage import missing_patterns
+from cvxjax.arrangements.default import default_patterns
 from cvxjax.arrangements.exact import few_patterns
 from cvxjax.arrangements.patterns import Patterns, check_data
 from cvxjax.forms.blocks import BlockProgram
@@ -203,7 +204,8 @@ def make_batch_norm(
       centre: whether the mean over the samples is subtracted.
       shift: whether a constant is added, a / sqrt(n) with a trained.
       patterns: of `whitened(X, centre=centre, shift=shift)` for "before", of X for
-        "after". None: all, up to 4,096.
+        "after". None: all; for "before", beyond 4,096 they are not listed, and the
+        solver finds those that matter.
       rank: for "before", how many of the first singular directions of C X the first
         layer may use; default all of them.
 
@@ -226,7 +228,7 @@ def make_batch_norm(
         raise ValueError(_CONSTANT)
     if unmix.shape[1]:
         check_resolution(data, unmix)
-    patterns = few_patterns(columns, patterns)
+    patterns, every = default_patterns(columns, patterns)
     several = np.ndim(y) == 2
     make: Any = make_vector_output if several else make_two_layer
     plain = make(columns, y, patterns, beta=beta)
@@ -234,7 +236,7 @@ def make_batch_norm(
     if not whole:
         fields["scope"] = Scope.SAMPLED
     return (NormBeforeVectorProgram if several else NormBeforeProgram)(
-        **fields,
+        **fields | {"all_patterns": every},
         raw=jnp.asarray(data),
         unmix=jnp.asarray(unmix),
         centre=centre,

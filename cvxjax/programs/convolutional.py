@@ -40,6 +40,7 @@ from cvxjax.arrangements.arguments import (
     check_patterns,
 )
 from cvxjax.arrangements.convolutional import max_pool_rows, stack_patches
+from cvxjax.arrangements.default import default_patterns
 from cvxjax.arrangements.exact import enumerate_patterns, few_patterns
 from cvxjax.arrangements.patterns import Patterns, check_data
 from cvxjax.forms.blocks import BlockProgram
@@ -102,12 +103,12 @@ class PooledProgram(SumProgram, ConvolutionalProgram):
     def made_of(cls, X: np.ndarray, patterns: Patterns | None) -> dict[str, Any]:
         n, K, h = X.shape
         stacked = X.reshape(n * K, h)
-        patterns = few_patterns(stacked, patterns)
+        patterns, every = default_patterns(stacked, patterns)
         rows = stacked / K if cls.kind == "average_pool" else stacked
         parts, kept = parts_of(rows, n, *check_patterns(patterns, stacked))
         check_interiors(kept)
         shared = {"signs": _BOTH, "regulariser": GroupNorm(), "scope": patterns.scope}
-        return parts | shared
+        return parts | shared | {"all_patterns": every}
 
 
 class AveragedProgram(PooledProgram):
@@ -285,8 +286,9 @@ def make_convolutional(
         "circular_relu".
       patterns: for sums and averages, of `arrangements.stack_patches(patches)`; for
         max_pool, of `arrangements.max_pool_rows(patches)`, or of the stacked patches,
-        whose gates are then used; for circular_relu, of X. None: all, up to 4,096.
-        "linear" and "circular" have none.
+        whose gates are then used; for circular_relu, of X. None: all; for sums and
+        averages, beyond 4,096 they are not listed, and the solver finds those that
+        matter. "linear" and "circular" have none.
       loss: of `cvxjax.losses`, or its name; default squared, 1/2 ||z - y||^2. Not a
         constraint.
 

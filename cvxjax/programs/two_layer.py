@@ -27,6 +27,7 @@ from cvxjax.arrangements.arguments import (
     check_loss,
     check_patterns,
 )
+from cvxjax.arrangements.default import default_patterns
 from cvxjax.arrangements.exact import few_patterns
 from cvxjax.arrangements.patterns import Patterns, check_data
 from cvxjax.forms.sign_cones import SignConeProgram
@@ -81,7 +82,9 @@ def make_two_layer(
     Args:
       X: [n, d], real; integers are cast to float. A bias is a column of ones.
       y: [n], labels as the loss takes them.
-      patterns: from `cvxjax.arrangements`, of this X. None: all, up to 4,096.
+      patterns: from `cvxjax.arrangements`, of this X: the problem over these. None: the
+        problem over all; beyond 4,096 they are not listed, and the solver finds those
+        that matter. Gated networks need theirs beyond that number.
       beta: weight decay, > 0; the network's objective has beta/2.
       loss: of `cvxjax.losses`, or its name; default squared, 1/2 ||z - y||^2.
       gated: leave out the cones, which makes it the program of gated ReLU.
@@ -93,7 +96,11 @@ def make_two_layer(
     loss = check_loss(loss)
     labels = check_labels(y, data, loss)
     scale = check_beta(beta)
-    patterns = few_patterns(data, patterns)
+    every = False
+    if gated:
+        patterns = few_patterns(data, patterns)
+    else:
+        patterns, every = default_patterns(data, patterns)
     masks, gates = check_patterns(patterns, data, gated=gated)
     cones = None
     if not gated:
@@ -110,5 +117,6 @@ def make_two_layer(
         cones=cones,
         signs=jnp.asarray([[1], [-1]], data.dtype),
         scope=patterns.scope,
+        all_patterns=every,
     )
     return program.verified()

@@ -38,6 +38,7 @@ from cvxjax.arrangements.arguments import (
     check_patterns,
     check_sizes,
 )
+from cvxjax.arrangements.default import default_patterns
 from cvxjax.arrangements.exact import few_patterns
 from cvxjax.arrangements.patterns import Patterns, check_data
 from cvxjax.forms.matrices import MatrixProgram
@@ -115,7 +116,9 @@ def make_vector_output(
       X: [n, d], real; integers are cast to float. A bias is a column of ones.
       Y: [n, c], labels as the loss takes them; X itself for an autoencoder. For softmax
         one-hot, or classes [n], integers from 0 to c - 1, the largest of which occurs.
-      patterns: from `cvxjax.arrangements`, of this X. None: all, up to 4,096.
+      patterns: from `cvxjax.arrangements`, of this X: the problem over these. None: the
+        problem over all; beyond 4,096 they are not listed, and the solver finds those
+        that matter. Gated networks need theirs beyond that number.
       beta: weight decay, > 0; the network's objective has beta/2.
       loss: of `cvxjax.losses`, or its name; default squared, 1/2 ||Z - Y||_F^2. Not a
         constraint, and smooth unless the network is gated.
@@ -133,7 +136,11 @@ def make_vector_output(
             f"want a smooth loss for several outputs of ReLU; got {made.name} "
             "(gated=True takes it)"
         )
-    patterns = few_patterns(data, patterns)
+    every = False
+    if gated:
+        patterns = few_patterns(data, patterns)
+    else:
+        patterns, every = default_patterns(data, patterns)
     masks, gates = check_patterns(patterns, data, gated=gated)
     check_sizes(data, squared=not gated)  # neurons are products
     shared = {
@@ -157,6 +164,7 @@ def make_vector_output(
         regulariser=ProductNorms(split=data.shape[1]),
         masks=jnp.asarray(masks[kept]),
         cones=cones,
+        all_patterns=every,
     )
     return program.verified()
 

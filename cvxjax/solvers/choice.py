@@ -21,6 +21,8 @@ from cvxjax.solvers.blocks.fista import Fista
 from cvxjax.solvers.blocks.interior_point import InteriorPoint
 from cvxjax.solvers.blocks.semismooth_newton import SemismoothNewton
 from cvxjax.solvers.blocks.working_set import WorkingSet
+from cvxjax.solvers.columns.column_generation import ColumnGeneration
+from cvxjax.solvers.neurons.burer_monteiro import BurerMonteiro
 from cvxjax.solvers.neurons.copositive import CopositiveRelaxation
 from cvxjax.solvers.neurons.frank_wolfe import FrankWolfe
 from cvxjax.solvers.pairs.low_rank_semidefinite import LowRankSemidefinite
@@ -106,6 +108,16 @@ def _always(_: Facts) -> bool:
 
 
 TABLE = (
+    Row(
+        "all patterns, one output",
+        ColumnGeneration,
+        lambda facts: facts.program.all_patterns,
+    ),
+    Row(
+        "all patterns, several outputs",
+        BurerMonteiro,
+        lambda facts: facts.program.all_patterns,
+    ),
     Row("small pairs of a curved loss", SemidefiniteInteriorPoint, _always),
     Row("pairs", Semidefinite, _always),
     Row("large pairs", LowRankSemidefinite, _always),

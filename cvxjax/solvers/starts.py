@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -9,8 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from cvxjax.algebra import trees
+from cvxjax.arrangements.patterns import Patterns
+from cvxjax.forms.contracts import Neurons
+from cvxjax.interfaces import NeuronProgram
 from cvxjax.record import Record
-from cvxjax.solution import Solution
+from cvxjax.solution import Scope, Solution
 
 
 class Start(Record):
@@ -54,6 +58,8 @@ def rescaled_dual(
 
 def check_start(given: Any, program: Any, solver: Any) -> Start | None:
     """`as_start` of what a user gave, in the program's dtype, or ValueError."""
+    if isinstance(given, Mapping | tuple):
+        given = _of_network(given, program)
     start = as_start(given)
     if start is None:
         return None
@@ -86,6 +92,55 @@ def check_start(given: Any, program: Any, solver: Any) -> Start | None:
         known = value.shape == wanted and start.patterns is None
         start = start.replace(**{name: value if known else None})
     return start
+
+
+def _of_network(given: Any, program: Any) -> Any:
+    """Where to start from a trained network: its neurons, in cells of their own.
+
+    Args:
+      given: variables with params/first/kernel [d, m] and params/second/kernel [m, c],
+        or the two kernels; with one output the second may be [m].
+      program: over patterns, with cones.
+
+    Raises:
+      ValueError: if that is no network of this program's data.
+    """
+    if not isinstance(program, NeuronProgram | Neurons) or program.cones is None:
+        raise ValueError("want parameters or a Solution as start of this program")
+    if isinstance(given, Mapping):
+        layers = given.get("params", given)
+        known = isinstance(layers, Mapping) and set(layers) == {"first", "second"}
+        if not known or not all("kernel" in layers[name] for name in layers):
+            raise ValueError(
+                "want start, variables with params/first/kernel and "
+                f"params/second/kernel; got {sorted(map(str, layers))}"
+            )
+        given = layers["first"]["kernel"], layers["second"]["kernel"]
+    if len(given) != 2:
+        raise ValueError(f"want start, two kernels; got {len(given)} arrays")
+    first, second = (np.asarray(_array(x, "start", np.float64)) for x in given)
+    d, c = program.rows.shape[1], program.y[0].size
+    second = second[:, None] if second.ndim == 1 else second
+    if first.ndim != 2 or first.shape[0] != d or second.shape != (first.shape[1], c):
+        raise ValueError(
+            f"want start, a network of weights [{d}, m] and [m, {c}] for this data; "
+            f"got {list(first.shape)} and {list(second.shape)}"
+        )
+    u = first.T
+    if isinstance(program, Neurons):
+        return Start(params=np.concatenate([u, second], axis=1)[None])
+    live = np.any(u != 0, axis=1) & (second[:, 0] != 0)
+    if not np.any(live):
+        return None
+    u, a = u[live], second[live, 0]
+    params = np.abs(a)[None, :, None] * u * (np.asarray([[1], [-1]]) * a > 0)[..., None]
+    masks = u @ np.asarray(program.rows, np.float64).T >= 0
+    return Start(
+        params=params,
+        patterns=Patterns(
+            masks=masks, gates=u.astype(program.X.dtype), scope=Scope.SAMPLED
+        ),
+    )
 
 
 def _array(value: Any, name: str, dtype: Any) -> Any:

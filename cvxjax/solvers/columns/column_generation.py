@@ -1,17 +1,24 @@
-"""Column generation: the solver itself finds the activation patterns that matter.
+"""Column generation: the solver itself finds the neurons that matter.
 
-It solves the program over few patterns and prices single neurons with the dual vector,
+    minimise  L(sum_j s_j c_j f(u_j), y) + beta sum_j c_j   over neurons ||u_j|| = 1,
 
-    N(v) = max over ||u|| <= 1 of |v^T f(u)|,   f(u)_s = sum_k (x_sk^T u)_+
+with f(u)_s = sum_k (x_sk^T u)_+ over the rows x_sk of sample s: the sample itself if
+layers are fully connected, its K patches if filters are pooled. That is the convex
+problem over every activation pattern. A round finds the best sizes c_j of the neurons
+at hand, and so a dual vector v with v^T s_j f(u_j) <= beta; joins neurons of one cell
+into their sum, which costs no more; and adds local maxima of the price
 
-over the rows x_sk of sample s: the sample itself if layers are fully connected, its K
-patches if filters are pooled. Patterns of neurons with prices above beta are added,
-until N(v) <= beta up to the tolerance. If prices are exact (rank <= 3, or every pattern
-listed), that proves a global optimum over networks; else it says that the search finds
-no better neuron.
+    N(v) = max over ||u|| <= 1 of |v^T f(u)|
+
+near each neuron, and others that a search finds. It starts from the neurons of a few
+networks that are trained shortly. Where N(v) <= beta up to the tolerance, the neurons
+are a global optimum over networks. That is proven if prices are exact (rank <= 3, or
+every pattern listed), else the status says that a search found no better neuron.
 
 Source: Bach, Breaking the Curse of Dimensionality with Convex Neural Networks (2017),
-for one neuron at a time; working sets of patterns and their prices are ours.
+for one neuron at a time; Flinth, de Gournay & Weiss, On the Linear Convergence Rates of
+Exchange and Continuous Methods for Total Variation Minimization (2021), for all local
+maxima in one round; joining neurons of a cell, and prices in general, are ours.
 """
 
 from __future__ import annotations
@@ -25,70 +32,63 @@ from cvxjax.interfaces import NeuronProgram
 from cvxjax.record import static
 from cvxjax.solution import Scope, Solution, Status
 from cvxjax.solvers.base import SolverRecord
-from cvxjax.solvers.blocks.admm import Admm
-from cvxjax.solvers.blocks.interior_point import InteriorPoint
-from cvxjax.solvers.blocks.semismooth_newton import SemismoothNewton
-from cvxjax.solvers.columns.oracle import Oracle, Price
-from cvxjax.solvers.columns.pattern_pool import PatternPool
-from cvxjax.solvers.refusals import Takes, first_fitting, refusal
+from cvxjax.solvers.columns.neurons import Neurons, Rows, open_cells
+from cvxjax.solvers.columns.oracle import Oracle
+from cvxjax.solvers.columns.training import NETWORKS, most_neurons, trained
+from cvxjax.solvers.columns.weights import best_sizes
+from cvxjax.solvers.refusals import Takes
 from cvxjax.solvers.rounds import Rounds
 from cvxjax.solvers.starts import as_start
 from cvxjax.watch import Stopped, Watch
 
-_FIRST_AIM = 1e-3  # relative gap of the first restricted program
-_SHARE = 0.1  # of the gap: the next restricted program's
+_GATES = 50  # given patterns that it starts from, at most
+_JOINT_RATE = 3e-3  # of the joint training of all neurons
+_JOINT_STEPS = 500
+_WORTH = 0.1  # of the tolerance, that a joint training must gain to be repeated
+_SHARE = 0.1  # of the gap: where that near the neurons is less, a search is due
+_AIM = 1e-4  # of the gap, that the sizes may miss
+_FINEST = 1e-10  # relative gap of the sizes
+_EVERY = 3  # rounds between searches, at most
+_GAIN = 1e-9  # of beta: a price above it by less is no reason for a neuron
+_DEAD = 1e-6  # of the largest size: neurons left out
+_PATIENCE = 25  # rounds that may fail to lower the gap
 
 
 class ColumnGeneration(SolverRecord):
-    """Solves over few patterns and adds those that a pricing of neurons finds.
+    """Finds the neurons of a network of any activation patterns, on the host.
 
     The program's patterns are only where it starts. The solution carries the patterns
     it ends with, those given and the new ones in use; `patterns` stays None if no new
-    one is. Its scope is EXHAUSTIVE where pricing is exact: `dual_bound` then holds for
+    one is. Where prices are exact its scope is EXHAUSTIVE: `dual_bound` then holds for
     every network. Else it is SAMPLED, for the returned patterns, and
-    `certify(program, solution, scope=Scope.GLOBAL_BOUND)` bounds all networks. What
-    `report` shows before the end is the gap to the neurons found so far.
+    `certify(program, solution, scope=Scope.GLOBAL_BOUND)` bounds all networks; the
+    status is then SEARCHED where no search found a neuron that lowers the objective by
+    more than the tolerance, and the solution says in `price` and `searches` what was
+    found and how much was searched. What `report` shows before the end is the gap to
+    the neurons found so far.
 
     Args:
-      tol: relative duality gap; default 1e-8 in float64, 1e-4 in float32.
+      tol: relative duality gap; default 1e-4.
       max_iters: rounds, static.
-      inner: solver of the restricted programs, whose tolerance is set here; default
-        SemismoothNewton where it fits, which starts warm, else Admm. Where it does not
-        converge, InteriorPoint or Admm of a smaller penalty takes a second try.
-      starts: points from which each search climbs, static.
-      seed: of the starts, static.
+      starts: points from which a search climbs, for each sign, static.
+      seed: of the starts and the trainings, static.
     """
 
-    max_iters: int = static(default=100)
-    inner: Any = None
+    tols: ClassVar[tuple[float, float]] = 1e-4, 1e-4
+    max_iters: int = static(default=200)
     starts: int = static(default=512)
     seed: int = static(default=0)
     leaves_patterns: ClassVar[bool] = True  # of the program, for better ones
     takes: ClassVar[Takes] = Takes(form=NeuronProgram, cones=True, constraints=False)
 
-    def limits(self, program: Any) -> str | None:
-        return None if self.inner is None else refusal(self.inner, program)
-
     def run(self, program: Any, start: Any, watch: Watch) -> Solution:
-        """Rounds of solving and pricing, on the host."""
+        """Rounds of sizes and prices, on the host."""
         rounds = _PricingRounds(program, self, watch, as_start(start))
-        return rounds.finish(rounds.drive(self.max_iters))
-
-
-def _solve(inner: Any, program: Any, first: Any, watch: Watch) -> Solution:
-    """The inner solver's solution, or that of a second try where it is better."""
-    solution = inner.run(program, first, watch)
-    other = inner.another()
-    other = InteriorPoint(tol=inner.tol) if other is None else other
-    done = watch.over or int(solution.status) == Status.CONVERGED
-    if done or refusal(other, program) is not None:
-        return solution
-    second = other.run(program, None, watch)
-    return min(solution, second, key=lambda s: float(s.gap))
+        return rounds.finish(rounds.drive(self.max_iters, _PATIENCE))
 
 
 class _PricingRounds(Rounds):
-    """Restricted programs and prices in turn.
+    """The neurons, and what is known of the price of their dual vector.
 
     `bound` holds for all networks and takes proven prices; `near` is the bound if no
     neuron had a higher price than those found, which decides when to stop if no price
@@ -99,21 +99,24 @@ class _PricingRounds(Rounds):
         self, program: Any, solver: ColumnGeneration, watch: Watch, start: Any
     ) -> None:
         super().__init__(program, solver, watch)
-        self.inner = solver.inner
-        if self.inner is None:
-            self.inner = first_fitting(program, SemismoothNewton(), Admm())
+        self.rows = Rows.of(program)
+        self.finite &= bool(np.all(np.isfinite(self.y)))
         self.oracle = Oracle(
-            np.asarray(program.rows),
+            self.rows,
             np.asarray(program.masks),
             complete=program.verified_scope() is Scope.EXHAUSTIVE,
             starts=solver.starts,
             seed=solver.seed,
             watch=watch,
         )
-        self.pool = PatternPool(program, start)
-        self.aim, self.zero = max(self.tol / 4, _FIRST_AIM), self.bound
-        self.vector, self.near = self.dual, self.bound
-        self.inner_converged, self.neurons = False, []
+        d = self.rows.unit.shape[1]
+        nothing = Neurons(np.zeros((0, d)), np.zeros(0), np.zeros(0))
+        self.neurons = self.pool = self.found = self.best = nothing
+        self.given = nothing if start is None else _neurons_of(start.params)
+        self.zero = self.near = self.bound
+        self.vector, self.price = self.dual, np.inf
+        self.trainings, self.searched_at, self.settled = 0, -_EVERY, False
+        self.descends = True
 
     @property
     def told(self) -> tuple[int, float, float, float]:
@@ -122,73 +125,194 @@ class _PricingRounds(Rounds):
         return self.steps, self.objective, bound, self.judged.gap(self.objective, bound)
 
     def verdict(self) -> Status:
-        """CONVERGED by `near` where nothing can be proven; else as of all rounds."""
-        if not self.told[-1] <= self.tol:
-            return Status.RUNNING
-        verdict = super().verdict()
-        return Status.CONVERGED if verdict is Status.RUNNING else verdict
+        """By proven prices CONVERGED; by searched ones SEARCHED."""
+        if self.oracle.exact:
+            return super().verdict()
+        return Status.SEARCHED if self.settled else Status.RUNNING
 
     def advance(self) -> Status:
-        """Solves over more patterns, or more closely, and prices the dual vector."""
-        if self.steps and not self._go_on():
+        """Adds neurons, finds the sizes, joins those of one cell, and prices."""
+        if self.steps == 0:
+            self._begin()
+        elif len(self.found.u) == 0:
             return Status.STALLED
-        restricted, first = self.pool.restrict(self.program)
-        aim = jnp.asarray(self.aim, self.program.X.dtype)
-        inner = self.inner.replace(tol=aim)
-        solution = _solve(inner, restricted, first, self.watch.of_part())
-        self.finite = bool(np.isfinite(solution.objective))
-        if not self.finite:
-            return Status.NONFINITE
-        self.pool.take(restricted, solution)
-        self.objective = self.pool.objective
-        self.vector = np.asarray(solution.dual, np.float64)
-        self.inner_converged = int(solution.status) == Status.CONVERGED
+        else:
+            added = Neurons(self.found.u, self.found.signs, 0 * self.found.sizes)
+            self.neurons = self.neurons.and_also(added)
+        self._resize()
+        if self.descends and not self.watch.over:
+            self._descend()
         self.steps += 1
         try:
-            price = self._price(self.vector)
+            self._price()
         except Stopped:
             return self.watch.outcome
-        self.neurons = price.neurons
-        if self.oracle.exact and price.proven:
-            self.offer_dual(self.vector, price.value)
         return Status.RUNNING
 
-    def _go_on(self) -> bool:
-        """Adds the neurons found, or asks for a smaller gap; False if neither helps."""
-        if self.pool.grow(self.oracle.rows, self.neurons):
-            best = max(self.bound, self.near)
-            share = _SHARE * self.judged.gap(self.objective, best)
-            self.aim = max(self.tol / 4, min(self.aim, share))
-            return True
-        closer = self.aim > self.tol / 4 and self.inner_converged
-        self.aim = max(self.tol / 4, self.aim / 10)
-        return closer
+    def _begin(self) -> None:
+        """Takes the neurons of the start, or else those of trained networks."""
+        gates = np.asarray(self.program.patterns.gates, np.float64)
+        gates = gates[np.any(gates != 0, axis=1)][:_GATES]
+        both = np.concatenate([gates, gates])
+        listed = Neurons.of(both, np.repeat([1.0, -1.0], len(gates)))
+        self.neurons = self.given.and_also(listed)
+        if len(self.given.u) == 0 and not self.watch.over:
+            self._train()
+            self.neurons = self.neurons.and_also(self.pool)
 
-    def _price(self, v: np.ndarray) -> Price:
-        """The price of v; if it would end the rounds, computed again, and proven."""
-        rows = np.repeat(v, len(self.program.rows) // len(v))
-        floor, points = self.beta * (1 + self.tol / 10), self.pool.points()
-        price = self.oracle.price(rows, floor, points)
-        self.near = self.judged.scaled(v, price.value)[0]
-        if self.judged.gap(self.objective, max(self.bound, self.near)) <= self.tol:
-            price = self.oracle.price(rows, floor, points, prove=True)
-            self.near = self.judged.scaled(v, price.value)[0]
-        return price
+    def _train(self) -> None:
+        """Trains networks from elsewhere than before; their neurons are the pool."""
+        count = most_neurons(self.rows)
+        first = self.oracle.directions(count)
+        second = self.oracle.rng.standard_normal(count) * np.sqrt(NETWORKS / count)
+        seed = self.solver.seed + self.trainings
+        self.pool = trained(
+            self.program, self.rows, first, second, networks=NETWORKS, seed=seed
+        )
+        self.trainings += 1
+
+    def _descend(self) -> None:
+        """Trains all neurons together, and keeps both them and what they were."""
+        sizes = np.sqrt(self.neurons.sizes)
+        moved = trained(
+            self.program,
+            self.rows,
+            self.neurons.u * sizes[:, None],
+            self.neurons.signs * sizes,
+            rate=_JOINT_RATE,
+            steps=_JOINT_STEPS,
+        )
+        before = self.objective
+        self.neurons = self.neurons.and_also(moved)
+        self._resize()
+        self.descends = self.objective < before - _WORTH * self.tol * abs(before)
+
+    def _resize(self) -> None:
+        """The best sizes; neurons without any leave, and those of one cell join."""
+        gap = self.told[-1] if self.steps else np.inf
+        aim = max(_FINEST, _AIM * min(gap, 0.1))
+        predictions = self.neurons.predictions(self.rows)
+        found = best_sizes(
+            self.loss,
+            self.y,
+            predictions,
+            self.beta,
+            tol=aim * max(min(self.objective, abs(self.bound) or np.inf), self.judged.floor),
+            near=self.vector if self.steps else None,
+        )
+        sized = self.neurons._replace(sizes=found.sizes)
+        live = found.sizes > _DEAD * np.max(found.sizes, initial=0)
+        self.neurons = sized.take(live).joined(self.rows)
+        self.vector = found.dual
+        value = self._value(self.neurons)
+        self.finite = bool(np.isfinite(value))
+        if value < self.objective or self.steps == 0 and value <= self.objective:
+            self.objective, self.best = value, self.neurons
+
+    def _value(self, neurons: Neurons) -> float:
+        fit = neurons.predictions(self.rows) @ neurons.sizes
+        return float(self.loss.value(fit, self.y)) + self.beta * float(
+            np.sum(neurons.sizes)
+        )
+
+    def _price(self) -> None:
+        """Prices the dual vector near the neurons, and where it is due everywhere."""
+        own = self.oracle.improved(self.vector, self.neurons)
+        gap = self._offer(own)
+        due = self.steps - self.searched_at >= _EVERY
+        if due or gap <= max(self.tol, _SHARE * self.told[-1]):
+            gap = self._search(own)
+            if gap <= self.tol and not self.oracle.exact:
+                self._train()  # once more, from elsewhere, before it ends
+                gap = self._search(own)
+            self.settled = gap <= self.tol
+        if self.oracle.exact and gap <= self.tol:
+            proof = self.oracle.proof(self.vector, self.beta)
+            self.offer_dual(self.vector, proof.value)
+            self._add(proof.neurons)
+
+    def _offer(self, priced: Neurons) -> float:
+        """Notes prices; returns the gap to the bound that they would give."""
+        self.found = Neurons(priced.u[:0], priced.signs[:0], priced.sizes[:0])
+        self.price = 0.0
+        return self._add(priced)
+
+    def _add(self, priced: Neurons) -> float:
+        self.price = max(self.price, float(np.max(priced.sizes, initial=0)))
+        above = priced.take(priced.sizes > self.beta * (1 + _GAIN))
+        both = self.found.and_also(above)
+        self.found = both.take(np.argsort(-both.sizes, kind="stable")).distinct()
+        self.near = self.judged.scaled(self.vector, self._rounded(self.price))[0]
+        return self.judged.gap(self.objective, max(self.near, self.bound))
+
+    def _rounded(self, price: float) -> float:
+        return max(price, self.beta) if not self.oracle.exact else price
+
+    def _search(self, own: Neurons) -> float:
+        """Searches everywhere; returns the gap by all that is found."""
+        found = self.oracle.search(self.vector, self.beta, self.pool, own)
+        self.searched_at = self.steps
+        return self._add(found)
 
     def finish(self, status: Status) -> Solution:
         """The best point over the patterns it needs, and the bound that holds there."""
-        program, params = self.pool.result(self.program)
-        if not np.isfinite(self.pool.objective):  # no round, and a start of any value
-            params = jnp.zeros_like(params)
+        program, params = _as_blocks(self.program, self.rows, self.best)
         stopped = status in (Status.TIME_LIMIT, Status.INTERRUPTED)
         exact = self.oracle.exact and (not stopped or self.bound > self.zero)
+        scope = Scope.EXHAUSTIVE if exact else self.program.scope
         if not exact:
-            price = program.judge().polar_bound(self.vector, None)
+            judge = program.judge()
+            if not self.program.all_patterns:
+                price = judge.polar_bound(self.vector, None)
+            elif stopped or not np.any(self.vector):
+                price, scope = np.inf, Scope.GLOBAL_BOUND
+            else:
+                price, scope = judge.network_bound(self.vector), Scope.GLOBAL_BOUND
             self.bound, scale = self.judged.scaled(self.vector, price)
-            self.dual = scale * self.vector
-        return self.solution(
+            self.dual = scale * self.vector if scale else self.vector
+        solution = self.solution(
             status,
             params,
-            scope=Scope.EXHAUSTIVE if exact else self.program.scope,
+            scope=scope,
             patterns=None if program is self.program else program.patterns,
         )
+        dtype = self.program.X.dtype
+        return solution.replace(
+            price=jnp.asarray(self.price / self.beta, dtype),
+            searches=jnp.asarray(self.oracle.searched, jnp.int32),
+        )
+
+
+def _neurons_of(params: Any) -> Neurons:
+    """The neurons of blocks [2, P, d]."""
+    blocks = np.asarray(params, np.float64)
+    signs = np.repeat([1.0, -1.0], blocks.shape[1])
+    return Neurons.of(blocks.reshape(-1, blocks.shape[-1]), signs)
+
+
+def _as_blocks(program: Any, rows: Rows, neurons: Neurons) -> tuple[Any, np.ndarray]:
+    """The program over its patterns and those of the neurons, and the parameters.
+
+    Neurons of the same cell and sign are added up.
+    """
+    masks, gates = open_cells(rows, neurons.u)
+    own = np.asarray(program.masks)
+    place = {mask.tobytes(): i for i, mask in reversed(list(enumerate(own)))}
+    new: dict[bytes, int] = {}
+    for i, mask in enumerate(masks):
+        if mask.tobytes() not in place:
+            new.setdefault(mask.tobytes(), i)
+    if new:
+        chosen = list(new.values())
+        program = program.with_patterns(
+            np.concatenate([own, masks[chosen]]),
+            np.concatenate([np.asarray(program.patterns.gates), gates[chosen]]),
+        )
+        now = np.asarray(program.masks)
+        place = {mask.tobytes(): i for i, mask in reversed(list(enumerate(now)))}
+    params = np.zeros(program.shape)
+    w = neurons.u * neurons.sizes[:, None]
+    for mask, sign, block in zip(masks, neurons.signs, w, strict=True):
+        if mask.tobytes() in place:
+            params[0 if sign > 0 else 1, place[mask.tobytes()]] += block
+    return program, params

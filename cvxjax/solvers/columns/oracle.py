@@ -1,9 +1,10 @@
-"""The price of a dual vector: max |v^T (X u)_+| over ||u|| <= 1, and who attains it.
+"""The price of a dual vector: max |v^T f(u)| over ||u|| <= 1, and who attains it.
 
-If every pattern is listed, the listed cells are solved in the order of their bounds
-||X^T D v||, until these fall below the best value. For rank <= 3, `bounds.exact` proves
-the price once the search finds nothing more. Otherwise there is only the search, and
-the price it finds is a lower bound.
+A search climbs from many points: neurons of trained networks and neurons in use, moved
+by a little; rows of the data and their differences; directions drawn at random, plain
+and in coordinates in which the data are white. What it finds is a lower bound of the
+price. The price itself is known where every cell is listed, by `listed_cells`, and for
+data of rank <= 3, by `bounds.exact`.
 """
 
 from __future__ import annotations
@@ -16,40 +17,44 @@ import numpy as np
 
 from cvxjax.algebra.rounding import gauge_rounding, lengths, pulled, terms_of
 from cvxjax.bounds.exact import best_neuron, is_exact, passed_over
-from cvxjax.solvers.columns.polish import Neuron, Rows, make_rows, polish
+from cvxjax.solvers.columns.ascent import ascend
+from cvxjax.solvers.columns.listed_cells import listed_price
+from cvxjax.solvers.columns.neurons import Neurons, Rows
 from cvxjax.solvers.columns.search import climb
+from cvxjax.solvers.columns.training import padded
 from cvxjax.watch import Watch
 
-_POLISHED = 24  # cells of one sign that are polished after a search
-_LISTED = 200  # cells of one sign that are solved in one pricing of a list
-_CLOSE = 0.8  # of the best value: points worth polishing
-_CHUNK_ELEMENTS = 1 << 24
+_CLOSE = 0.9  # of beta: points of a search that are worth an ascent
+_MOST = 100  # of each sign
+_LONG = 80  # rounds of their ascent
+_MOVED = 3.0  # decades: neurons in use are moved by 1 to 1e-3 of their length
+_THIN = 1e-8  # of the largest: singular values of directions that are left out
 
 
 class Price(NamedTuple):
-    """What a pricing found: the price, whether none is higher, neurons above beta."""
+    """What a pricing found."""
 
-    value: float
-    proven: bool
-    neurons: list[Neuron]  # best first, at most one for each cell
+    value: float  # the largest price, rounding included
+    proven: bool  # whether none is larger
+    neurons: Neurons  # worth more than the floor, best first; their sizes are prices
 
 
 class Oracle:
     """Prices dual vectors of one data set.
 
     Args:
-      X: [n, d].
-      listed: masks [P, n] that every price covers.
+      rows: the data.
+      masks: [P, n K], listed patterns.
       complete: whether they are all there are.
-      starts: of each search.
+      starts: of a search, for each sign.
       seed: of the starts.
       watch: ends a pricing by `watch.Stopped`.
     """
 
     def __init__(
         self,
-        X: np.ndarray,
-        listed: np.ndarray,
+        rows: Rows,
+        masks: np.ndarray,
         *,
         complete: bool,
         starts: int,
@@ -57,100 +62,113 @@ class Oracle:
         watch: Watch | None = None,
     ) -> None:
         self.watch = Watch() if watch is None else watch
-        self.X = np.asarray(X, np.float64)
-        self.rows: Rows = make_rows(self.X)
-        self.listed, self.complete = listed, complete
+        self.rows, self.masks, self.complete = rows, masks, complete
+        self.X = rows.unit * rows.lengths[:, None]
         self.low_rank = is_exact(self.X)
-        self.starts = starts
-        self.key = jax.random.key(seed)
-        self.unit = jnp.asarray(self.rows.unit)
+        self.count, self.rng = starts, np.random.default_rng(seed)
+        self.searched = 0  # points climbed from so far
+        self.device = jnp.asarray(padded(rows.unit, np.float32))
+        _, values, axes = np.linalg.svd(rows.unit, full_matrices=False)
+        wide = values > _THIN * np.max(values, initial=0)
+        self.white = axes[wide] / values[wide, None]
 
     @property
     def exact(self) -> bool:
         """Whether it can prove that no price is higher."""
         return self.low_rank or self.complete
 
-    def price(
-        self, v: np.ndarray, floor: float, near: np.ndarray, *, prove: bool = False
-    ) -> Price:
-        """The largest price found of v [n] and of -v.
+    def directions(self, count: int) -> np.ndarray:
+        """Random directions [count, d] of length about 1, half of them whitened."""
+        d = self.rows.unit.shape[1]
+        drawn = self.rng.standard_normal((count, d))
+        half = count // 2
+        if len(self.white):
+            turned = self.rng.standard_normal((half, len(self.white))) @ self.white
+            size = np.linalg.norm(turned, axis=1, keepdims=True) / np.sqrt(d)
+            drawn[:half] = turned / np.where(size > 0, size, 1)
+        return self.rng.permutation(drawn) / np.sqrt(d)
+
+    def improved(self, v: np.ndarray, neurons: Neurons) -> Neurons:
+        """Local maxima of the price near the neurons; their sizes are their prices."""
+        weights = neurons.signs[:, None] * self.rows.weights(v)
+        points, values = ascend(self.rows.unit, weights, neurons.u)
+        return Neurons(points, neurons.signs, values)
+
+    def search(self, v: np.ndarray, beta: float, *near: Neurons) -> Neurons:
+        """Local maxima of prices about beta or more; their sizes are their prices.
 
         Args:
-          floor: neurons worth at most that are not returned.
-          near: [k, d], points from which to search as well.
-          prove: sweep, for rank <= 3, even if the search found neurons.
+          v: [n].
+          beta: > 0.
+          near: neurons near which to search, each group with a share of the starts.
         """
-        found = [self._listed(s * v, floor) for s in (1.0, -1.0)]
-        if not self.complete:
-            found = [one._replace(proven=False) for one in found]
-            found += [self._searched(s * v, floor, near) for s in (1.0, -1.0)]
-            if self.low_rank and (prove or not any(one.neurons for one in found)):
-                swept = [self._swept(s * v, floor) for s in (1.0, -1.0)]
-                found = [one._replace(proven=True) for one in found] + swept
-        neurons = [one for price in found for one in price.neurons]
-        distinct = {one.mask.tobytes(): one for one in neurons}
+        w, found = self.rows.weights(v), []
+        for sign in (1.0, -1.0):
+            self.watch.ask()
+            starts = self._starts([x.u[x.signs == sign] for x in near])
+            weights = jnp.asarray(padded((sign * w)[:, None], np.float32)[:, 0])
+            climbed = climb(self.device, weights, padded_columns(starts, self.device))
+            points, values = (np.asarray(x, np.float64) for x in climbed)
+            best = np.argsort(-values)[:_MOST]
+            best = best[values[best] > _CLOSE * beta]
+            points = points[best, : starts.shape[1]]
+            points = points[np.any(points != 0, axis=1)]
+            self.watch.ask()
+            wide = np.broadcast_to(sign * w, (len(points), len(w)))
+            maxima = ascend(self.rows.unit, wide, points, _LONG)
+            signs = np.full(len(points), sign)
+            found.append(Neurons(maxima.points, signs, maxima.values))
+        self.searched += 2 * self.count
+        return found[0].and_also(found[1])
+
+    def _starts(self, near: list[np.ndarray]) -> np.ndarray:
+        """Points [count, d] from which to climb."""
+        drawn = self.directions(self.count)
+        unit, rng, d = self.rows.unit, self.rng, self.rows.unit.shape[1]
+        share = self.count // (len(near) + 2)
+        pairs = rng.integers(len(unit), size=(share, 2))
+        far = rng.integers(2, size=share)[:, None]
+        groups = [unit[pairs[:, 0]] - far * unit[pairs[:, 1]]]
+        for u in near:
+            chosen = u[rng.integers(len(u), size=share)] if len(u) else u
+            size = 10.0 ** -rng.uniform(0, _MOVED, size=(len(chosen), 1))
+            noise = rng.standard_normal(chosen.shape) / np.sqrt(d)
+            groups.append(chosen + size * noise)
+        at = 0
+        for group in groups:
+            group = group[np.any(group != 0, axis=1)]
+            drawn[at : at + len(group)] = group
+            at += len(group)
+        return drawn
+
+    def proof(self, v: np.ndarray, floor: float) -> Price:
+        """The largest price, rounding included, where `exact`; it may be `floor`."""
+        found, neurons = [], []
+        for sign in (1.0, -1.0):
+            self.watch.ask()
+            w = sign * self.rows.weights(v)
+            if self.complete:
+                value, u = listed_price(self.rows, w, self.masks, floor, self.watch)
+            else:
+                each = w / np.where(self.rows.lengths > 0, self.rows.lengths, 1)
+                value, point = best_neuron(self.X, each)
+                value += passed_over(self.X, each)
+                u = point[None][: int(np.any(point))]
+            found.append(value)
+            neurons.append(Neurons(u, np.full(len(u), sign), np.zeros(len(u))))
+        value = max(found) + self.rounding(v)
+        better = self.improved(v, neurons[0].and_also(neurons[1]))
+        return Price(value, True, better.take(better.sizes > floor))
+
+    def rounding(self, v: np.ndarray) -> float:
+        """What rounding may hide of a price of v."""
         n, d = self.X.shape
-        rounding = gauge_rounding(terms_of(n, n, d), pulled(v, lengths(self.X)))
-        return Price(
-            max(price.value for price in found) + rounding,
-            all(price.proven for price in found),
-            sorted(distinct.values(), key=lambda one: -one.value),
-        )
+        each = np.repeat(v, n // self.rows.samples)
+        weight = pulled(each, lengths(self.X))
+        return float(gauge_rounding(terms_of(n, n, d), weight))
 
-    def _listed(self, v: np.ndarray, floor: float) -> Price:
-        """Cells in the order of ||X^T D v||, until that falls below the best value."""
-        size = max(1, _CHUNK_ELEMENTS // self.X.shape[0])
-        bounds = [
-            np.linalg.norm(np.where(self.listed[i : i + size], v, 0) @ self.X, axis=1)
-            for i in range(0, len(self.listed), size)
-        ]
-        bounds = np.concatenate(bounds)
-        best, neurons = 0.0, []
-        for count, i in enumerate(np.argsort(-bounds)):
-            if bounds[i] <= max(best, floor):
-                best = max(best, min(float(bounds[i]), floor))
-                break
-            if count == _LISTED:
-                return Price(float(bounds[i]), True, neurons)
-            self.watch.ask()
-            one = polish(self.rows, v, self.listed[i], crossings=0)
-            if one is not None:
-                best = max(best, one.value)
-                if one.value > floor:
-                    neurons.append(one)
-        return Price(best, True, neurons)
 
-    def _searched(self, v: np.ndarray, floor: float, near: np.ndarray) -> Price:
-        """Local maxima from random starts, and from neurons in use."""
-        self.watch.ask()
-        self.key, key = jax.random.split(self.key)
-        shape, dtype = (self.starts, self.X.shape[1]), self.unit.dtype
-        starts = np.array(jax.random.normal(key, shape, dtype))
-        near = near[: self.starts // 4]
-        starts[: len(near)] = near
-        weights = np.asarray(v * self.rows.lengths, dtype)
-        points, values = map(np.asarray, climb(self.unit, weights, starts))
-        order = np.argsort(-values)
-        order = order[values[order] >= _CLOSE * values[order[0]]]
-        masks = points[order].astype(np.float64) @ self.rows.unit.T > 0
-        _, first = np.unique(masks, axis=0, return_index=True)
-        return self._polished(v, masks[np.sort(first)[:_POLISHED]], floor)
-
-    def _swept(self, v: np.ndarray, floor: float) -> Price:
-        """The maximum over all cells, for rank <= 3."""
-        self.watch.ask()
-        value, u = best_neuron(self.X, v)
-        value += passed_over(self.X, v)
-        found = self._polished(v, (self.rows.unit @ u > 0)[None], floor)
-        return Price(max(value, found.value), True, found.neurons)
-
-    def _polished(self, v: np.ndarray, masks: np.ndarray, floor: float) -> Price:
-        """Local maxima from the cells of some masks."""
-        neurons = []
-        for mask in masks:
-            self.watch.ask()
-            one = polish(self.rows, v, mask)
-            if one is not None:
-                neurons.append(one)
-        best = max((one.value for one in neurons), default=0.0)
-        return Price(best, False, [one for one in neurons if one.value > floor])
+def padded_columns(points: np.ndarray, like: jax.Array) -> jax.Array:
+    """Points [S, d] with columns of zeros up to the width of `like`."""
+    wide = like.shape[1] - points.shape[1]
+    return jnp.asarray(np.pad(points, ((0, 0), (0, wide))), like.dtype)

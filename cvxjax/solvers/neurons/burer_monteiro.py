@@ -76,6 +76,8 @@ class BurerMonteiro(SolverRecord):
         if status is Status.MAX_ITERATIONS:
             status = Status.STALLED
         found = rounds.found
+        if status is Status.CONVERGED and program.all_patterns:
+            status = Status.SEARCHED  # its bound is over the found cells alone
         return rounds.finish(status, None if found is program else found.patterns)
 
 
