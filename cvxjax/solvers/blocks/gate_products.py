@@ -1,7 +1,7 @@
 """Products with the matrices D_i X of gates, and the prices of all of them.
 
-The predictions of blocks b_i are sum_i D_i X b_i, row by row the inner product of X with
-M^T b, for masks M [k, n]; the transposed map is M (v * X). Both are one product of
+The predictions of blocks b_i are sum_i D_i X b_i, row by row the inner product of X
+with M^T b, for masks M [k, n]; the transposed map is M (v * X). Both are one product of
 matrices, and only the chosen gates' masks are ever stored as numbers.
 
 The price of gate i at v is ||X^T D_i v||. Single precision rules out most gates: with
