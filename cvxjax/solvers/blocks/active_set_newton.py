@@ -42,11 +42,12 @@ _STEPS = 12  # Newton steps of a round, at most
 _ENOUGH = 0.5  # of the tolerance: the working set's gap at which all are priced
 _RIPE = 0.1  # of the gap at the last pricing: likewise
 _PATIENCE = 8  # rounds without progress
-_ROUGH = 0.2  # what conjugate gradients leave of a step while blocks come and go
+_ROUGH = 0.4  # what conjugate gradients leave of a step while blocks come and go
 _FINE = 1e-3  # the least that they leave of it: they are in single precision
 _CONJUGATE = 60  # of their iterations, at most
 _SHORTEST = 1 / 32  # of a step, before it is given up
 _ROUNDING = 1e-14  # of the objective
+_SINGLE = 1e-5  # what single precision may miss of a curvature
 _DAMPING = 1e-8  # of the preconditioner, relative to the largest eigenvalue of X^T X
 
 
@@ -144,7 +145,7 @@ class _NewtonRounds(Rounds):
         for _ in range(_STEPS):
             self.watch.repeat()
             before = self.value
-            (entering,) = np.nonzero((self.prices > self.beta) & self._zero())
+            entering = self._entering()
             if len(entering) or not self.settled:
                 self._sweep(entering)
             self._newton_step()
@@ -164,6 +165,10 @@ class _NewtonRounds(Rounds):
     def _zero(self) -> np.ndarray:
         return ~np.any(self.blocks != 0, axis=1)
 
+    def _entering(self) -> np.ndarray:
+        """Blocks that are zero, and at a minimum are not."""
+        return np.flatnonzero((self.prices > self.beta) & self._zero())
+
     def _near(self) -> float:
         """The gap if only the working set mattered."""
         scale = min(1.0, self.beta / max(self.prices.max(initial=0), self.beta))
@@ -171,24 +176,27 @@ class _NewtonRounds(Rounds):
 
     def _sweep(self, entering: np.ndarray) -> None:
         """Descends over entering and active blocks in turn, in the quadratic model."""
-        blocks, left, h = self.blocks.copy(), self.v.copy(), self.curvature
-        shares = self.gates.shares(h) * (h.sum() / len(h))
-        self.bends = np.maximum(self.bends, shares * self.values[-1])
+        blocks, shares = self.blocks.copy(), self.gates.shares(self.curvature)
+        mean = self.curvature.sum() / len(self.curvature)
+        self.bends = np.maximum(self.bends, mean * shares * self.values[-1])
+        model = self.gates.model(self.v, self.curvature)
         order = np.concatenate([entering, np.flatnonzero(~self._zero())])
         for k in order[np.argsort(-self.prices[order])]:
-            mask = self.gates.masks[k]
-            pull = (mask * left) @ self.X
+            pull = model.pull(k)
             while self.bends[k] > 0:
                 x = blocks[k] + pull / self.bends[k]
                 size, threshold = np.sqrt(x @ x), self.beta / self.bends[k]
-                move = (max(1 - threshold / size, 0) if size > 0 else 0) * x - blocks[k]
-                fit = mask * (self.X @ move)
-                bent, length = fit @ (h * fit), move @ move
-                if bent <= self.bends[k] * length * (1 + 1e-9):
-                    left -= h * fit
+                kept = max(1 - threshold / size, 0) if size > 0 else 0
+                move = kept * x - blocks[k]
+                length = float(np.sqrt(move @ move))
+                if length == 0:
+                    break
+                bend, change = model.bend(k, move / length)
+                if bend <= self.bends[k] * (1 + _SINGLE):
+                    model.move(length, change)
                     blocks[k] += move
                     break
-                self.bends[k] = 1.1 * bent / length
+                self.bends[k] = 1.1 * bend
         share = 1.0
         while share > _SHORTEST:
             between = self.blocks + share * (blocks - self.blocks)
@@ -255,7 +263,7 @@ class _NewtonRounds(Rounds):
         p = q = precondition(left)
         now = first = np.sum(left * q)
         share = _ROUGH
-        if self.settled:
+        if self.settled and not len(self._entering()):
             share = np.clip(np.sqrt(0.1 * self.tol / self.gap), _FINE, 0.1)
         for _ in range(_CONJUGATE):
             if not now > share**2 * first:

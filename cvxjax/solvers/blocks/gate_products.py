@@ -68,6 +68,7 @@ class ChosenGates:
         self.X, self.masks = X, masks.astype(float)
         self._unit = _size(X)
         self._X, self._masks = (X / self._unit).astype("f4"), masks.astype("f4")
+        self._columns = np.ascontiguousarray(self._X.T)
 
     def forward(self, blocks: np.ndarray, used: np.ndarray) -> np.ndarray:
         """sum_k D_k X b_k, [n], over the used blocks [used] of [k, d]."""
@@ -89,6 +90,52 @@ class ChosenGates:
         return CurvedGates(
             self._masks[used], self._X, rows.astype("f4"), largest * self._unit**2
         )
+
+    def model(self, v: np.ndarray, weights: np.ndarray) -> GateModel:
+        """The model of a loss of gradient -v and curvatures `weights`, in float32."""
+        return GateModel(self._masks, self._columns, self._unit, v, weights)
+
+
+class GateModel:
+    """A quadratic model of the loss, as blocks move one after the other.
+
+    Args:
+      masks: [k, n], float32.
+      columns: [d, n], X^T in units of order one, float32.
+      unit: of X.
+      v: [n], minus the gradient.
+      weights: [n], the curvatures, >= 0.
+    """
+
+    def __init__(
+        self,
+        masks: np.ndarray,
+        columns: np.ndarray,
+        unit: float,
+        v: np.ndarray,
+        weights: np.ndarray,
+    ) -> None:
+        self.masks, self.columns, self.unit = masks, columns, unit
+        self.size, self.largest = _size(v), _size(weights)
+        self.left = (v / self.size).astype("f4")
+        self.weights = (weights / self.largest).astype("f4")
+
+    def pull(self, gate: int) -> np.ndarray:
+        """Minus the model's gradient in the gate's block, [d]."""
+        return (self.size * self.unit) * (self.columns @ (self.masks[gate] * self.left))
+
+    def bend(self, gate: int, direction: np.ndarray) -> tuple[float, np.ndarray]:
+        """The curvature along a direction [d] of the block, and the gradient's change.
+
+        The change [n] is in units of the model's own.
+        """
+        fit = self.masks[gate] * (direction.astype("f4") @ self.columns)
+        change = self.weights * fit
+        return float(fit @ change) * self.largest * self.unit**2, change
+
+    def move(self, length: float, change: np.ndarray) -> None:
+        """Moves by `length` along the direction that `bend` gave the change of."""
+        self.left -= (length * self.largest * self.unit / self.size) * change
 
 
 class CurvedGates:
