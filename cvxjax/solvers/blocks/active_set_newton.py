@@ -154,11 +154,10 @@ class _NewtonRounds(Rounds):
             if self.watch.over or stuck or self._near() <= ripe:
                 break
         self.finite = bool(np.isfinite(self.value) and np.all(np.isfinite(self.v)))
-        if self.value < self.objective:
-            self.objective = self.value
+        if self.finite:  # then the value has not risen, but by rounding
+            self.objective = min(self.objective, self.value)
             self.params = np.zeros_like(self.params)
             self.params[self.chosen] = self.blocks
-        if self.finite:
             self._price(self.v)
         return Status.RUNNING
 

@@ -39,7 +39,8 @@ def test_a_solution_near_by_saves_steps():
     warm = cj.solve(near, ActiveSetNewton(), start=cold).check()
     assert warm.iterations < cj.solve(near, ActiveSetNewton()).iterations
     again = cj.solve(program, ActiveSetNewton(), start=cold).check()
-    assert again.iterations <= 1 and again.objective <= cold.objective
+    assert again.iterations <= 1
+    assert again.objective <= cold.objective * (1 + 1e-12)
 
 
 def test_columns_and_labels_of_any_size():
