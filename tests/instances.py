@@ -370,7 +370,14 @@ def _relu_without_constraints(name: str) -> bool:
     return not _without_cones(name) and _without_constraints(name)
 
 
+def _smooth_gated_vectors(name: str) -> bool:
+    return name.startswith("two_layer/gated") and _is_smooth(name)
+
+
 SOLVERS: dict[str, SolverCase] = {
+    "ActiveSetNewton": SolverCase(
+        cj.solvers.ActiveSetNewton(tol=1e-9), _smooth_gated_vectors
+    ),
     "Admm": SolverCase(cj.solvers.Admm(tol=1e-7), lambda name: name in BLOCKS),
     "CopositiveRelaxation": SolverCase(
         cj.solvers.CopositiveRelaxation(tol=1e-7),

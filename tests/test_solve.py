@@ -22,6 +22,7 @@ ROWS = {  # why: an instance, and what of the table's limits is changed for it
     "large pairs": ("polynomial/huber", {"pairs": 1}),
     "neurons of rank four to six": ("rank four", {}),
     "neurons": ("vector_output/relu", {}),
+    "gates, a smooth loss, few of them active": (GATED, {"_FEW_SAMPLES": 7}),
     "small, another loss than squared": ("two_layer/hinge", {}),
     "small, badly conditioned data": ("year", {}),
     "large cones, a smooth loss": ("two_layer/logistic", {"_SMALL": 0}),
@@ -61,6 +62,22 @@ def test_each_row_is_somebodys_choice(why, monkeypatch):
             monkeypatch.setattr(choice, limit, value)
     row = next(row for row in choice.TABLE if row.why == why)
     assert repr(default_solver(instance(name))) == repr(row.solver())
+
+
+def test_gates_of_small_or_dense_programs_are_left_to_others(monkeypatch):
+    """Few samples, many active gates, data that ask for other coordinates, no cones."""
+    gated = instances.program_of(GATED)
+    logistic = instances.program_of("two_layer/gated/logistic")
+    assert isinstance(default_solver(gated), Admm)
+    assert isinstance(default_solver(logistic), cj.solvers.InteriorPoint)
+    monkeypatch.setattr(choice, "_FEW_SAMPLES", 7)
+    monkeypatch.setattr(choice, "_TINY", 255)
+    newton = cj.solvers.ActiveSetNewton
+    assert isinstance(default_solver(logistic), newton)
+    dense = gated.replace(beta=0.004 * gated.beta_max() + 0 * gated.beta)
+    year = instance("year").replace(cones=None)
+    for program in (dense, year, instances.program_of(RELU)):
+        assert not isinstance(default_solver(program), newton)
 
 
 def test_no_dense_matrix_beyond_its_samples(monkeypatch):

@@ -20,6 +20,7 @@ from tests import instances
 ROOT = Path(__file__).parents[1]
 RELU = "two_layer/squared"
 TAKEN = {
+    "ActiveSetNewton": "two_layer/gated/squared",
     "Admm": RELU,
     "InteriorPoint": RELU,
     "WorkingSet": RELU,

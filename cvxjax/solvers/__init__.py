@@ -1,5 +1,6 @@
 """One algorithm per file; `loop` drives them all."""
 
+from cvxjax.solvers.blocks.active_set_newton import ActiveSetNewton
 from cvxjax.solvers.blocks.admm import Admm
 from cvxjax.solvers.blocks.fista import Fista
 from cvxjax.solvers.blocks.interior_point import InteriorPoint
@@ -15,6 +16,7 @@ from cvxjax.solvers.pairs.semidefinite import Semidefinite
 from cvxjax.solvers.pairs.semidefinite_interior_point import SemidefiniteInteriorPoint
 
 __all__ = [
+    "ActiveSetNewton",
     "Admm",
     "BurerMonteiro",
     "ColumnGeneration",

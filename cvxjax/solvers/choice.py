@@ -16,6 +16,7 @@ from cvxjax.bounds.exact import is_exact
 from cvxjax.forms.contracts import Blocks
 from cvxjax.interfaces import Program
 from cvxjax.solvers import loop
+from cvxjax.solvers.blocks.active_set_newton import ActiveSetNewton
 from cvxjax.solvers.blocks.admm import Admm
 from cvxjax.solvers.blocks.fista import Fista
 from cvxjax.solvers.blocks.interior_point import InteriorPoint
@@ -35,6 +36,9 @@ _SMALL = 1_000_000  # multipliers, up to which InteriorPoint is a matter of seco
 _MANY = 1_000  # blocks, beyond which few are active
 _ROUGH = 1e-3  # gap from which Newton's method takes over
 _SPARSE = 0.02  # of the beta from which on zero is optimal: few blocks are active above
+_SPARSE_GATES = 0.005  # likewise, of gates without cones
+_FEW_SAMPLES = 1_000  # up to which Admm's matrices take no time
+_TINY = 30_000  # multipliers, up to which InteriorPoint takes no time
 
 
 def is_small(program: Any) -> bool:
@@ -85,10 +89,25 @@ class Facts:
         return self.fits_dense and self.program.cones is not None
 
     @functools.cached_property
+    def share(self) -> float:
+        """Beta over the least one from which on zero is optimal."""
+        highest = float(loop.price_range(self.program)[0])
+        return float(self.program.beta) / highest if highest > 0 else np.inf
+
+    @property
     def sparse(self) -> bool:
         """Whether beta is so large that few blocks are active."""
-        highest, _ = loop.price_range(self.program)
-        return float(self.program.beta) >= _SPARSE * float(highest)
+        return self.share >= _SPARSE
+
+    @property
+    def sparse_gates(self) -> bool:
+        """Whether few gates are active, and so many samples that this counts."""
+        if self.quadratic:
+            large = len(self.program.y) > _FEW_SAMPLES
+        else:
+            large = _multipliers(self.program) > _TINY
+        whole = len(self.program.X.devices()) == 1
+        return large and whole and self.share >= _SPARSE_GATES and not self.distorted
 
     @property
     def many(self) -> bool:
@@ -127,6 +146,11 @@ TABLE = (
         lambda facts: not facts.exact,
     ),
     Row("neurons", FrankWolfe, _always),
+    Row(
+        "gates, a smooth loss, few of them active",
+        ActiveSetNewton,
+        lambda facts: facts.sparse_gates,
+    ),
     Row(
         "small, another loss than squared",
         InteriorPoint,

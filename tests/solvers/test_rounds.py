@@ -10,6 +10,7 @@ from cvxjax.watch import Watch
 from tests import instances
 
 SOLVERS = {
+    "ActiveSetNewton": "two_layer/gated/squared",
     "SemismoothNewton": "two_layer/squared",
     "ColumnGeneration": "two_layer/squared",
     "LowRankSemidefinite": "polynomial/squared",
