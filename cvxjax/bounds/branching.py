@@ -1,0 +1,184 @@
+"""The price of a dual vector by branch and bound over simplicial cones.
+
+    maximise  |v^T (X u)_+|   subject to  ||u|| <= 1
+
+The space is divided into the orthants of a basis. `simplicial` bounds a batch of cones
+at once; the one with the largest bound is split first, between two of its generators,
+where the bound at its maximiser falls most. Cones whose bound is not above the value of
+a neuron are closed, for both signs of v together. Whenever the search stops, the
+largest bound of an open cone bounds the price. It ends by itself, since the bound is
+exact on cones that no kink with v_i > 0 crosses; for data of rank r it takes about C^r
+cones, and rank eight is often the end of what is possible.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+
+from cvxjax.bounds.budget import Budget
+from cvxjax.bounds.rays import Rays, make_rays
+from cvxjax.bounds.simplicial import Majorant
+
+MAX_RANK = 9
+CLOSE = 1e-6  # relative distance of the bounds at which the search ends
+_BATCH = 256  # cones
+_OPEN = 1 << 18  # cones that are kept
+_DEEPEST = 1000  # cuts, of which each moves a generator by at most two roundings
+_LEAST_SHARE = 0.1  # of a new generator
+_STARTS, _ASCENT, _POLISH = 100, 40, 20  # random neurons, steps for them and for others
+
+
+class Price(NamedTuple):
+    """Bounds of max |v^T (X u)_+| over ||u|| <= 1."""
+
+    upper: float
+    lower: float
+    neuron: np.ndarray  # [d], whose value is `lower`
+    cones: int  # bounded
+
+    @property
+    def closed(self) -> bool:
+        """Whether the search has ended by itself."""
+        return self.upper <= self.lower * (1 + 2 * CLOSE)
+
+
+class _Cone(NamedTuple):
+    """An open cone, in the order of the heap; `tie` is different for all."""
+
+    rank: float  # minus the bound
+    tie: int
+    side: int  # 0 for f, 1 for -f
+    depth: int
+    generators: np.ndarray  # [r, r], columns
+    pair: np.ndarray
+    share: float
+
+
+def price(X: np.ndarray, v: np.ndarray, budget: Budget) -> Price:
+    """Bounds the price of v from both sides.
+
+    Args:
+      X: [n, d], of rank at most `MAX_RANK`, finite.
+      v: [n], finite.
+      budget: when to stop; the upper bound is infinite if no time is left.
+    """
+    rays = make_rays(X, v)
+    search = _Search(rays)
+    upper = search.run(budget)
+    neuron = rays.basis @ search.neuron
+    return Price(upper + search.hidden, search.lower, neuron, search.cones)
+
+
+class _Search:
+    """Branch and bound for f and -f."""
+
+    def __init__(self, rays: Rays) -> None:
+        r = rays.rows.shape[1]
+        self.sides = (rays, rays.negated())
+        self.neuron, self.lower, self.cones = np.zeros(r), 0.0, 0
+        self._number = itertools.count()
+        eps = float(np.finfo(float).eps)
+        self.hidden = rays.extra + 2 * _DEEPEST * eps * rays.size
+        starts = np.random.default_rng(0).standard_normal((_STARTS, r))
+        for side in self.sides:
+            self._ascend(side, starts, _ASCENT)
+
+    def _ascend(self, rays: Rays, points: np.ndarray, steps: int) -> None:
+        """Steps along the gradient, for the best of all points that are met."""
+        for k in range(steps):
+            points = points / np.maximum(np.linalg.norm(points, axis=1), 1e-300)[:, None]
+            reach = points @ rays.rows.T
+            values = np.maximum(reach, 0) @ rays.weights + points @ rays.slope
+            best = int(np.argmax(values))
+            if values[best] > self.lower:
+                self.lower, self.neuron = float(values[best]), points[best]
+            slopes = (reach > 0) * rays.weights @ rays.rows + rays.slope
+            sizes = np.linalg.norm(slopes, axis=1, keepdims=True)
+            points = points + slopes / np.maximum(sizes, 1e-300) / (1 + 0.2 * k)
+
+    def run(self, budget: Budget) -> float:
+        """The bound when it is close to a neuron's value, or time is over."""
+        rays, r = self.sides[0], len(self.neuron)
+        if not np.any(rays.weights) and not np.any(rays.slope):
+            return 0.0
+        moment = (rays.rows.T * np.abs(rays.weights)) @ rays.rows
+        basis = np.linalg.qr(np.linalg.eigh(moment)[1])[0]
+        scale = max(self.lower, 1e-6 * rays.size)
+        majorants = [Majorant(side, scale) for side in self.sides]
+        signs = np.array(list(itertools.product((1.0, -1.0), repeat=r)))
+        none = np.zeros(2, int)
+        new = [
+            _Cone(-np.inf, 0, side, 0, basis * row, none, 0.5)
+            for side in (0, 1)
+            for row in signs
+        ]
+        heap: list[_Cone] = []
+        while new:
+            for start in range(0, len(new), _BATCH):
+                for side, majorant in enumerate(majorants):
+                    batch = [x for x in new[start : start + _BATCH] if x.side == side]
+                    if batch and budget.left > 0:
+                        self._bound(batch, majorant, heap)
+                    else:
+                        heap += [x._replace(tie=next(self._number)) for x in batch]
+            heapq.heapify(heap)
+            if budget.left == 0 or len(heap) > _OPEN:
+                break
+            new = self._split(heap)
+        goal = self.lower * (1 + CLOSE)
+        return max(goal, -heap[0].rank) if heap else goal
+
+    def _bound(self, batch: list[_Cone], majorant: Majorant, heap: list) -> None:
+        """Bounds a batch of cones of one side, and keeps those that stay open."""
+        goal = self.lower * (1 + CLOSE)
+        parts = majorant.bound(np.stack([x.generators for x in batch]), goal)
+        self.cones += len(batch)
+        bounds = np.fmin(parts.bounds, [-x.rank for x in batch])
+        points = parts.points[np.all(np.isfinite(parts.points), axis=1)]
+        if len(points) > 0:
+            values = self.sides[batch[0].side].values(points)
+            if np.max(values) > self.lower:
+                best = points[[int(np.argmax(values))]]
+                self._ascend(self.sides[batch[0].side], best, _POLISH)
+        goal = self.lower * (1 + CLOSE)
+        for k in np.flatnonzero(bounds > goal):
+            cone = batch[k]._replace(
+                rank=-float(bounds[k]),
+                tie=next(self._number),
+                pair=parts.pairs[k],
+                share=float(parts.shares[k]),
+            )
+            heap.append(cone)
+
+    def _split(self, heap: list[_Cone]) -> list[_Cone]:
+        """Takes the cones with the largest bounds, and halves each."""
+        new: list[_Cone] = []
+        while heap and len(new) < 2 * _BATCH:
+            cone = heapq.heappop(heap)
+            if -cone.rank <= self.lower * (1 + CLOSE):
+                heap.clear()
+            elif cone.depth >= _DEEPEST:
+                heapq.heappush(heap, cone)
+                break
+            else:
+                new += _halves(cone)
+        return new
+
+
+def _halves(cone: _Cone) -> list[_Cone]:
+    """The cones on both sides of a new generator between two of them."""
+    share = min(max(cone.share, _LEAST_SHARE), 1 - _LEAST_SHARE)
+    first, second = cone.pair
+    old = cone.generators
+    new = share * old[:, first] + (1 - share) * old[:, second]
+    new /= np.linalg.norm(new)
+    halves = []
+    for k in (first, second):
+        generators = old.copy()
+        generators[:, k] = new
+        halves.append(cone._replace(generators=generators, depth=cone.depth + 1))
+    return halves
