@@ -90,7 +90,9 @@ class _Search:
     def _ascend(self, rays: Rays, points: np.ndarray, steps: int) -> None:
         """Steps along the gradient, for the best of all points that are met."""
         for k in range(steps):
-            points = points / np.maximum(np.linalg.norm(points, axis=1), 1e-300)[:, None]
+            points = (
+                points / np.maximum(np.linalg.norm(points, axis=1), 1e-300)[:, None]
+            )
             reach = points @ rays.rows.T
             values = np.maximum(reach, 0) @ rays.weights + points @ rays.slope
             best = int(np.argmax(values))

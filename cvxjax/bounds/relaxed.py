@@ -23,9 +23,12 @@ Source: Shor (1987) for the quadratic dual; the use of B is ours.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+
+from cvxjax.bounds.budget import Budget
 
 Array = np.ndarray
 
@@ -84,6 +87,15 @@ class Relaxation:
         self.logits = np.zeros((len(self.cost), _LINEAR + 2 * paid))
         self.logits[:, _LINEAR:] -= np.log(max(1, paid))
         self.log_c = np.full(len(self.gain), -0.5 * np.log(X.shape[1]))
+
+    @property
+    def parameters(self) -> tuple[Array, Array]:
+        """Copies of `logits` and `log_c`."""
+        return self.logits.copy(), self.log_c.copy()
+
+    @parameters.setter
+    def parameters(self, values: tuple[Array, Array]) -> None:
+        self.logits, self.log_c = values
 
     def bound(self, v: Array, smoothing: float) -> tuple[float, Slopes]:
         """The bound and its derivatives.
@@ -147,13 +159,28 @@ def smoothing_at(left: float) -> float:
     return last * (first / last) ** left
 
 
-def neuron_bound(X: Array, v: Array, *, steps: int = STEPS) -> float:
+def countdown(steps: int, budget: Budget | None) -> Iterator[float]:
+    """The share of steps, or of time, still to come: 1 at first, always > 0."""
+    yield 1.0
+    for k in range(1, steps):
+        left = 1 - k / steps
+        if budget is not None:
+            left = min(left, budget.share_left)
+        if left <= 0:
+            return
+        yield left
+
+
+def neuron_bound(
+    X: Array, v: Array, *, steps: int = STEPS, budget: Budget | None = None
+) -> float:
     """An upper bound of max v^T (X u)_+ over ||u|| <= 1.
 
     Args:
       X: [n, d].
       v: [n].
       steps: of Adam; more make it tighter, and it holds after any number.
+      budget: when to stop earlier; one step is made in any case.
 
     Returns:
       The bound, >= 0; inf for v that is not finite.
@@ -165,8 +192,7 @@ def neuron_bound(X: Array, v: Array, *, steps: int = STEPS) -> float:
     if not np.any(v > 0):
         return extra
     relaxation, adam, best = Relaxation(X, v), Adam(), np.inf
-    for k in range(max(1, steps)):
-        left = 1 - k / max(1, steps)
+    for left in countdown(steps, budget):
         value, slopes = relaxation.bound(v, smoothing_at(left))
         best = min(best, value)
         relaxation.improve(adam, "", slopes, left)

@@ -83,7 +83,9 @@ class Majorant:
         free = ~(on | off)
         with np.errstate(all="ignore"):
             walls = _inverses(rows)
-            start = np.einsum("bik,bk->bi", walls, values) - on.astype(float) @ self.pulls
+            start = (
+                np.einsum("bik,bk->bi", walls, values) - on.astype(float) @ self.pulls
+            )
             h, t = self._solved(start, walls, free, goal)
             weights = np.where(free, t, on) * self.depths
             wanted = values - np.einsum("bki,bi->bk", others, weights) + self.hidden
@@ -113,7 +115,9 @@ class Majorant:
         pairs = np.tile([0, 1], (B, 1))
         for k in range(r):
             for m in range(k + 1, r):
-                both = np.minimum(up[:, k], down[:, m]) + np.minimum(down[:, k], up[:, m])
+                both = np.minimum(up[:, k], down[:, m]) + np.minimum(
+                    down[:, k], up[:, m]
+                )
                 error = both @ self.heights
                 better = error > best
                 best[better], pairs[better] = error[better], (k, m)
