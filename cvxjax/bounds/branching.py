@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cvxjax.bounds.budget import Budget
+from cvxjax.bounds.paired import make_levels
 from cvxjax.bounds.rays import Rays, make_rays
 from cvxjax.bounds.simplicial import Majorant
 
@@ -28,6 +29,7 @@ CLOSE = 1e-6  # relative distance of the bounds at which the search ends
 _BATCH = 256  # cones
 _OPEN = 1 << 18  # cones that are kept
 _DEEPEST = 1000  # cuts, of which each moves a generator by at most two roundings
+_PLAIN, _RELAXED = 0.1, 0.15  # shares of the time, without other functions, for them
 _LEAST_SHARE = 0.1  # of a new generator
 _STARTS, _ASCENT, _POLISH = 100, 40, 20  # random neurons, steps for them and for others
 
@@ -53,6 +55,7 @@ class _Cone(NamedTuple):
     tie: int
     side: int  # 0 for f, 1 for -f
     depth: int
+    level: int  # of the function that bounds it, see `paired`
     generators: np.ndarray  # [r, r], columns
     pair: np.ndarray
     share: float
@@ -67,25 +70,46 @@ def price(X: np.ndarray, v: np.ndarray, budget: Budget) -> Price:
       budget: when to stop; the upper bound is infinite if no time is left.
     """
     rays = make_rays(X, v)
-    search = _Search(rays)
-    upper = search.run(budget)
-    neuron = rays.basis @ search.neuron
-    return Price(upper + search.hidden, search.lower, neuron, search.cones)
+    sides = (rays, rays.negated())
+    plain = _Search([[side] for side in sides])
+    upper = plain.run(budget.part(_PLAIN))
+    if upper <= plain.lower * (1 + 2 * CLOSE) or budget.left == 0:
+        return plain.price(upper)
+    levels = [make_levels(side, budget.part(_RELAXED)) for side in sides]
+    search = _Search([level.functions for level in levels], plain)
+    bound = max(level.bound for level in levels)
+    return search.price(min(upper, bound, search.run(budget)))
 
 
 class _Search:
-    """Branch and bound for f and -f."""
+    """Branch and bound for f and -f.
 
-    def __init__(self, rays: Rays) -> None:
-        r = rays.rows.shape[1]
-        self.sides = (rays, rays.negated())
+    Args:
+      functions: of each, functions above it, itself the last.
+      known: a search of which the best neuron is taken.
+    """
+
+    def __init__(self, functions: list[list[Rays]], known: _Search | None = None):
+        self.functions = functions
+        self.sides = [levels[-1] for levels in functions]
+        rays = self.sides[0]
+        self.basis, r = rays.basis, rays.rows.shape[1]
         self.neuron, self.lower, self.cones = np.zeros(r), 0.0, 0
         self._number = itertools.count()
         eps = float(np.finfo(float).eps)
-        self.hidden = rays.extra + 2 * _DEEPEST * eps * rays.size
+        extra = max(one.extra for levels in functions for one in levels)
+        self.hidden = extra + 2 * _DEEPEST * eps * rays.size
+        if known is not None:
+            self.neuron, self.lower, self.cones = known.neuron, known.lower, known.cones
+            return
         starts = np.random.default_rng(0).standard_normal((_STARTS, r))
         for side in self.sides:
             self._ascend(side, starts, _ASCENT)
+
+    def price(self, upper: float) -> Price:
+        """What is known when `upper` is the bound, without rounding."""
+        neuron = self.basis @ self.neuron
+        return Price(upper + self.hidden, self.lower, neuron, self.cones)
 
     def _ascend(self, rays: Rays, points: np.ndarray, steps: int) -> None:
         """Steps along the gradient, for the best of all points that are met."""
@@ -110,21 +134,26 @@ class _Search:
         moment = (rays.rows.T * np.abs(rays.weights)) @ rays.rows
         basis = np.linalg.qr(np.linalg.eigh(moment)[1])[0]
         scale = max(self.lower, 1e-6 * rays.size)
-        majorants = [Majorant(side, scale) for side in self.sides]
+        self.majorants = [
+            [Majorant(one, scale) for one in levels] for levels in self.functions
+        ]
         signs = np.array(list(itertools.product((1.0, -1.0), repeat=r)))
         none = np.zeros(2, int)
         new = [
-            _Cone(-np.inf, 0, side, 0, basis * row, none, 0.5)
+            _Cone(-np.inf, 0, side, 0, 0, basis * row, none, 0.5)
             for side in (0, 1)
             for row in signs
         ]
         heap: list[_Cone] = []
         while new:
-            for start in range(0, len(new), _BATCH):
-                for side, majorant in enumerate(majorants):
-                    batch = [x for x in new[start : start + _BATCH] if x.side == side]
-                    if batch and budget.left > 0:
-                        self._bound(batch, majorant, heap)
+            kinds: dict[tuple[int, int], list[_Cone]] = {}
+            for cone in new:
+                kinds.setdefault((cone.side, cone.level), []).append(cone)
+            for alike in kinds.values():
+                for start in range(0, len(alike), _BATCH):
+                    batch = alike[start : start + _BATCH]
+                    if budget.left > 0:
+                        self._bound(batch, heap)
                     else:
                         heap += [x._replace(tie=next(self._number)) for x in batch]
             heapq.heapify(heap)
@@ -134,23 +163,33 @@ class _Search:
         goal = self.lower * (1 + CLOSE)
         return max(goal, -heap[0].rank) if heap else goal
 
-    def _bound(self, batch: list[_Cone], majorant: Majorant, heap: list) -> None:
-        """Bounds a batch of cones of one side, and keeps those that stay open."""
-        goal = self.lower * (1 + CLOSE)
-        parts = majorant.bound(np.stack([x.generators for x in batch]), goal)
+    def _bound(self, batch: list[_Cone], heap: list[_Cone]) -> None:
+        """Bounds cones of one side and one level, and keeps those that stay open."""
+        side, level = batch[0].side, batch[0].level
+        cones = np.stack([x.generators for x in batch])
+        majorants = self.majorants[side]
+        parts = majorants[level].bound(cones, self.lower * (1 + CLOSE))
         self.cones += len(batch)
         bounds = np.fmin(parts.bounds, [-x.rank for x in batch])
         points = parts.points[np.all(np.isfinite(parts.points), axis=1)]
         if len(points) > 0:
-            values = self.sides[batch[0].side].values(points)
+            values = self.sides[side].values(points)
             if np.max(values) > self.lower:
                 best = points[[int(np.argmax(values))]]
-                self._ascend(self.sides[batch[0].side], best, _POLISH)
-        goal = self.lower * (1 + CLOSE)
-        for k in np.flatnonzero(bounds > goal):
+                self._ascend(self.sides[side], best, _POLISH)
+        open_ = np.flatnonzero(bounds > self.lower * (1 + CLOSE))
+        levels = np.full(len(batch), level)
+        if level + 1 < len(majorants) and len(open_) > 0:
+            both = [
+                one.values(cones[open_], parts.inside[open_])
+                for one in majorants[level : level + 2]
+            ]
+            levels[open_] += both[1] < both[0]
+        for k in open_:
             cone = batch[k]._replace(
                 rank=-float(bounds[k]),
                 tie=next(self._number),
+                level=int(levels[k]),
                 pair=parts.pairs[k],
                 share=float(parts.shares[k]),
             )

@@ -75,10 +75,11 @@ class Relaxation:
     Args:
       X: [n, d], no zero rows.
       v: [n], no zeros.
+      slope: [d], of a linear function that is added; None: 0.
     """
 
-    def __init__(self, X: Array, v: Array) -> None:
-        self.X = X
+    def __init__(self, X: Array, v: Array, slope: Array | None = None) -> None:
+        self.X, self.slope = X, np.zeros(X.shape[1]) if slope is None else slope
         self.lengths = np.linalg.norm(X, axis=1)
         order = np.argsort(-np.abs(v) * self.lengths)
         self.gain, self.cost = order[v[order] > 0], order[v[order] < 0]
@@ -97,6 +98,15 @@ class Relaxation:
     def parameters(self, values: tuple[Array, Array]) -> None:
         self.logits, self.log_c = values
 
+    def _shares(self) -> Array:
+        shares = np.exp(self.logits - np.max(self.logits, axis=1, keepdims=True))
+        return shares / np.sum(shares, axis=1, keepdims=True)
+
+    def subtracted(self, v: Array) -> Array:
+        """B, for all rows of `cost` and the first ones of `gain`, for v [n]."""
+        parts = self._shares()[:, _LINEAR:] * -v[self.cost][:, None]
+        return parts[:, : self.paid] - parts[:, self.paid :]
+
     def bound(self, v: Array, smoothing: float) -> tuple[float, Slopes]:
         """The bound and its derivatives.
 
@@ -107,18 +117,17 @@ class Relaxation:
         X, paid, (n, d) = self.X, self.paid, self.X.shape
         gain, cost = v[self.gain], -v[self.cost]
         rows, others = X[self.gain], X[self.cost]
-        shares = np.exp(self.logits - np.max(self.logits, axis=1, keepdims=True))
-        shares /= np.sum(shares, axis=1, keepdims=True)
+        shares = self._shares()
         parts = shares * cost[:, None]
         B = parts[:, _LINEAR : _LINEAR + paid] - parts[:, _LINEAR + paid :]
         rest = gain[:, None] * rows
         rest[:paid] -= B.T @ others
         c = np.exp(self.log_c) * gain * self.lengths[self.gain]
         squares = parts[:, 2] / self.lengths[self.cost]
-        p = X.T @ v / 2 - others.T @ (parts[:, 0] - parts[:, 1]) / 2
+        p = self.slope + X.T @ v / 2 - others.T @ (parts[:, 0] - parts[:, 1]) / 2
         Q = (rest.T / c) @ rest / 4 - (others.T * squares) @ others / 2
 
-        size = float(np.abs(v) @ self.lengths)
+        size = float(np.abs(v) @ self.lengths) + float(np.linalg.norm(self.slope))
         value, u, moment = _ball(p, Q, smoothing * size / np.sqrt(d))
         weight = np.sum(rest**2) if len(c) == 0 else np.sum(np.sum(rest**2, 1) / c)
         scale = 2 * size + weight + float(np.sum(c)) + value

@@ -48,7 +48,7 @@ class Parts(NamedTuple):
     points: Array  # [B, r], unit vectors where the majorant is largest, near the cones
     pairs: Array  # [B, 2], the generators between which to split
     shares: Array  # [B], the new one is share g_first + (1 - share) g_second
-    kinked: Array  # [B], how much the split lowers the majorant at the point
+    inside: Array  # [B, r], the points as sums of generators, with any scale
 
 
 class Majorant:
@@ -97,18 +97,29 @@ class Majorant:
             sizes = np.linalg.norm(h, axis=1)
             points = h / sizes[:, None]
             inside = np.maximum(np.einsum("bik,bi->bk", walls, h), 0)
-        pairs, shares, kinked = self._splits(reach, inside)
+        inside = np.where(np.isfinite(inside), inside, 0)
+        pairs, shares = self._splits(reach, inside)
         sizes *= 1 + gamma(4 * r)
-        return Parts(self.scale * sizes, points, pairs, shares, kinked)
+        return Parts(self.scale * sizes, points, pairs, shares, inside)
 
-    def _splits(self, reach: Array, inside: Array) -> tuple[Array, Array, Array]:
+    def values(self, cones: Array, inside: Array) -> Array:
+        """The function that is above f on cones [B, r, r], at points `inside` [B, r].
+
+        It is h^T u for the best t of every point, and what `bound` maximises.
+        """
+        rows = np.swapaxes(cones, 1, 2)
+        heights = np.maximum(rows @ self.convex.T, 0) @ self.heights + rows @ self.slope
+        points = np.einsum("bik,bk->bi", cones, inside)
+        falls = np.maximum(points @ self.concave.T, 0) @ self.depths
+        return self.scale * (np.sum(heights * inside, axis=1) - falls)
+
+    def _splits(self, reach: Array, inside: Array) -> tuple[Array, Array]:
         """The pair of generators whose split lowers the majorant most, at a point.
 
         Between lambda_k g_k and lambda_l g_l, a row with products of opposite signs
         adds the smaller of them to the error.
         """
         B, r = inside.shape
-        inside = np.where(np.isfinite(inside), inside, 0)
         scaled = reach * inside[:, :, None]
         up, down = np.maximum(scaled, 0), np.maximum(-scaled, 0)
         best, shares = np.zeros(B), np.full(B, 0.5)
@@ -123,7 +134,7 @@ class Majorant:
                 best[better], pairs[better] = error[better], (k, m)
                 first, second = inside[better, k], inside[better, m]
                 shares[better] = first / (first + second)
-        return pairs, shares, self.scale * best
+        return pairs, shares
 
     def _solved(
         self, start: Array, walls: Array, free: Array, goal: float
