@@ -30,6 +30,7 @@ _BATCH = 256  # cones
 _OPEN = 1 << 18  # cones that are kept
 _DEEPEST = 1000  # cuts, of which each moves a generator by at most two roundings
 _PLAIN, _RELAXED = 0.1, 0.15  # shares of the time, without other functions, for them
+_EASY, _PLAIN_EASY = 5, 0.5  # a rank up to which no others are needed, as a rule
 _LEAST_SHARE = 0.1  # of a new generator
 _STARTS, _ASCENT, _POLISH = 100, 40, 20  # random neurons, steps for them and for others
 
@@ -72,7 +73,8 @@ def price(X: np.ndarray, v: np.ndarray, budget: Budget) -> Price:
     rays = make_rays(X, v)
     sides = (rays, rays.negated())
     plain = _Search([[side] for side in sides])
-    upper = plain.run(budget.part(_PLAIN))
+    share = _PLAIN_EASY if rays.rows.shape[1] <= _EASY else _PLAIN
+    upper = plain.run(budget.part(share))
     if upper <= plain.lower * (1 + 2 * CLOSE) or budget.left == 0:
         return plain.price(upper)
     levels = [make_levels(side, budget.part(_RELAXED)) for side in sides]
@@ -98,7 +100,8 @@ class _Search:
         self._number = itertools.count()
         eps = float(np.finfo(float).eps)
         extra = max(one.extra for levels in functions for one in levels)
-        self.hidden = extra + 2 * _DEEPEST * eps * rays.size
+        size = max(one.size for levels in functions for one in levels)
+        self.hidden = extra + 2 * _DEEPEST * eps * size
         if known is not None:
             self.neuron, self.lower, self.cones = known.neuron, known.lower, known.cones
             return

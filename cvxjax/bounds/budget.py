@@ -16,6 +16,11 @@ class Budget:
         self._start, self._seconds = time.monotonic(), max(0.0, seconds)
 
     @property
+    def seconds(self) -> float:
+        """How many there were at the start."""
+        return self._seconds
+
+    @property
     def left(self) -> float:
         """Seconds that are left, >= 0."""
         return max(0.0, self._seconds - (time.monotonic() - self._start))

@@ -52,10 +52,18 @@ class Adam:
     def move(self, name: str, slope: Array, rate: float) -> Array:
         """The step to add to the array `name`, whose gradient is `slope`."""
         k = self._count[name] = self._count.get(name, 0) + 1
-        mean = 0.9 * self._mean.get(name, 0 * slope) + 0.1 * slope
-        square = 0.99 * self._square.get(name, 0 * slope) + 0.01 * slope**2
-        self._mean[name], self._square[name] = mean, square
-        return -rate * mean / (1 - 0.9**k) / (np.sqrt(square / (1 - 0.99**k)) + 1e-12)
+        mean = self._mean.setdefault(name, np.zeros_like(slope))
+        square = self._square.setdefault(name, np.zeros_like(slope))
+        mean *= 0.9
+        mean += 0.1 * slope
+        square *= 0.99
+        square += 0.01 * slope**2
+        step = np.sqrt(square)
+        step /= np.sqrt(1 - 0.99**k)
+        step += 1e-12
+        np.divide(mean, step, out=step)
+        step *= -rate / (1 - 0.9**k)
+        return step
 
 
 class Slopes(NamedTuple):
@@ -99,8 +107,10 @@ class Relaxation:
         self.logits, self.log_c = values
 
     def _shares(self) -> Array:
-        shares = np.exp(self.logits - np.max(self.logits, axis=1, keepdims=True))
-        return shares / np.sum(shares, axis=1, keepdims=True)
+        shares = self.logits - np.max(self.logits, axis=1, keepdims=True)
+        np.exp(shares, out=shares)
+        shares /= np.sum(shares, axis=1, keepdims=True)
+        return shares
 
     def subtracted(self, v: Array) -> Array:
         """B, for all rows of `cost` and the first ones of `gain`, for v [n]."""
@@ -143,11 +153,13 @@ class Relaxation:
         slope[:, 2] /= self.lengths[self.cost]
         slope[:, _LINEAR : _LINEAR + paid] = -others @ slope_rest[:paid].T
         slope[:, _LINEAR + paid :] = -slope[:, _LINEAR : _LINEAR + paid]
-        mean = np.sum(shares * slope, axis=1)
+        mean = np.einsum("ki,ki->k", shares, slope)
         slope_v = X @ u / 2
         slope_v[self.gain] += np.sum(rows * slope_rest, axis=1) + slope_c / gain
         slope_v[self.cost] -= mean
-        return value, Slopes(parts * (slope - mean[:, None]), slope_c, slope_v)
+        slope -= mean[:, None]
+        slope *= parts
+        return value, Slopes(slope, slope_c, slope_v)
 
     def improve(self, adam: Adam, name: str, slopes: Slopes, left: float) -> None:
         """One step of Adam.

@@ -13,12 +13,13 @@ from cvxjax.bounds.branching import MAX_RANK, price
 from cvxjax.bounds.budget import Budget
 from cvxjax.bounds.duals import improve_dual
 from cvxjax.bounds.exact import best_neuron, is_exact, passed_over
-from cvxjax.bounds.relaxed import neuron_bound
+from cvxjax.bounds.relaxed import STEPS, neuron_bound
 from cvxjax.judges.judge import GaugeJudge, Priced, Question
 
-_FIRST = 0.5  # share of the time for the price of the vector at hand
-_SECOND = 0.6  # share of the rest for a better vector, before its price is found
+_FIRST = 0.4  # share of the time for the price of the vector at hand
+_SECOND = 0.7  # share of the rest for a better vector, before its price is found
 _SECONDS = 5.0  # for a price where no time is given
+_USUAL = 10.0  # seconds; with more of them, the relaxation makes more steps
 
 
 class ReluJudge(GaugeJudge):
@@ -66,12 +67,20 @@ class ReluJudge(GaugeJudge):
             v,
             loss=asked.loss,
             beta=asked.beta,
+            steps=_steps(budget),
             budget=budget.part(_SECOND if small else 1.0),
         )
         v, least = np.repeat(turned.vector, K), turned.price
         if small:
             least = min(least, price(rows, v, budget).upper)
         yield Priced(turned.vector, 1.0, least + _rounding(rows, v))
+
+
+def _steps(budget: Budget) -> int:
+    """How many steps of the relaxation: more than usual where there is time."""
+    if budget.seconds == float("inf"):
+        return STEPS
+    return int(STEPS * max(1.0, budget.seconds / _USUAL))
 
 
 def _rounding(X: np.ndarray, v: np.ndarray) -> float:
