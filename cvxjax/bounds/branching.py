@@ -25,12 +25,12 @@ from cvxjax.bounds.rays import Rays, make_rays
 from cvxjax.bounds.simplicial import Majorant
 
 MAX_RANK = 9
+EASY = 5  # a rank up to which the function itself is enough, as a rule
 CLOSE = 1e-6  # relative distance of the bounds at which the search ends
 _BATCH = 256  # cones
 _OPEN = 1 << 18  # cones that are kept
 _DEEPEST = 1000  # cuts, of which each moves a generator by at most two roundings
 _PLAIN, _RELAXED = 0.1, 0.15  # shares of the time, without other functions, for them
-_EASY, _PLAIN_EASY = 5, 0.5  # a rank up to which no others are needed, as a rule
 _LEAST_SHARE = 0.1  # of a new generator
 _STARTS, _ASCENT, _POLISH = 100, 40, 20  # random neurons, steps for them and for others
 
@@ -73,9 +73,9 @@ def price(X: np.ndarray, v: np.ndarray, budget: Budget) -> Price:
     rays = make_rays(X, v)
     sides = (rays, rays.negated())
     plain = _Search([[side] for side in sides])
-    share = _PLAIN_EASY if rays.rows.shape[1] <= _EASY else _PLAIN
-    upper = plain.run(budget.part(share))
-    if upper <= plain.lower * (1 + 2 * CLOSE) or budget.left == 0:
+    easy = rays.rows.shape[1] <= EASY
+    upper = plain.run(budget if easy else budget.part(_PLAIN))
+    if easy or upper <= plain.lower * (1 + 2 * CLOSE) or budget.left == 0:
         return plain.price(upper)
     levels = [make_levels(side, budget.part(_RELAXED)) for side in sides]
     search = _Search([level.functions for level in levels], plain)

@@ -9,14 +9,14 @@ import numpy as np
 
 from cvxjax.algebra.rounding import gauge_rounding, lengths, pulled, terms_of
 from cvxjax.algebra.row_space import rank_of
-from cvxjax.bounds.branching import MAX_RANK, price
+from cvxjax.bounds.branching import EASY, MAX_RANK, price
 from cvxjax.bounds.budget import Budget
 from cvxjax.bounds.duals import improve_dual
 from cvxjax.bounds.exact import best_neuron, is_exact, passed_over
 from cvxjax.bounds.relaxed import STEPS, neuron_bound
 from cvxjax.judges.judge import GaugeJudge, Priced, Question
 
-_FIRST = 0.4  # share of the time for the price of the vector at hand
+_FIRST, _FIRST_EASY = 0.4, 0.7  # shares of the time, for the vector at hand
 _SECOND = 0.7  # share of the rest for a better vector, before its price is found
 _SECONDS = 5.0  # for a price where no time is given
 _USUAL = 10.0  # seconds; with more of them, the relaxation makes more steps
@@ -55,9 +55,11 @@ class ReluJudge(GaugeJudge):
             yield from super().network_prices(asked, known, budget)
             return
         v, scale, _ = known[-1]
-        K, small = len(rows) // len(v), rank_of(rows) <= MAX_RANK
+        K, rank = len(rows) // len(v), rank_of(rows)
+        small = rank <= MAX_RANK
         if small:
-            found = price(rows, np.repeat(v, K), budget.part(_FIRST))
+            part = budget.part(_FIRST_EASY if rank <= EASY else _FIRST)
+            found = price(rows, np.repeat(v, K), part)
             yield Priced(v, scale, found.upper + _rounding(rows, np.repeat(v, K)))
             if found.closed:
                 return
