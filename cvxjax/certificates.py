@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from cvxjax.solution import Solution
 
 _TOL = {"float64": 1e-8, "float32": 1e-4}  # the default tolerances of solvers
+_SECONDS = 10.0  # for a bound over all networks, by default
 _CONSTRAINT = 1e-9  # relative miss that z = y or y z >= 1 allows
 
 
@@ -38,6 +39,7 @@ def certify(
     *,
     scope: Scope | None = None,
     tol: float | None = None,
+    time_limit: float | None = None,
 ) -> Certificate:
     """Bounds the optimum from both sides, without code of the solver.
 
@@ -52,11 +54,14 @@ def certify(
       solution: of a solver, converged or not, or of `Solution.of`.
       scope: which networks the lower bound is to cover: SAMPLED, the listed patterns;
         EXHAUSTIVE, every network, exactly, which takes rank X <= 3 or a program of
-        every pattern; GLOBAL_BOUND, every network, by a relaxation for any rank that
-        seeks a dual vector of its own (seconds). Default: for a program over all patterns
-        GLOBAL_BOUND; else the solution's scope where it can be verified, or SAMPLED.
+        every pattern; GLOBAL_BOUND, every network, by branch and bound for small rank
+        and by a relaxation for any, which seeks a dual vector of its own. Default: for
+        a program over all patterns GLOBAL_BOUND; else the solution's scope where it can
+        be verified, or SAMPLED.
       tol: the gap up to which the printed certificate calls the objective optimal;
         default 1e-8, or 1e-4 for a program in float32.
+      time_limit: seconds >= 0 for the search for a GLOBAL_BOUND, which holds whenever
+        the search stops; default 10. More seconds may give a better bound.
 
     Returns:
       Certificate; `gap` is (primal - dual) / max(|primal|, 1e-4 L(0, y)), with |primal|
@@ -65,11 +70,13 @@ def certify(
       EXHAUSTIVE.
 
     Raises:
-      ValueError: if the program has no bound of this scope, or the solution's shapes
-        are not those of the program.
+      ValueError: if the program has no bound of this scope, the solution's shapes are
+        not those of the program, or the time limit is negative.
       CertificateError: if the lower bound lies above the objective by more than
         rounding explains. One of them is wrong then: an error in cvxjax.
     """
+    if time_limit is not None and not float(time_limit) >= 0:
+        raise ValueError(f"want time_limit, seconds >= 0; got {time_limit}")
     at = solution.program_of(program)
     listed = program.verified_scope() if at is program else Scope.SAMPLED
     y = np.asarray(program.y, np.float64)
@@ -94,6 +101,7 @@ def certify(
             multipliers=multipliers,
             every_network=covered is not listed,
             eps=eps,
+            seconds=_SECONDS if time_limit is None else float(time_limit),
         )
     )
     gap = relative_gap(primal, dual, float(gap_floor(loss, y)))

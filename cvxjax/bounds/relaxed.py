@@ -23,9 +23,12 @@ Source: Shor (1987) for the quadratic dual; the use of B is ours.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+
+from cvxjax.bounds.budget import Budget
 
 Array = np.ndarray
 
@@ -49,10 +52,18 @@ class Adam:
     def move(self, name: str, slope: Array, rate: float) -> Array:
         """The step to add to the array `name`, whose gradient is `slope`."""
         k = self._count[name] = self._count.get(name, 0) + 1
-        mean = 0.9 * self._mean.get(name, 0 * slope) + 0.1 * slope
-        square = 0.99 * self._square.get(name, 0 * slope) + 0.01 * slope**2
-        self._mean[name], self._square[name] = mean, square
-        return -rate * mean / (1 - 0.9**k) / (np.sqrt(square / (1 - 0.99**k)) + 1e-12)
+        mean = self._mean.setdefault(name, np.zeros_like(slope))
+        square = self._square.setdefault(name, np.zeros_like(slope))
+        mean *= 0.9
+        mean += 0.1 * slope
+        square *= 0.99
+        square += 0.01 * slope**2
+        step = np.sqrt(square)
+        step /= np.sqrt(1 - 0.99**k)
+        step += 1e-12
+        np.divide(mean, step, out=step)
+        step *= -rate / (1 - 0.9**k)
+        return step
 
 
 class Slopes(NamedTuple):
@@ -72,10 +83,11 @@ class Relaxation:
     Args:
       X: [n, d], no zero rows.
       v: [n], no zeros.
+      slope: [d], of a linear function that is added; None: 0.
     """
 
-    def __init__(self, X: Array, v: Array) -> None:
-        self.X = X
+    def __init__(self, X: Array, v: Array, slope: Array | None = None) -> None:
+        self.X, self.slope = X, np.zeros(X.shape[1]) if slope is None else slope
         self.lengths = np.linalg.norm(X, axis=1)
         order = np.argsort(-np.abs(v) * self.lengths)
         self.gain, self.cost = order[v[order] > 0], order[v[order] < 0]
@@ -84,6 +96,26 @@ class Relaxation:
         self.logits = np.zeros((len(self.cost), _LINEAR + 2 * paid))
         self.logits[:, _LINEAR:] -= np.log(max(1, paid))
         self.log_c = np.full(len(self.gain), -0.5 * np.log(X.shape[1]))
+
+    @property
+    def parameters(self) -> tuple[Array, Array]:
+        """Copies of `logits` and `log_c`."""
+        return self.logits.copy(), self.log_c.copy()
+
+    @parameters.setter
+    def parameters(self, values: tuple[Array, Array]) -> None:
+        self.logits, self.log_c = values
+
+    def _shares(self) -> Array:
+        shares = self.logits - np.max(self.logits, axis=1, keepdims=True)
+        np.exp(shares, out=shares)
+        shares /= np.sum(shares, axis=1, keepdims=True)
+        return shares
+
+    def subtracted(self, v: Array) -> Array:
+        """B, for all rows of `cost` and the first ones of `gain`, for v [n]."""
+        parts = self._shares()[:, _LINEAR:] * -v[self.cost][:, None]
+        return parts[:, : self.paid] - parts[:, self.paid :]
 
     def bound(self, v: Array, smoothing: float) -> tuple[float, Slopes]:
         """The bound and its derivatives.
@@ -95,18 +127,17 @@ class Relaxation:
         X, paid, (n, d) = self.X, self.paid, self.X.shape
         gain, cost = v[self.gain], -v[self.cost]
         rows, others = X[self.gain], X[self.cost]
-        shares = np.exp(self.logits - np.max(self.logits, axis=1, keepdims=True))
-        shares /= np.sum(shares, axis=1, keepdims=True)
+        shares = self._shares()
         parts = shares * cost[:, None]
         B = parts[:, _LINEAR : _LINEAR + paid] - parts[:, _LINEAR + paid :]
         rest = gain[:, None] * rows
         rest[:paid] -= B.T @ others
         c = np.exp(self.log_c) * gain * self.lengths[self.gain]
         squares = parts[:, 2] / self.lengths[self.cost]
-        p = X.T @ v / 2 - others.T @ (parts[:, 0] - parts[:, 1]) / 2
+        p = self.slope + X.T @ v / 2 - others.T @ (parts[:, 0] - parts[:, 1]) / 2
         Q = (rest.T / c) @ rest / 4 - (others.T * squares) @ others / 2
 
-        size = float(np.abs(v) @ self.lengths)
+        size = float(np.abs(v) @ self.lengths) + float(np.linalg.norm(self.slope))
         value, u, moment = _ball(p, Q, smoothing * size / np.sqrt(d))
         weight = np.sum(rest**2) if len(c) == 0 else np.sum(np.sum(rest**2, 1) / c)
         scale = 2 * size + weight + float(np.sum(c)) + value
@@ -122,11 +153,13 @@ class Relaxation:
         slope[:, 2] /= self.lengths[self.cost]
         slope[:, _LINEAR : _LINEAR + paid] = -others @ slope_rest[:paid].T
         slope[:, _LINEAR + paid :] = -slope[:, _LINEAR : _LINEAR + paid]
-        mean = np.sum(shares * slope, axis=1)
+        mean = np.einsum("ki,ki->k", shares, slope)
         slope_v = X @ u / 2
         slope_v[self.gain] += np.sum(rows * slope_rest, axis=1) + slope_c / gain
         slope_v[self.cost] -= mean
-        return value, Slopes(parts * (slope - mean[:, None]), slope_c, slope_v)
+        slope -= mean[:, None]
+        slope *= parts
+        return value, Slopes(slope, slope_c, slope_v)
 
     def improve(self, adam: Adam, name: str, slopes: Slopes, left: float) -> None:
         """One step of Adam.
@@ -147,13 +180,28 @@ def smoothing_at(left: float) -> float:
     return last * (first / last) ** left
 
 
-def neuron_bound(X: Array, v: Array, *, steps: int = STEPS) -> float:
+def countdown(steps: int, budget: Budget | None) -> Iterator[float]:
+    """The share of steps, or of time, still to come: 1 at first, always > 0."""
+    yield 1.0
+    for k in range(1, steps):
+        left = 1 - k / steps
+        if budget is not None:
+            left = min(left, budget.share_left)
+        if left <= 0:
+            return
+        yield left
+
+
+def neuron_bound(
+    X: Array, v: Array, *, steps: int = STEPS, budget: Budget | None = None
+) -> float:
     """An upper bound of max v^T (X u)_+ over ||u|| <= 1.
 
     Args:
       X: [n, d].
       v: [n].
       steps: of Adam; more make it tighter, and it holds after any number.
+      budget: when to stop earlier; one step is made in any case.
 
     Returns:
       The bound, >= 0; inf for v that is not finite.
@@ -165,8 +213,7 @@ def neuron_bound(X: Array, v: Array, *, steps: int = STEPS) -> float:
     if not np.any(v > 0):
         return extra
     relaxation, adam, best = Relaxation(X, v), Adam(), np.inf
-    for k in range(max(1, steps)):
-        left = 1 - k / max(1, steps)
+    for left in countdown(steps, budget):
         value, slopes = relaxation.bound(v, smoothing_at(left))
         best = min(best, value)
         relaxation.improve(adam, "", slopes, left)

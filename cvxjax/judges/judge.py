@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn
 
 import numpy as np
 
 from cvxjax.algebra.rounding import gauge_rounding, pulled
+from cvxjax.bounds.budget import Budget
 from cvxjax.bounds.multiples import dual_value, scaled_dual
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Question:
     multipliers: np.ndarray | None  # of the cones, if known
     every_network: bool  # whether the lower bound is to hold for all networks
     eps: float  # parameters count as inside up to eps times `terms`, relative
+    seconds: float = float("inf")  # that a bound over all networks may take
 
 
 class Bounds(NamedTuple):
@@ -47,6 +49,14 @@ class Bounds(NamedTuple):
     dual: float  # a lower bound of the optimum
     vector: np.ndarray  # of y's shape: the scaled dual vector of this bound
     violation: float  # of the parameters before `repair`
+
+
+class Priced(NamedTuple):
+    """A dual vector and what is known of it."""
+
+    vector: np.ndarray  # of y's shape
+    scale: float  # scale times `vector` is a vector to try as it is
+    price: float  # an upper bound of the price of `vector`
 
 
 class GaugeJudge(abc.ABC):
@@ -97,20 +107,30 @@ class GaugeJudge(abc.ABC):
             "other patterns for this program"
         )
 
-    def network_bound(self, v: np.ndarray) -> float:
+    def network_bound(self, v: np.ndarray, budget: Budget | None = None) -> float:
         return float(self.covers_every_neuron())  # raises
 
-    def improved(self, asked: Question, v: np.ndarray) -> np.ndarray | None:
-        """A dual vector with a better `network_bound` than v, where one is sought."""
-        return None
+    def network_prices(
+        self, asked: Question, known: list[Priced], budget: Budget
+    ) -> Iterator[Priced]:
+        """Dual vectors, each with an upper bound of its price over all networks.
+
+        Args:
+          asked: the question.
+          known: dual vectors with their scales, not zero; their prices are not known.
+          budget: when to stop.
+        """
+        for k, one in enumerate(known):
+            part = budget.part(1 / (len(known) - k))
+            yield one._replace(price=self.network_bound(one.vector, part))
 
     def bounds(self, asked: Question) -> Bounds:
         """The objective, and the best of the lower bounds that a few dual vectors give.
 
-        They are the solution's, minus the loss's gradient at its predictions, and
-        `improved`, where there is one, for a relaxed bound over all networks.
-        Each is scaled until a rigorous bound of its price is at most beta; what
-        rounding may have added to its value is subtracted.
+        They are the solution's, and minus the loss's gradient at its predictions; for a
+        bound over all networks, `network_prices` may find others. Each is scaled until
+        a rigorous bound of its price is at most beta; what rounding may have added to
+        its value is subtracted.
         """
         loss, y = asked.loss, asked.y
         violation = self.violation(asked.params)
@@ -121,23 +141,29 @@ class GaugeJudge(abc.ABC):
         candidates = [
             -loss.clip_dual(-v, y) for v in candidates if np.all(np.isfinite(v))
         ]
-        if asked.every_network and candidates and candidates[-1].any():
-            better = self.improved(asked, candidates[-1])
-            if better is not None:
-                candidates = [candidates[-1], -loss.clip_dual(-better, y)]
         best, vector = dual_value(loss, 0 * y, y), 0 * y
-        for v in filter(np.any, candidates):
-            # In units of its largest entry, so that nothing underflows.
-            unit = 2.0 ** np.floor(np.log2(np.max(np.abs(v))))
-            if asked.every_network:
-                price = self.network_bound(v / unit)
-            else:
-                mu = self.rescaled_multipliers(asked.multipliers, 1 / unit)
-                price = self.polar_bound(v / unit, mu)
-            value, t = scaled_dual(loss, v / unit, y, asked.beta, price, start=unit)
+        for v, scale, price in self._prices(asked, list(filter(np.any, candidates))):
+            value, t = scaled_dual(loss, v, y, asked.beta, price, start=scale)
             if value > best:
-                best, vector = value, t * (v / unit)
+                best, vector = value, t * v
         return Bounds(primal=primal, dual=best, vector=vector, violation=violation)
+
+    def _prices(
+        self, asked: Question, candidates: list[np.ndarray]
+    ) -> Iterator[Priced]:
+        """The candidates, or better vectors, with bounds of their prices."""
+        # In units of their largest entries, so that nothing underflows.
+        units = [2.0 ** np.floor(np.log2(np.max(np.abs(v)))) for v in candidates]
+        known = [
+            Priced(v / unit, unit, np.inf)
+            for v, unit in zip(candidates, units, strict=True)
+        ]
+        if asked.every_network:
+            yield from self.network_prices(asked, known, Budget(asked.seconds))
+            return
+        for one in known:
+            mu = self.rescaled_multipliers(asked.multipliers, 1 / one.scale)
+            yield one._replace(price=self.polar_bound(one.vector, mu))
 
     def _primal(self, asked: Question) -> tuple[float, np.ndarray]:
         """The objective of the parameters, repaired if outside, and their predictions.

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cvxjax.algebra.rounding import SPECTRAL, lengths, terms_of
+from cvxjax.bounds.budget import Budget
 from cvxjax.bounds.several_outputs import vector_bound
 from cvxjax.judges.judge import GaugeJudge
 from cvxjax.judges.relu import every_neuron_bound
@@ -75,7 +76,7 @@ class NeuronJudge(GaugeJudge):
         """False: with several outputs, `network_bound` is a relaxation."""
         return False
 
-    def network_bound(self, v: np.ndarray) -> float:
+    def network_bound(self, v: np.ndarray, budget: Budget | None = None) -> float:
         """An upper bound of max ||v^T (X u)_+|| over all ||u|| <= 1, v [n, c].
 
         With outputs rotated until the columns v_k are orthogonal, each |v_k^T (X u)_+|
@@ -83,6 +84,11 @@ class NeuronJudge(GaugeJudge):
         for v of rank one.
         """
         rotated = v @ np.linalg.svd(v, full_matrices=False)[2].T
-        bounds = [every_neuron_bound(self.X, column) for column in rotated.T]
+        budget, left = Budget() if budget is None else budget, rotated.shape[1]
+        bounds = []
+        for column in rotated.T:
+            part = budget.part(1 / left)
+            bounds.append(every_neuron_bound(self.X, column, part))
+            left -= 1
         rounding = self.hidden(v)
         return float(np.linalg.norm(bounds)) + rounding

@@ -12,6 +12,7 @@ import numpy as np
 import scipy
 
 from cvxjax.algebra.rounding import SPECTRAL, lengths, terms_of
+from cvxjax.bounds.budget import Budget
 from cvxjax.judges.judge import GaugeJudge
 
 _STEPS = 60  # of an interior-point method
@@ -129,7 +130,7 @@ class SpectralJudge(GaugeJudge):
     def covers_every_neuron(self) -> bool:
         return True  # there are no patterns: every network is a point of the program
 
-    def network_bound(self, v: np.ndarray) -> float:
+    def network_bound(self, v: np.ndarray, budget: Budget | None = None) -> float:
         return self.polar_bound(v, None)
 
     def _gauge(self, S: np.ndarray) -> float:

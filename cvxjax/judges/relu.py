@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Iterator
 
 import numpy as np
 
 from cvxjax.algebra.rounding import gauge_rounding, lengths, pulled, terms_of
+from cvxjax.algebra.row_space import rank_of
+from cvxjax.bounds.branching import EASY, MAX_RANK, price
+from cvxjax.bounds.budget import Budget
 from cvxjax.bounds.duals import improve_dual
 from cvxjax.bounds.exact import best_neuron, is_exact, passed_over
-from cvxjax.bounds.relaxed import neuron_bound
-from cvxjax.judges.judge import GaugeJudge, Question
+from cvxjax.bounds.relaxed import STEPS, neuron_bound
+from cvxjax.judges.judge import GaugeJudge, Priced, Question
+
+_FIRST, _FIRST_EASY = 0.4, 0.7  # shares of the time, for the vector at hand
+_SECOND = 0.7  # share of the rest for a better vector, before its price is found
+_SECONDS = 5.0  # for a price where no time is given
+_USUAL = 10.0  # seconds; with more of them, the relaxation makes more steps
 
 
 class ReluJudge(GaugeJudge):
@@ -25,30 +34,81 @@ class ReluJudge(GaugeJudge):
         """Whether `network_bound` is exact: rank <= 3 of all rows together."""
         return is_exact(self.neuron_rows())
 
-    def network_bound(self, v: np.ndarray) -> float:
+    def network_bound(self, v: np.ndarray, budget: Budget | None = None) -> float:
         """An upper bound of max |v^T f(u)| over all ||u|| <= 1, v [n].
 
         Whatever patterns are listed. Exact to rounding where `covers_every_neuron`.
         """
         rows = self.neuron_rows()
-        return every_neuron_bound(rows, np.repeat(v, len(rows) // len(v)))
+        return every_neuron_bound(rows, np.repeat(v, len(rows) // len(v)), budget)
 
-    def improved(self, asked: Question, v: np.ndarray) -> np.ndarray | None:
-        """A dual vector that the relaxation treats better, where the bound is one."""
+    def network_prices(
+        self, asked: Question, known: list[Priced], budget: Budget
+    ) -> Iterator[Priced]:
+        """The last of the known vectors, where its price is found, else a better one.
+
+        With a price that is much too high, a vector that the relaxation treats better
+        than the solver's gives a better bound.
+        """
         rows = self.neuron_rows()
-        if is_exact(rows):
-            return None
-        return improve_dual(rows, asked.y, v, loss=asked.loss, beta=asked.beta)
+        if is_exact(rows) or not known:
+            yield from super().network_prices(asked, known, budget)
+            return
+        v, scale, _ = known[-1]
+        K, rank = len(rows) // len(v), rank_of(rows)
+        small = rank <= MAX_RANK
+        if small:
+            part = budget.part(_FIRST_EASY if rank <= EASY else _FIRST)
+            found = price(rows, np.repeat(v, K), part)
+            yield Priced(v, scale, found.upper + _rounding(rows, np.repeat(v, K)))
+            if found.closed:
+                return
+        turned = improve_dual(
+            rows,
+            asked.y,
+            v,
+            loss=asked.loss,
+            beta=asked.beta,
+            steps=_steps(budget),
+            budget=budget.part(_SECOND if small else 1.0),
+        )
+        v, least = np.repeat(turned.vector, K), turned.price
+        if small:
+            least = min(least, price(rows, v, budget).upper)
+        yield Priced(turned.vector, 1.0, least + _rounding(rows, v))
 
 
-def every_neuron_bound(X: np.ndarray, v: np.ndarray) -> float:
+def _steps(budget: Budget) -> int:
+    """How many steps of the relaxation: more than usual where there is time."""
+    if budget.seconds == float("inf"):
+        return STEPS
+    return int(STEPS * max(1.0, budget.seconds / _USUAL))
+
+
+def _rounding(X: np.ndarray, v: np.ndarray) -> float:
+    """What rounding may change in a neuron's value, for rows X [n, d] and v [n]."""
+    return gauge_rounding(terms_of(len(X), 0, X.shape[1]), pulled(v, lengths(X)))
+
+
+def every_neuron_bound(
+    X: np.ndarray, v: np.ndarray, budget: Budget | None = None
+) -> float:
     """An upper bound of max |v^T (X u)_+| over ||u|| <= 1, for v [n].
 
-    Exact for rank X <= 3. For rounding, what `bounds.exact` or `bounds.relaxed`
-    estimate is added, and what `rounding` derives for the value of a neuron.
+    Exact for rank X <= 3, and often up to `branching.MAX_RANK`. For rounding, what the
+    bounds estimate is added, and what `rounding` derives for the value of a neuron.
     """
-    rounding = gauge_rounding(terms_of(len(X), 0, X.shape[1]), pulled(v, lengths(X)))
-    if not is_exact(X):
-        return max(neuron_bound(X, s * v) for s in (1, -1)) + rounding
-    highest = max(best_neuron(X, s * v)[0] for s in (1, -1))
-    return highest + passed_over(X, v) + rounding
+    budget = Budget() if budget is None else budget
+    rounding = _rounding(X, v)
+    if is_exact(X):
+        highest = max(best_neuron(X, s * v)[0] for s in (1, -1))
+        return highest + passed_over(X, v) + rounding
+    least = float("inf")
+    if rank_of(X) <= MAX_RANK:
+        found = price(X, v, Budget(min(_SECONDS, budget.left * _FIRST)))
+        least = found.upper
+        if found.closed:
+            return least + rounding
+    sides = [neuron_bound(X, v, budget=budget.part(0.5))]
+    sides.append(neuron_bound(X, -v, budget=budget))
+    return min(least, max(sides)) + rounding

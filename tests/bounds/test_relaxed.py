@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
 import cvxjax as cj
 from cvxjax.bounds.duals import improve_dual
@@ -91,8 +91,10 @@ def test_a_turned_dual_vector_bounds_better(loss):
     loss = getattr(cj.losses, loss)()
     v = -loss.gradient(0 * y, y) * (0.9 if loss.name == "hinge" else 1)
     beta = 0.5 * max(neuron_bound(X, s * v) for s in (1, -1))
-    turned = improve_dual(X, y, v, loss=loss, beta=beta, steps=300)
-    turned = -loss.clip_dual(-turned, y)
+    turned, least = improve_dual(X, y, v, loss=loss, beta=beta, steps=300)
+    prices = [neuron_bound(X, s * turned, steps=300) for s in (1, -1)]
+    assert_allclose(least, max(prices), rtol=0.02)
+    assert_array_equal(turned, -loss.clip_dual(-turned, y))
 
     def value(v):
         price = max(neuron_bound(X, s * v, steps=300) for s in (1, -1))

@@ -133,10 +133,10 @@ def _train(
         rows, labels, criterion = X[part], y[part], loss.take(part)
         products = jnp.einsum("nkd,md->nkm", rows, u)
         hidden = jnp.sum(jnp.maximum(products, 0), axis=1)  # [n, m]
-        z = (hidden * a) @ owners
+        z = (hidden * a[None]) @ owners
         each = jax.vmap(lambda z: criterion.gradient(z, labels), 1, 1)
         g = (each(z) * (n / batch)) @ owners.T
-        back = jnp.where(products > 0, (g * a)[:, None], 0)
+        back = jnp.where(products > 0, (g * a[None])[:, None], 0)
         slope = jnp.einsum("nkm,nkd->md", back, rows)
         return slope + beta * u, jnp.sum(hidden * g, axis=0) + beta * a
 
