@@ -71,7 +71,8 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     data = _Parser(add_help=False)
-    which = f"default: enumerate up to {ENUMERATE_UP_TO}, else sample {SAMPLED}"
+    which = f"default: all; of more than {ENUMERATE_UP_TO} the solver finds those in "
+    which += f"use, and with --gated {SAMPLED} are sampled"
     add = data.add_argument
     add("data", type=Path, metavar="DATA", help=".csv, or .npz with arrays X and y")
     add("--label", help="column name or index, default the last; .npz: key, default y")
@@ -84,12 +85,17 @@ def make_parser() -> argparse.ArgumentParser:
     add("--quantile", type=float, help="of --loss pinball, default 0.5")
     add("--gated", action="store_true", help="gated ReLU: the gates stay as sampled")
     add("--patterns", metavar="enumerate|NUMBER", default="auto", help=which)
-    add("--seed", type=int, default=0, help="of sampled patterns, default 0")
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        help="of sampled patterns and searches, default 0",
+    )
 
     solver = _Parser(add_help=False)
     add = solver.add_argument
     add("--solver", choices=cj.solvers.__all__, help="default: one that fits")
-    add("--tol", type=float, help="relative duality gap; 1e-8, with --float32 1e-4")
+    add("--tol", type=float, help="relative duality gap; default: the solver's")
     add("--max_iters", type=int, help="default: the solver's")
     limit = "stop with the best so far; path: of all betas together"
     add("--time_limit", type=float, metavar="SECONDS", help=limit)

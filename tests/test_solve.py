@@ -17,6 +17,8 @@ RELU, GATED = "two_layer/squared", "two_layer/gated/squared"
 
 
 ROWS = {  # why: an instance, and what of the table's limits is changed for it
+    "all patterns, one output": ("all, one output", {}),
+    "all patterns, several outputs": ("all, two outputs", {}),
     "small pairs of a curved loss": ("polynomial/squared", {}),
     "pairs": ("polynomial/hinge", {}),
     "large pairs": ("polynomial/huber", {"pairs": 1}),
@@ -43,6 +45,12 @@ def instance(name):
         X, Y = rng.standard_normal((9, 4)), rng.standard_normal((9, 2))
         patterns = cj.arrangements.from_gates(X, X[:1])
         return cj.programs.make_vector_output(X, Y, patterns, beta=0.1)
+    if name == "all, one output":
+        X = rng.standard_normal((40, 6))
+        return cj.programs.make_two_layer(X, X[:, 0], beta=0.1)
+    if name == "all, two outputs":
+        X = rng.standard_normal((40, 6))
+        return cj.programs.make_vector_output(X, X[:, :2], beta=0.1)
     if name == "skip":
         return make_skip(rng.standard_normal((9, 4)), np.ones(9), beta=0.1)
     return instances.program_of(name)

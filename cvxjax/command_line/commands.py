@@ -29,6 +29,7 @@ from cvxjax.command_line.printing import (
     show_certificate,
     show_network,
     show_problem,
+    show_search,
     why_not_certified,
 )
 from cvxjax.command_line.reading import Data, InputError, Reading, read_data
@@ -43,8 +44,8 @@ from cvxjax.saving.files import check_writable, write_arrays
 from cvxjax.solvers.choice import default_solver
 from cvxjax.watch import Watch
 
-ENUMERATE_UP_TO = 2_000  # patterns; above, by default, SAMPLED are drawn
-SAMPLED = 1_000
+ENUMERATE_UP_TO = 2_000  # patterns; above, by default, the solver finds them itself
+SAMPLED = 1_000  # gates of a gated network, by default
 ENUMERATION_LIMIT = 2_000_000
 
 
@@ -59,9 +60,10 @@ def run_info(chosen: argparse.Namespace) -> int:
     row("features d", f"{len(data.columns)}{ones}")
     row("rank", lines.shape[1])
     row("directions", f"{lines.shape[0]} distinct among the samples")
-    row("pattern bound", f"{_bound(data.X):,}")
+    row("pattern bound", _count(_bound(data.X)))
     row("patterns", about)
-    row("beta_max", f"{program.beta_max():.8g} ({chosen.loss} loss, these patterns)")
+    which = "at most, over all networks" if program.all_patterns else "these patterns"
+    row("beta_max", f"{program.beta_max():.8g} ({chosen.loss} loss, {which})")
     row("devices", f"{jax.device_count()} x {jax.devices()[0].device_kind}")
     row("dtype", program.X.dtype)
     text = ", ".join(f"{at.__name__} {at.__version__}" for at in (cj, jax, flax, np))
@@ -77,7 +79,8 @@ def run_solve(chosen: argparse.Namespace) -> int:
     solver, tol = make_solver(chosen, program)
     limit, failure = chosen.time_limit, None
     with interruptible():
-        with Stopwatch() as clock, progress(tol) as report:
+        searched = program.all_patterns
+        with Stopwatch() as clock, progress(tol, searched=searched) as report:
             solution = cj.solve(program, solver, time_limit=limit, report=report)
         with Watch() as late:
             certificate = cj.certify(program, solution, tol=LARGER_THAN_TOL * tol)
@@ -95,6 +98,7 @@ def run_solve(chosen: argparse.Namespace) -> int:
     row("patterns", about)
     show_problem(program)
     row("solver", f"{name}, {iterations:,} iterations: {status}")
+    show_search(solution)
     show_certificate(certificate)
     show_network(program, network, certificate, recovered)
     running = clock.seconds - clock.compiling
@@ -106,6 +110,8 @@ def run_solve(chosen: argparse.Namespace) -> int:
     if late.over or status == cj.Status.INTERRUPTED.name:
         say("interrupted: this is the best so far")
         return INTERRUPTED
+    if chosen.tol is None and status == cj.Status.SEARCHED.name:
+        return DONE
     if reason := why_not_certified(solution, certificate, tol):
         say(reason)
         return NOT_CERTIFIED
@@ -130,7 +136,8 @@ def run_path(chosen: argparse.Namespace) -> int:
         status = cj.Status(int(solution.status)).name
         line = f"{beta:12.6g} {certificate.primal:16.10g} {certificate.gap:14.1e}"
         show(f"{line} {network.num_neurons:8}  {status}")
-        reasons.append(why_not_certified(solution, certificate, tol))
+        if chosen.tol is not None or status != cj.Status.SEARCHED.name:
+            reasons.append(why_not_certified(solution, certificate, tol))
         records.append(
             {
                 "betas": beta,
@@ -141,8 +148,10 @@ def run_path(chosen: argparse.Namespace) -> int:
                 "neurons": network.num_neurons,
                 "iterations": int(solution.iterations),
                 "status": status,
-                "params": np.asarray(solution.params),
+                "first/kernel": network.first,
+                "second/kernel": network.second,
             }
+            | ({} if program.all_patterns else {"params": np.asarray(solution.params)})
         )
 
     limit = chosen.time_limit
@@ -154,10 +163,12 @@ def run_path(chosen: argparse.Namespace) -> int:
         with Watch() as late:
             if chosen.out is not None and records:
                 keys = records[0]
-                arrays = {key: np.stack([r[key] for r in records]) for key in keys}
-                arrays |= {"masks": program.masks, "gates": program.gates}
+                arrays = {key: _stacked([r[key] for r in records]) for key in keys}
+                if not program.all_patterns:
+                    arrays |= {"masks": program.masks, "gates": program.gates}
                 write_arrays(chosen.out, arrays)
-    row("scope", f"{program.scope.value}: {program.scope.message}")
+    scope = cj.Scope.GLOBAL_BOUND if program.all_patterns else program.scope
+    row("scope", f"{scope.value}: {scope.message}")
     if chosen.out is not None and records:
         row("path", chosen.out)
     interrupted |= any(r["status"] == cj.Status.INTERRUPTED.name for r in records)
@@ -192,14 +203,28 @@ def run_certify(chosen: argparse.Namespace) -> int:
     return DONE
 
 
+def _stacked(parts: list[Any]) -> np.ndarray:
+    """Arrays of all betas in one, with zeros for neurons that a network lacks."""
+    parts = [np.asarray(part) for part in parts]
+    most = np.max([part.shape for part in parts], axis=0).astype(int)
+    return np.stack(
+        [
+            np.pad(part, [(0, m - k) for m, k in zip(most, part.shape, strict=True)])
+            if part.ndim
+            else part
+            for part in parts
+        ]
+    )
+
+
 def reading_of(chosen: argparse.Namespace) -> Reading:
     """The flags that say how the data file is read."""
     names = [field.name for field in dataclasses.fields(Reading)]
     return Reading(**{name: getattr(chosen, name) for name in names})
 
 
-def read(chosen: argparse.Namespace) -> tuple[Data, Patterns, str]:
-    """The data, their patterns, and a description of these to print."""
+def read(chosen: argparse.Namespace) -> tuple[Data, Patterns | None, str]:
+    """The data, their patterns, None for all, and a description of these to print."""
     if not 0 <= chosen.seed < 2**32:
         raise InputError(f"want a seed from 0 to 2^32 - 1; got {chosen.seed}")
     wanted = chosen.patterns
@@ -209,11 +234,13 @@ def read(chosen: argparse.Namespace) -> tuple[Data, Patterns, str]:
         raise InputError(f"want --patterns enumerate or a NUMBER >= 1; got {wanted}")
     data = read_data(chosen.data, reading_of(chosen))
     bound = _bound(data.X)
+    if wanted == "auto" and bound > ENUMERATE_UP_TO and not chosen.gated:
+        return data, None, f"all, of which the solver finds those in use{_most(bound)}"
     if wanted == "auto":
         wanted = "enumerate" if bound <= ENUMERATE_UP_TO else str(SAMPLED)
     if wanted == "enumerate" and bound > ENUMERATION_LIMIT:
         raise InputError(
-            f"X may have {bound:,} patterns, too many to enumerate (the limit is "
+            f"X may have {_count(bound)} patterns, too many to enumerate (the limit is "
             f"{ENUMERATION_LIMIT:,}); sample some by --patterns NUMBER"
         )
     with noting():
@@ -223,7 +250,16 @@ def read(chosen: argparse.Namespace) -> tuple[Data, Patterns, str]:
         key = jax.random.key(chosen.seed)
         patterns = cj.arrangements.sample_patterns(key, data.X, num=int(wanted))
     about = f"{len(patterns.masks):,} sampled with seed {chosen.seed}"
-    return data, patterns, f"{about} (there are at most {bound:,})"
+    return data, patterns, f"{about}{_most(bound)}"
+
+
+def _most(bound: int) -> str:
+    return f" (there are at most {_count(bound)})"
+
+
+def _count(number: int) -> str:
+    """A number in full, or its power of ten where it has more than twelve digits."""
+    return f"{number:,}" if number < 10**12 else f"10^{len(str(number)) - 1}"
 
 
 def _bound(X: np.ndarray) -> int:
@@ -232,7 +268,7 @@ def _bound(X: np.ndarray) -> int:
 
 
 def make_program(
-    chosen: argparse.Namespace, data: Data, patterns: Patterns, *, beta: float
+    chosen: argparse.Namespace, data: Data, patterns: Patterns | None, *, beta: float
 ) -> TwoLayerProgram:
     """The program of the chosen loss.
 
@@ -258,6 +294,8 @@ def make_solver(
     named = chosen.solver and getattr(cj.solvers, chosen.solver)
     solver = named() if named else default_solver(program)
     given = {"tol": chosen.tol, "max_iters": chosen.max_iters}
+    if program.all_patterns and "seed" in vars(solver):
+        given["seed"] = chosen.seed
     solver = solver.replace(**{k: v for k, v in given.items() if v is not None})
     return solver, float(solver.tolerance(program))
 

@@ -68,11 +68,17 @@ def noting() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def progress(tol: float) -> Iterator[Callable[[int, float, float, float], None]]:
+def progress(
+    tol: float, *, searched: bool = False
+) -> Iterator[Callable[[int, float, float, float], None]]:
     """Yields a `report` for `cvxjax.solve` that shows the progress on stderr.
 
     In a terminal it is a bar, which is full when the gap is tol; elsewhere it is a line
     every few seconds.
+
+    Args:
+      tol: the gap to reach.
+      searched: whether the gap is to what a search found, and nothing proves it.
     """
     console = Console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
@@ -84,7 +90,10 @@ def progress(tol: float) -> Iterator[Callable[[int, float, float, float], None]]
         nonlocal first, last
         first = min(first, gap) if first == math.inf else first
         text = f"iteration {iteration:,}, objective {objective:.6g}"
-        text += f", lower bound {bound:.6g}, gap {gap:.1e}"
+        if searched:
+            text += f", gap to the neurons found {gap:.1e}"
+        else:
+            text += f", lower bound {bound:.6g}, gap {gap:.1e}"
         if console.is_terminal:
             bar.update(task, description=text, completed=_way(first, gap, tol))
         elif time.monotonic() - last >= _SECONDS_BETWEEN_LINES:
@@ -136,6 +145,14 @@ def show_problem(program: TwoLayerProgram) -> None:
     kind = "gated ReLU" if program.cones is None else "ReLU"
     loss, beta = program.loss.name, float(program.beta)
     row("problem", f"{kind}, {loss} loss, beta {beta:g}, {program.X.dtype}")
+
+
+def show_search(solution: Solution) -> None:
+    """Prints what the search for neurons found, if there was one."""
+    if solution.price is not None and int(solution.status) == Status.SEARCHED:
+        worth, count = float(solution.price) - 1, int(solution.searches)
+        row("search", f"from {count:,} points: no neuron worth {worth:.1e} more than")
+        row("", "its weight decay; nothing proves that none exists")
 
 
 def show_certificate(certificate: Certificate) -> None:

@@ -64,7 +64,8 @@ class Network:
 
     def num_outside(self, program: TwoLayerProgram) -> int:
         """How many neurons lie outside of all closed cells that the program lists."""
-        if self.gates is not None or program.scope is not Scope.SAMPLED:
+        listed = program.scope is Scope.SAMPLED and not program.all_patterns
+        if self.gates is not None or not listed:
             return 0
         X, masks = np.asarray(program.X, np.float64), np.asarray(program.masks)
         u = self.first.astype(np.float64).T
@@ -103,6 +104,7 @@ def save_weights(
     reading: Reading,
 ) -> None:
     """Writes one .npz file, whole or not at all."""
+    whole, program = program.all_patterns, solution.program_of(program)
     arrays = {
         "first/kernel": network.first,
         "second/kernel": network.second,
@@ -115,6 +117,7 @@ def save_weights(
         "gated": program.cones is None,
         "bias": reading.bias,
         "scope": program.scope.value,
+        "all_patterns": whole,
         "status": Status(int(solution.status)).name,
         "columns": np.array(data.columns, str),
         "mean": data.mean,
@@ -209,6 +212,8 @@ def _rebuild(
     )
     if program.shape != saved["params"].shape:
         raise ValueError("a pattern without interior")
+    if bool(saved.get("all_patterns", False)):
+        program = program.replace(all_patterns=True)
     network = Network(
         first=saved["first/kernel"],
         second=saved["second/kernel"],

@@ -213,7 +213,9 @@ class RegularisedProgram(Record):
         if v is None:
             return float("inf")
         judge = self.judge()
-        return judge.network_bound(v) if self.all_patterns else judge.polar_bound(v, None)
+        return (
+            judge.network_bound(v) if self.all_patterns else judge.polar_bound(v, None)
+        )
 
     def _slope_at_zero(self) -> np.ndarray | None:
         """Minus the loss's gradient at 0; None if the loss is infinite there."""

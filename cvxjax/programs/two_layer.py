@@ -84,7 +84,8 @@ def make_two_layer(
       y: [n], labels as the loss takes them.
       patterns: from `cvxjax.arrangements`, of this X: the problem over these. None: the
         problem over all; beyond 4,096 they are not listed, and the solver finds those
-        that matter. Gated networks need theirs beyond that number.
+        that matter. Gated networks, and losses that are constraints, need patterns
+        beyond that number.
       beta: weight decay, > 0; the network's objective has beta/2.
       loss: of `cvxjax.losses`, or its name; default squared, 1/2 ||z - y||^2.
       gated: leave out the cones, which makes it the program of gated ReLU.
@@ -97,7 +98,7 @@ def make_two_layer(
     labels = check_labels(y, data, loss)
     scale = check_beta(beta)
     every = False
-    if gated:
+    if gated or loss.constraint is not None:
         patterns = few_patterns(data, patterns)
     else:
         patterns, every = default_patterns(data, patterns)

@@ -51,10 +51,10 @@ class Takes(NamedTuple):
 def refusal(solver: Any, program: Any) -> str | None:
     """Why this solver cannot take this program, or None if it can."""
     takes, name = solver.takes, type(solver).__name__
-    if program.all_patterns and not solver.leaves_patterns:
-        return "it lists few of its patterns, and this solver finds no others"
     if not isinstance(program, takes.form):
         return f"its parameters are not {_WORDS.get(takes.form, takes.form.__name__)}"
+    if program.all_patterns and not solver.leaves_patterns:
+        return "it lists few of its patterns, and this solver finds no others"
     if takes.cones is False and program.cones is not None:
         return f"the program has cone constraints ({name} takes gated programs)"
     if takes.cones and program.cones is None:

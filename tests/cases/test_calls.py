@@ -190,8 +190,11 @@ def test_without_patterns_all_are_taken():
     p = make()
     assert p.scope is cj.Scope.EXHAUSTIVE
     np.testing.assert_array_equal(p.masks, program().masks)
+    assert not p.all_patterns
+    X, y = instances.draw_data(40, 6)
+    assert make(X, y).all_patterns
     with pytest.raises(ValueError, match="want patterns, since there may be"):
-        make(*instances.draw_data(40, 6))
+        make(X, y, gated=True)
 
 
 def test_one_number_for_both_sides():

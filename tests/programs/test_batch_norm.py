@@ -169,6 +169,6 @@ def test_refusals():
         make(np.ones((7, 2)), shift=False)
     with pytest.raises(ValueError, match="want patterns, since there may be"):
         large = np.random.default_rng(0).standard_normal((60, 5))
-        make(large, np.ones(60))
+        make(large, np.ones(60), order="after")
     with pytest.raises(ValueError, match="want params"):
         make(order="after").recover(np.zeros((2, 1, 1)))

@@ -118,7 +118,7 @@ def test_refusals():
         make("sum_pool", patterns=patterns)
     large = np.random.default_rng(0).standard_normal((40, 4, 5))
     with pytest.raises(ValueError, match="want patterns, since there may be"):
-        make("sum_pool", large, np.ones(40))
+        make("max_pool", large, np.ones(40))
 
 
 def of_few_patterns(kind, patches=PATCHES, num=5):

@@ -209,7 +209,7 @@ def test_refusals():
     with pytest.raises(ValueError, match="want a finite beta > 0"):
         make(X, Y, -1.0)
     with pytest.raises(ValueError, match="want patterns, since there may be"):
-        make(*draw(60, 6, 2, 0))
+        make(*draw(60, 6, 2, 0), gated=True)
     with pytest.raises(ValueError, match="parameters are not neurons"):
         cj.solve(make(X, Y, gated=True), cj.solvers.FrankWolfe())
     with pytest.raises(ValueError, match="Admm cannot take this program"):

@@ -1,4 +1,4 @@
-"""From many points at once to local maxima of w^T (X u)_+ over ||u|| = 1, NumPy float64.
+"""From many points at once to local maxima of w^T (X u)_+ over the sphere, in NumPy.
 
 The function is linear on each cell, and across the plane x_i^T u = 0 of a row it bends
 up where w_i > 0, down where w_i < 0. Maxima like to lie on planes of the second kind,
@@ -131,7 +131,8 @@ def _move(
     unit: np.ndarray, w: np.ndarray, at: _State, rows: np.ndarray, u: np.ndarray
 ) -> np.ndarray:
     """Puts some points at u; returns for which of them other rows count now."""
-    u = u / np.linalg.norm(u, axis=1, keepdims=True)
+    size = np.linalg.norm(u, axis=1, keepdims=True)
+    u = np.where(size > ON, u / np.maximum(size, ON), at.u[rows])
     p = np.where(at.kinks[rows], 0, u @ unit.T)
     free = (w[rows] >= 0) & ~at.kinks[rows]
     on = np.where(free, p > ON, at.on[rows]) & ~at.kinks[rows]

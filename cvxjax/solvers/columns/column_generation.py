@@ -28,6 +28,7 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 import numpy as np
 
+from cvxjax.bounds.budget import Budget
 from cvxjax.interfaces import NeuronProgram
 from cvxjax.record import static
 from cvxjax.solution import Scope, Solution, Status
@@ -46,11 +47,12 @@ _JOINT_RATE = 3e-3  # of the joint training of all neurons
 _JOINT_STEPS = 500
 _WORTH = 0.1  # of the tolerance, that a joint training must gain to be repeated
 _SHARE = 0.1  # of the gap: where that near the neurons is less, a search is due
-_AIM = 1e-4  # of the gap, that the sizes may miss
+_AIM = 1e-4  # of the gap at the last prices, that the sizes may miss
 _FINEST = 1e-10  # relative gap of the sizes
 _EVERY = 3  # rounds between searches, at most
 _GAIN = 1e-9  # of beta: a price above it by less is no reason for a neuron
 _DEAD = 1e-6  # of the largest size: neurons left out
+_BOUND_SECONDS = 2.0  # for the bound over all networks at the end
 _PATIENCE = 25  # rounds that may fail to lower the gap
 
 
@@ -116,7 +118,7 @@ class _PricingRounds(Rounds):
         self.zero = self.near = self.bound
         self.vector, self.price = self.dual, np.inf
         self.trainings, self.searched_at, self.settled = 0, -_EVERY, False
-        self.descends = True
+        self.descends, self.latest = True, 0.1
 
     @property
     def told(self) -> tuple[int, float, float, float]:
@@ -189,15 +191,14 @@ class _PricingRounds(Rounds):
 
     def _resize(self) -> None:
         """The best sizes; neurons without any leave, and those of one cell join."""
-        gap = self.told[-1] if self.steps else np.inf
-        aim = max(_FINEST, _AIM * min(gap, 0.1))
-        predictions = self.neurons.predictions(self.rows)
+        aim = max(_FINEST, min(_AIM * self.latest, _SHARE * self.tol))
+        size = max(self.objective, self.judged.floor)
         found = best_sizes(
             self.loss,
             self.y,
-            predictions,
+            self.neurons.predictions(self.rows),
             self.beta,
-            tol=aim * max(min(self.objective, abs(self.bound) or np.inf), self.judged.floor),
+            tol=aim * size,
             near=self.vector if self.steps else None,
         )
         sized = self.neurons._replace(sizes=found.sizes)
@@ -217,10 +218,10 @@ class _PricingRounds(Rounds):
 
     def _price(self) -> None:
         """Prices the dual vector near the neurons, and where it is due everywhere."""
-        own = self.oracle.improved(self.vector, self.neurons)
+        own, before = self.oracle.improved(self.vector, self.neurons), self.latest
         gap = self._offer(own)
         due = self.steps - self.searched_at >= _EVERY
-        if due or gap <= max(self.tol, _SHARE * self.told[-1]):
+        if due or gap <= max(self.tol, _SHARE * before):
             gap = self._search(own)
             if gap <= self.tol and not self.oracle.exact:
                 self._train()  # once more, from elsewhere, before it ends
@@ -243,7 +244,8 @@ class _PricingRounds(Rounds):
         both = self.found.and_also(above)
         self.found = both.take(np.argsort(-both.sizes, kind="stable")).distinct()
         self.near = self.judged.scaled(self.vector, self._rounded(self.price))[0]
-        return self.judged.gap(self.objective, max(self.near, self.bound))
+        self.latest = self.judged.gap(self.objective, max(self.near, self.bound))
+        return self.latest
 
     def _rounded(self, price: float) -> float:
         return max(price, self.beta) if not self.oracle.exact else price
@@ -267,7 +269,9 @@ class _PricingRounds(Rounds):
             elif stopped or not np.any(self.vector):
                 price, scope = np.inf, Scope.GLOBAL_BOUND
             else:
-                price, scope = judge.network_bound(self.vector), Scope.GLOBAL_BOUND
+                budget = Budget(min(_BOUND_SECONDS, self.watch.seconds_left()))
+                price = judge.network_bound(self.vector, budget)
+                scope = Scope.GLOBAL_BOUND
             self.bound, scale = self.judged.scaled(self.vector, price)
             self.dual = scale * self.vector if scale else self.vector
         solution = self.solution(

@@ -158,14 +158,24 @@ class _Point:
             up = (mu - above + self.up * du) / room[0] - self.up
             down = (mu - below - self.down * du) / room[1] - self.down
             return _Move(
-                du, ds, dc, np.where(self.up > 0, up, 0), np.where(self.down > 0, down, 0)
+                du,
+                ds,
+                dc,
+                np.where(self.up > 0, up, 0),
+                np.where(self.down > 0, down, 0),
             )
 
         first = move(0.0, None)
         lengths = self._lengths(first, room)
         left = (self.c + lengths[1] * first.c) @ (self.slack + lengths[0] * first.slack)
-        left += np.sum((self.up + lengths[1] * first.up) * self._moved(room[0], -lengths[0] * first.u))
-        left += np.sum((self.down + lengths[1] * first.down) * self._moved(room[1], lengths[0] * first.u))
+        left += np.sum(
+            (self.up + lengths[1] * first.up)
+            * self._moved(room[0], -lengths[0] * first.u)
+        )
+        left += np.sum(
+            (self.down + lengths[1] * first.down)
+            * self._moved(room[1], lengths[0] * first.u)
+        )
         share = min(1.0, max(float(left) / (count * mu), 0.0)) ** 3
         twisted = first.c * first.slack, -first.up * first.u, first.down * first.u
         second = move(max(share, _FALL * share ** (1 / 3)) * mu, twisted)
