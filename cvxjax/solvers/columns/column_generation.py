@@ -23,7 +23,7 @@ maxima in one round; joining neurons of a cell, and prices in general, are ours.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -43,11 +43,12 @@ from cvxjax.solvers.starts import as_start
 from cvxjax.watch import Stopped, Watch
 
 _GATES = 50  # given patterns that it starts from, at most
-_JOINT_RATE = 3e-3  # of the joint training of all neurons
-_JOINT_STEPS = 500
+_JOINT_RATE = 5e-3  # of the joint training of all neurons
+_JOINT_STEPS = 200
 _WORTH = 0.1  # of the tolerance, that a joint training must gain to be repeated
 _SHARE = 0.1  # of the gap: where that near the neurons is less, a search is due
 _AIM = 1e-4  # of the gap at the last prices, that the sizes may miss
+_ROUGH_AIM = 1e-2  # the same for losses with kinks, whose dual vectors jump otherwise
 _FINEST = 1e-10  # relative gap of the sizes
 _EVERY = 3  # rounds between searches, at most
 _GAIN = 1e-9  # of beta: a price above it by less is no reason for a neuron
@@ -89,11 +90,19 @@ class ColumnGeneration(SolverRecord):
         return rounds.finish(rounds.drive(self.max_iters, _PATIENCE))
 
 
+class _Searched(NamedTuple):
+    """A dual vector, its largest price that a search found, and its bound by that."""
+
+    vector: np.ndarray  # [n]
+    price: float
+    bound: float
+
+
 class _PricingRounds(Rounds):
     """The neurons, and what is known of the price of their dual vector.
 
-    `bound` holds for all networks and takes proven prices; `near` is the bound if no
-    neuron had a higher price than those found, which decides when to stop if no price
+    `bound` holds for all networks and takes proven prices; that of `best_dual` is the
+    best one by the prices that searches found, which decides when to stop if no price
     can be proven.
     """
 
@@ -115,15 +124,15 @@ class _PricingRounds(Rounds):
         nothing = Neurons(np.zeros((0, d)), np.zeros(0), np.zeros(0))
         self.neurons = self.pool = self.found = self.best = nothing
         self.given = nothing if start is None else _neurons_of(start.params)
-        self.zero = self.near = self.bound
-        self.vector, self.price = self.dual, np.inf
+        self.zero, self.vector = self.bound, self.dual
+        self.best_dual = _Searched(self.dual, np.inf, self.bound)
         self.trainings, self.searched_at, self.settled = 0, -_EVERY, False
         self.descends, self.latest = True, 0.1
 
     @property
     def told(self) -> tuple[int, float, float, float]:
         """The gap to all networks if that can be proven, else to the neurons found."""
-        bound = self.bound if self.oracle.exact else self.near
+        bound = self.bound if self.oracle.exact else self.best_dual.bound
         return self.steps, self.objective, bound, self.judged.gap(self.objective, bound)
 
     def verdict(self) -> Status:
@@ -191,7 +200,8 @@ class _PricingRounds(Rounds):
 
     def _resize(self) -> None:
         """The best sizes; neurons without any leave, and those of one cell join."""
-        aim = max(_FINEST, min(_AIM * self.latest, _SHARE * self.tol))
+        share = _AIM if self.loss.smoothness is not None else _ROUGH_AIM
+        aim = max(_FINEST, share * min(self.latest, self.tol / _SHARE))
         size = max(self.objective, self.judged.floor)
         found = best_sizes(
             self.loss,
@@ -219,42 +229,52 @@ class _PricingRounds(Rounds):
     def _price(self) -> None:
         """Prices the dual vector near the neurons, and where it is due everywhere."""
         own, before = self.oracle.improved(self.vector, self.neurons), self.latest
-        gap = self._offer(own)
+        self.found = own.take(own.sizes > np.inf)
+        self.latest = self._gap(self._bound_by(self.vector, self._note(own)))
         due = self.steps - self.searched_at >= _EVERY
-        if due or gap <= max(self.tol, _SHARE * before):
-            gap = self._search(own)
-            if gap <= self.tol and not self.oracle.exact:
-                self._train()  # once more, from elsewhere, before it ends
-                gap = self._search(own)
-            self.settled = gap <= self.tol
-        if self.oracle.exact and gap <= self.tol:
-            proof = self.oracle.proof(self.vector, self.beta)
-            self.offer_dual(self.vector, proof.value)
-            self._add(proof.neurons)
+        if not (due or self.latest <= max(self.tol, _SHARE * before)):
+            return
+        self.searched_at = self.steps
+        highest = max(self._note(own), self._search(self.vector, own))
+        bound = self._bound_by(self.vector, highest)
+        self.latest = self._gap(bound)
+        if bound > self.best_dual.bound:
+            self.best_dual = _Searched(self.vector, highest, bound)
+        if self._gap(self.best_dual.bound) <= self.tol:
+            self._confirm(own)
 
-    def _offer(self, priced: Neurons) -> float:
-        """Notes prices; returns the gap to the bound that they would give."""
-        self.found = Neurons(priced.u[:0], priced.signs[:0], priced.sizes[:0])
-        self.price = 0.0
-        return self._add(priced)
-
-    def _add(self, priced: Neurons) -> float:
-        self.price = max(self.price, float(np.max(priced.sizes, initial=0)))
+    def _note(self, priced: Neurons) -> float:
+        """Keeps neurons worth more than their weight decay; returns the largest price."""
         above = priced.take(priced.sizes > self.beta * (1 + _GAIN))
         both = self.found.and_also(above)
         self.found = both.take(np.argsort(-both.sizes, kind="stable")).distinct()
-        self.near = self.judged.scaled(self.vector, self._rounded(self.price))[0]
-        self.latest = self.judged.gap(self.objective, max(self.near, self.bound))
-        return self.latest
+        return float(np.max(priced.sizes, initial=0))
 
-    def _rounded(self, price: float) -> float:
-        return max(price, self.beta) if not self.oracle.exact else price
+    def _search(self, v: np.ndarray, own: Neurons) -> float:
+        """The largest price of v that a search finds, whose neurons are kept."""
+        return self._note(self.oracle.search(v, self.beta, self.pool, own))
 
-    def _search(self, own: Neurons) -> float:
-        """Searches everywhere; returns the gap by all that is found."""
-        found = self.oracle.search(self.vector, self.beta, self.pool, own)
-        self.searched_at = self.steps
-        return self._add(found)
+    def _bound_by(self, v: np.ndarray, highest: float) -> float:
+        """The lower bound of v if no neuron is worth more."""
+        highest = highest if self.oracle.exact else max(highest, self.beta)
+        return self.judged.scaled(v, highest)[0]
+
+    def _gap(self, bound: float) -> float:
+        return self.judged.gap(self.objective, max(bound, self.bound))
+
+    def _confirm(self, own: Neurons) -> None:
+        """Proves the best dual vector where that can be, else searches it once more."""
+        v, highest, _ = self.best_dual
+        if self.oracle.exact:
+            proof = self.oracle.proof(v, self.beta)
+            self._note(proof.neurons)
+            highest = proof.value
+            self.offer_dual(v, highest)
+        else:
+            self._train()  # from elsewhere than before
+            highest = max(highest, self._search(v, own))
+        self.best_dual = _Searched(v, highest, self._bound_by(v, highest))
+        self.settled = self._gap(self.best_dual.bound) <= self.tol
 
     def finish(self, status: Status) -> Solution:
         """The best point over the patterns it needs, and the bound that holds there."""
@@ -262,18 +282,20 @@ class _PricingRounds(Rounds):
         stopped = status in (Status.TIME_LIMIT, Status.INTERRUPTED)
         exact = self.oracle.exact and (not stopped or self.bound > self.zero)
         scope = Scope.EXHAUSTIVE if exact else self.program.scope
+        v, highest, _ = self.best_dual
         if not exact:
+            if np.isinf(highest):
+                v = self.vector
             judge = program.judge()
             if not self.program.all_patterns:
-                price = judge.polar_bound(self.vector, None)
-            elif stopped or not np.any(self.vector):
+                price = judge.polar_bound(v, None)
+            elif stopped or not np.any(v):
                 price, scope = np.inf, Scope.GLOBAL_BOUND
             else:
                 budget = Budget(min(_BOUND_SECONDS, self.watch.seconds_left()))
-                price = judge.network_bound(self.vector, budget)
-                scope = Scope.GLOBAL_BOUND
-            self.bound, scale = self.judged.scaled(self.vector, price)
-            self.dual = scale * self.vector if scale else self.vector
+                price, scope = judge.network_bound(v, budget), Scope.GLOBAL_BOUND
+            self.bound, scale = self.judged.scaled(v, price)
+            self.dual = scale * v if scale else v
         solution = self.solution(
             status,
             params,
@@ -282,7 +304,7 @@ class _PricingRounds(Rounds):
         )
         dtype = self.program.X.dtype
         return solution.replace(
-            price=jnp.asarray(self.price / self.beta, dtype),
+            price=jnp.asarray(highest / self.beta, dtype),
             searches=jnp.asarray(self.oracle.searched, jnp.int32),
         )
 

@@ -27,6 +27,7 @@ from cvxjax.watch import Watch
 _CLOSE = 0.9  # of beta: points of a search that are worth an ascent
 _MOST = 100  # of each sign
 _LONG = 80  # rounds of their ascent
+_SHORT = 20  # the same from neurons in use, which are near a maximum
 _MOVED = 3.0  # decades: neurons in use are moved by 1 to 1e-3 of their length
 _THIN = 1e-8  # of the largest: singular values of directions that are left out
 
@@ -91,7 +92,7 @@ class Oracle:
     def improved(self, v: np.ndarray, neurons: Neurons) -> Neurons:
         """Local maxima of the price near the neurons; their sizes are their prices."""
         weights = neurons.signs[:, None] * self.rows.weights(v)
-        points, values = ascend(self.rows.unit, weights, neurons.u)
+        points, values = ascend(self.rows.unit, weights, neurons.u, _SHORT)
         return Neurons(points, neurons.signs, values)
 
     def search(self, v: np.ndarray, beta: float, *near: Neurons) -> Neurons:
