@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
-
-import jax
+import jax.numpy as jnp
 import numpy as np
 
 from cvxjax.arrangements.exact import FEW, enumerate_patterns
-from cvxjax.arrangements.patterns import Patterns, count_bound, find_lines
-from cvxjax.arrangements.sampled import sample_patterns
+from cvxjax.arrangements.patterns import Patterns, count_bound, find_lines, unit
+from cvxjax.solution import Scope
 
-_SEEDS = 16  # patterns that a solver starts from, which finds others itself
+_SEEDS = 16  # gates that a solver starts from, which finds others itself
 
 
 def default_patterns(X: np.ndarray, patterns: Patterns | None) -> tuple[Patterns, bool]:
@@ -26,8 +24,14 @@ def default_patterns(X: np.ndarray, patterns: Patterns | None) -> tuple[Patterns
     """
     if patterns is not None:
         return patterns, False
-    if count_bound(*find_lines(X).directions.shape) <= FEW:
+    lines = find_lines(X)
+    if count_bound(*lines.directions.shape) <= FEW:
         return enumerate_patterns(X), False
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "found .* distinct patterns")
-        return sample_patterns(jax.random.key(0), X, num=_SEEDS), True
+    rank = lines.directions.shape[1]
+    drawn = np.random.default_rng(0).standard_normal((_SEEDS, rank))
+    bits = np.packbits(drawn @ lines.directions.T > 0, axis=1)
+    masks = lines.expand(np.pad(bits, ((0, 0), (0, 1))), len(X))[:_SEEDS]
+    gates = unit(drawn @ lines.to_gate.T).astype(X.dtype)
+    first = np.sort(np.unique(masks, axis=0, return_index=True)[1])
+    masks, gates = jnp.asarray(masks[first]), jnp.asarray(gates[first])
+    return Patterns(masks=masks, gates=gates, scope=Scope.SAMPLED), True

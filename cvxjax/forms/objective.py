@@ -11,12 +11,14 @@ import numpy as np
 from cvxjax.algebra import trees
 from cvxjax.algebra.coordinates import Coordinates
 from cvxjax.algebra.rounding import lengths, terms_of
+from cvxjax.bounds.budget import Budget
 from cvxjax.interfaces import Judge, Loss
 from cvxjax.record import Record, static
 from cvxjax.solution import Scope
 
 Array = jax.Array
 
+_SECONDS = 5.0  # for the price at zero over all networks
 _UNSEEN = 4  # a price up to so many times its rounding may be zero
 
 # Fields whose change may leave patterns of the data unlisted.
@@ -213,9 +215,9 @@ class RegularisedProgram(Record):
         if v is None:
             return float("inf")
         judge = self.judge()
-        return (
-            judge.network_bound(v) if self.all_patterns else judge.polar_bound(v, None)
-        )
+        if self.all_patterns:
+            return judge.network_bound(v, Budget(_SECONDS))
+        return judge.polar_bound(v, None)
 
     def _slope_at_zero(self) -> np.ndarray | None:
         """Minus the loss's gradient at 0; None if the loss is infinite there."""

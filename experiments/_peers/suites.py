@@ -103,12 +103,16 @@ def smallest_tables(num: int) -> list[str]:
     return sorted(sorted(sizes, key=lambda name: np.prod(sizes[name]))[:num])
 
 
-def from_table(name: str, data_dir: str | Path | None = None) -> Problem:
-    """Standardised columns and a column of ones; labels -1 and +1; beta is 1."""
-    raw, y = cj.data.tables.load_uci(name, data_dir)
+def standardised(raw: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Columns of mean 0 and deviation 1, and one of ones; the labels as they are."""
     deviation = raw.std(axis=0)
     scaled = (raw - raw.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
-    X = np.column_stack([scaled, np.ones(len(y))])
+    return np.column_stack([scaled, np.ones(len(y))]), y
+
+
+def from_table(name: str, data_dir: str | Path | None = None) -> Problem:
+    """Standardised columns and a column of ones; labels -1 and +1; beta is 1."""
+    X, y = standardised(*cj.data.tables.load_uci(name, data_dir))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "found .* distinct patterns")
         patterns = cj.arrangements.sample_patterns(

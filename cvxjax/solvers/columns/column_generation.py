@@ -244,7 +244,7 @@ class _PricingRounds(Rounds):
             self._confirm(own)
 
     def _note(self, priced: Neurons) -> float:
-        """Keeps neurons worth more than their weight decay; returns the largest price."""
+        """Keeps neurons worth more than their weight decay; returns the top price."""
         above = priced.take(priced.sizes > self.beta * (1 + _GAIN))
         both = self.found.and_also(above)
         self.found = both.take(np.argsort(-both.sizes, kind="stable")).distinct()
