@@ -174,14 +174,14 @@ def test_labels_in_other_units(unit):
 
 
 def test_a_year_beside_a_bias():
-    """Narrow cells: random directions see few of them; training does no better."""
+    """Narrow cells, where training from random weights ends a hundred times above."""
     rng = np.random.default_rng(0)
     X = np.column_stack([1950 + rng.integers(0, 70, 90), np.ones(90), rng.random(90)])
     X = np.column_stack([X, rng.random((90, 2))])
     y = np.sin(X[:, 0] / 5) + X[:, 2]
-    solution = cj.solve(cj.programs.make_two_layer(X, y, beta=1e-3))
-    assert solution.status == cj.Status.SEARCHED
-    assert float(solution.objective) < 0.5 * np.sum((y - y.mean()) ** 2)
+    solution = cj.solve(cj.programs.make_two_layer(X, y, beta=0.1))
+    assert solution.status in (cj.Status.SEARCHED, cj.Status.STALLED)
+    assert float(solution.objective) < 0.6 * 0.5 * np.sum((y - y.mean()) ** 2)
 
 
 @pytest.mark.parametrize("loss", ["logistic", "hinge", "pinball"])

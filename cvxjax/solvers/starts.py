@@ -58,7 +58,8 @@ def rescaled_dual(
 
 def check_start(given: Any, program: Any, solver: Any) -> Start | None:
     """`as_start` of what a user gave, in the program's dtype, or ValueError."""
-    if isinstance(given, Mapping | tuple):
+    networks = isinstance(program, NeuronProgram | Neurons)
+    if networks and isinstance(given, Mapping | tuple):
         given = _of_network(given, program)
     start = as_start(given)
     if start is None:
@@ -105,7 +106,7 @@ def _of_network(given: Any, program: Any) -> Any:
     Raises:
       ValueError: if that is no network of this program's data.
     """
-    if not isinstance(program, NeuronProgram | Neurons) or program.cones is None:
+    if program.cones is None:
         raise ValueError("want parameters or a Solution as start of this program")
     if isinstance(given, Mapping):
         layers = given.get("params", given)

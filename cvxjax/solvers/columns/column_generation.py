@@ -48,13 +48,17 @@ _JOINT_STEPS = 200
 _WORTH = 0.1  # of the tolerance, that a joint training must gain to be repeated
 _SHARE = 0.1  # of the gap: where that near the neurons is less, a search is due
 _AIM = 1e-4  # of the gap at the last prices, that the sizes may miss
+_MOST = 1_000  # neurons of a round; at least four for each sample
 _ROUGH_AIM = 1e-2  # the same for losses with kinks, whose dual vectors jump otherwise
-_FINEST = 1e-10  # relative gap of the sizes
+_FINEST = 1e-12  # relative gap of the sizes
+_SHARPEST = 1e-4  # factor of their gap where no price is above beta
 _EVERY = 3  # rounds between searches, at most
+_DEAD_AT_KINKS = 1e-10  # the same for losses with kinks, which any change costs
 _GAIN = 1e-9  # of beta: a price above it by less is no reason for a neuron
 _DEAD = 1e-6  # of the largest size: neurons left out
 _BOUND_SECONDS = 2.0  # for the bound over all networks at the end
-_PATIENCE = 25  # rounds that may fail to lower the gap
+_PATIENCE = 30  # rounds that may fail to lower the gap by searched prices by 1 %
+_GAINED = 0.99
 
 
 class ColumnGeneration(SolverRecord):
@@ -87,7 +91,7 @@ class ColumnGeneration(SolverRecord):
     def run(self, program: Any, start: Any, watch: Watch) -> Solution:
         """Rounds of sizes and prices, on the host."""
         rounds = _PricingRounds(program, self, watch, as_start(start))
-        return rounds.finish(rounds.drive(self.max_iters, _PATIENCE))
+        return rounds.finish(rounds.drive(self.max_iters))
 
 
 class _Searched(NamedTuple):
@@ -122,12 +126,14 @@ class _PricingRounds(Rounds):
         )
         d = self.rows.unit.shape[1]
         nothing = Neurons(np.zeros((0, d)), np.zeros(0), np.zeros(0))
-        self.neurons = self.pool = self.found = self.best = nothing
+        self.neurons = self.pool = self.found = self.best = self.idle = nothing
+        self.most = max(_MOST, 4 * len(self.y))
         self.given = nothing if start is None else _neurons_of(start.params)
         self.zero, self.vector = self.bound, self.dual
         self.best_dual = _Searched(self.dual, np.inf, self.bound)
         self.trainings, self.searched_at, self.settled = 0, -_EVERY, False
         self.descends, self.latest = True, 0.1
+        self.least_gap, self.improved_at, self.sharper = np.inf, 0, 1.0
 
     @property
     def told(self) -> tuple[int, float, float, float]:
@@ -146,10 +152,14 @@ class _PricingRounds(Rounds):
         if self.steps == 0:
             self._begin()
         elif len(self.found.u) == 0:
-            return Status.STALLED
+            if self.sharper < _SHARPEST:
+                return Status.STALLED
+            self.sharper /= 10  # prices are as good as the sizes
         else:
             added = Neurons(self.found.u, self.found.signs, 0 * self.found.sizes)
             self.neurons = self.neurons.and_also(added)
+        if self.steps - self.improved_at >= _PATIENCE:
+            return Status.STALLED
         self._resize()
         if self.descends and not self.watch.over:
             self._descend()
@@ -200,8 +210,10 @@ class _PricingRounds(Rounds):
 
     def _resize(self) -> None:
         """The best sizes; neurons without any leave, and those of one cell join."""
+        self.neurons = self.neurons.and_also(self.idle).distinct()
+        self.neurons = self.neurons.take(np.arange(len(self.neurons.u)) < self.most)
         share = _AIM if self.loss.smoothness is not None else _ROUGH_AIM
-        aim = max(_FINEST, share * min(self.latest, self.tol / _SHARE))
+        aim = max(_FINEST, self.sharper * share * min(self.latest, self.tol / _SHARE))
         size = max(self.objective, self.judged.floor)
         found = best_sizes(
             self.loss,
@@ -212,7 +224,10 @@ class _PricingRounds(Rounds):
             near=self.vector if self.steps else None,
         )
         sized = self.neurons._replace(sizes=found.sizes)
-        live = found.sizes > _DEAD * np.max(found.sizes, initial=0)
+        if self.loss.smoothness is None:  # the dual vector jumps where they are missing
+            self.idle = sized._replace(sizes=0 * sized.sizes)
+        dead = _DEAD if self.loss.smoothness is not None else _DEAD_AT_KINKS
+        live = found.sizes > dead * np.max(found.sizes, initial=0)
         self.neurons = sized.take(live).joined(self.rows)
         self.vector = found.dual
         value = self._value(self.neurons)
@@ -238,8 +253,16 @@ class _PricingRounds(Rounds):
         highest = max(self._note(own), self._search(self.vector, own))
         bound = self._bound_by(self.vector, highest)
         self.latest = self._gap(bound)
+        if self._gap(self.best_dual.bound) < -self.tol:  # the search missed neurons
+            self.best_dual, self.least_gap = (
+                self.best_dual._replace(bound=-np.inf),
+                np.inf,
+            )
         if bound > self.best_dual.bound:
             self.best_dual = _Searched(self.vector, highest, bound)
+        if self._gap(self.best_dual.bound) < _GAINED * self.least_gap:
+            self.least_gap = self._gap(self.best_dual.bound)
+            self.improved_at = self.steps
         if self._gap(self.best_dual.bound) <= self.tol:
             self._confirm(own)
 
@@ -280,6 +303,9 @@ class _PricingRounds(Rounds):
         """The best point over the patterns it needs, and the bound that holds there."""
         program, params = _as_blocks(self.program, self.rows, self.best)
         stopped = status in (Status.TIME_LIMIT, Status.INTERRUPTED)
+        if self.oracle.exact and self.finite and not stopped:
+            v = self.best_dual.vector
+            self.offer_dual(v, self.oracle.proof(v, self.beta).value)
         exact = self.oracle.exact and (not stopped or self.bound > self.zero)
         scope = Scope.EXHAUSTIVE if exact else self.program.scope
         v, highest, _ = self.best_dual

@@ -100,12 +100,12 @@ class _Point:
         self.walled = not loss.steep  # else L* keeps u inside by itself
         self.u = self._start(near)
         self.slack = beta + self.u @ A
+        self.room = high - self.u, self.u - low  # kept apart: differences lose digits
         scale = max(float(loss.value(np.zeros_like(y), y)), 1e-300)
         count = A.shape[1] + (2 * len(y) if self.walled else 0)
         mu = scale / count * (_WARM if near is not None else 1.0)
         self.c = mu / self.slack
-        self.up = self._barrier(mu, self.high - self.u)
-        self.down = self._barrier(mu, self.u - self.low)
+        self.up, self.down = (self._barrier(mu, room) for room in self.room)
 
     def _start(self, near: np.ndarray | None) -> np.ndarray:
         """A point inside the domain and all constraints."""
@@ -136,7 +136,7 @@ class _Point:
 
     def advance(self) -> bool:
         """A predictor and corrector step; False where rounding leaves none."""
-        room = self.high - self.u, self.u - self.low
+        room = self.room
         ends = self.up * self._finite(room[0]), self.down * self._finite(room[1])
         count = self.A.shape[1] + np.count_nonzero(ends[0]) + np.count_nonzero(ends[1])
         mu = (self.c @ self.slack + np.sum(ends[0]) + np.sum(ends[1])) / count
@@ -185,7 +185,8 @@ class _Point:
         if not (self.loss.quadratic or len(self.y) == 0):
             primal = dual = min(primal, dual)  # L* is curved: u and c belong together
         self.u = self.u + primal * second.u
-        self.slack = self.beta + self.u @ self.A
+        self.slack = self.slack + primal * second.slack
+        self.room = room[0] - primal * second.u, room[1] + primal * second.u
         self.c = self.c + dual * second.c
         self.up, self.down = self.up + dual * second.up, self.down + dual * second.down
         return bool(np.min(self.slack) > 0 and max(primal, dual) > 1e-8)
