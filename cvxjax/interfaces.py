@@ -26,6 +26,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import jax
 import numpy as np
 
+from cvxjax.bounds.budget import Budget
 from cvxjax.solution import Scope
 from cvxjax.watch import Watch
 
@@ -251,8 +252,13 @@ class Judge(Protocol):
         """
         ...
 
-    def network_bound(self, v: np.ndarray) -> float:
-        """An upper bound of v's price over all networks, whatever their patterns."""
+    def network_bound(self, v: np.ndarray, budget: Budget | None = None) -> float:
+        """An upper bound of v's price over all networks, whatever their patterns.
+
+        Args:
+          v: a dual vector.
+          budget: how long to look for a good one; it holds at whatever moment it stops.
+        """
         ...
 
 

@@ -84,12 +84,12 @@ class Config:
 def run(config: Config) -> dict[str, np.ndarray]:
     parts = resumable("bench_global", config)
     tables = smallest_tables(config.num_tables) if config.num_tables else ["planted"]
-    found = []
+    found: list[dict[str, Any]] = []
     for table in launch.progress(tables, "tables"):
         X, y = _data(table, config)
         top = cj.programs.make_two_layer(X, y, beta=1.0).beta_max()
         for fraction in config.fractions:
-            part = parts.part(
+            part: dict[str, Any] = parts.part(
                 f"{table}-{fraction:g}",
                 lambda X=X, y=y, beta=fraction * top: _problem(config, X, y, beta),
             )

@@ -149,9 +149,16 @@ class Majorant:
         pulls, squares, size = self.pulls[some], self.squares[some], self.depths[some]
         free, columns = free[:, some].astype(float), np.flatnonzero(some)
         B, r = start.shape
-        index, count = np.arange(B), 2 * np.sum(free, axis=1) + r
-        t, mu = np.full(free.shape, 0.5), np.full((B, r), 0.2)
-        low, high, inside = np.tile(size, (B, 1)), np.tile(size, (B, 1)), mu + 0.3
+        # Declared, since a type checker does not follow them through the loop.
+        index: Array = np.arange(B)
+        count: Array = 2 * np.sum(free, axis=1) + r
+        t: Array = np.full(free.shape, 0.5)
+        mu: Array = np.full((B, r), 0.2)
+        low: Array = np.tile(size, (B, 1))
+        high: Array = np.tile(size, (B, 1))
+        inside: Array = mu + 0.3
+        h: Array
+        slack: Array
         for k in range(_MOST + 1):
             h = start - (free * t) @ pulls + np.einsum("bik,bk->bi", walls, mu)
             slack = np.sum(free * (t * low + (1 - t) * high), axis=1)
@@ -164,13 +171,11 @@ class Majorant:
                 all_t[np.ix_(index[done], columns)] = t[done]
                 if np.all(done):
                     break
-                index, count, t, mu, low, high, inside, free, walls, start, h, slack = (
-                    x[~done]
-                    for x in (
-                        *(index, count, t, mu, low, high, inside),
-                        *(free, walls, start, h, slack),
-                    )
-                )
+                left: Array = ~done
+                index, count, t, mu = index[left], count[left], t[left], mu[left]
+                low, high, inside = low[left], high[left], inside[left]
+                free, walls, start = free[left], walls[left], start[left]
+                h, slack = h[left], slack[left]
             middle = _CENTRING * np.maximum(slack / count, _LEAST)[:, None]
             to_low, to_high = middle * size / t, middle * size / (1 - t)
             inverse, walled = free / (low / t + high / (1 - t)), mu / inside
@@ -190,14 +195,12 @@ class Majorant:
             dlow = free * (to_low - low - low / t * dt)
             dhigh = free * (to_high - high + high / (1 - t) * dt)
             din = middle / mu - inside - inside / mu * dmu
-            longest = np.maximum.reduce(
-                [
-                    np.max(-change / value, axis=1, initial=_BACK)
-                    for value, change in (
-                        *((t, dt), (1 - t, -dt), (mu, dmu)),
-                        *((low, dlow), (high, dhigh), (inside, din)),
-                    )
-                ]
+            changes: list[tuple[Array, Array]] = [
+                *((t, dt), (1 - t, -dt), (mu, dmu)),
+                *((low, dlow), (high, dhigh), (inside, din)),
+            ]
+            longest: Array = np.maximum.reduce(
+                [np.max(-dx / x, axis=1, initial=_BACK) for x, dx in changes]
             )
             a = (_BACK / longest)[:, None]
             t = np.clip(t + a * dt, _LEAST, 1 - _LEAST)

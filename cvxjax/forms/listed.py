@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cvxjax.arrangements.coverage import lists_every_pattern
+from cvxjax.arrangements.patterns import Patterns
 from cvxjax.forms.objective import RegularisedProgram
 from cvxjax.record import static
 from cvxjax.solution import Scope
@@ -29,6 +30,9 @@ class ListedPatterns(RegularisedProgram):
     def rows(self) -> Array:
         """The rows on which neurons have patterns, [rows, d]."""
         return self.X
+
+    @property
+    def patterns(self) -> Patterns: ...
 
     def lists_every_pattern(self) -> bool:
         """Whether no pattern of X is missing."""

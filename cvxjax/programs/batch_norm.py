@@ -232,11 +232,11 @@ def make_batch_norm(
     several = np.ndim(y) == 2
     make: Any = make_vector_output if several else make_two_layer
     plain = make(columns, y, patterns, beta=beta)
-    fields = dict(vars(plain))
+    fields: dict[str, Any] = dict(vars(plain)) | {"all_patterns": every}
     if not whole:
         fields["scope"] = Scope.SAMPLED
     return (NormBeforeVectorProgram if several else NormBeforeProgram)(
-        **fields | {"all_patterns": every},
+        **fields,
         raw=jnp.asarray(data),
         unmix=jnp.asarray(unmix),
         centre=centre,

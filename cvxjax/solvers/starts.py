@@ -139,7 +139,9 @@ def _of_network(given: Any, program: Any) -> Any:
     return Start(
         params=params,
         patterns=Patterns(
-            masks=masks, gates=u.astype(program.X.dtype), scope=Scope.SAMPLED
+            masks=jnp.asarray(masks),
+            gates=jnp.asarray(u, program.X.dtype),
+            scope=Scope.SAMPLED,
         ),
     )
 

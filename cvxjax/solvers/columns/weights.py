@@ -79,8 +79,8 @@ def _better(one: Weighted, other: Weighted) -> Weighted:
     """The better sizes and the better dual vector of two."""
     bounds = one.value - one.gap, other.value - other.gap
     dual = one.dual if bounds[0] >= bounds[1] else other.dual
-    sizes, value = min((one, other), key=lambda found: found.value)[::2]
-    return Weighted(sizes, dual, value, value - max(bounds))
+    better = min((one, other), key=lambda found: found.value)
+    return Weighted(better.sizes, dual, better.value, better.value - max(bounds))
 
 
 class _Point:
