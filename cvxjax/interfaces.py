@@ -26,7 +26,6 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import jax
 import numpy as np
 
-from cvxjax.bounds.budget import Budget
 from cvxjax.solution import Scope
 from cvxjax.watch import Watch
 
@@ -252,12 +251,13 @@ class Judge(Protocol):
         """
         ...
 
-    def network_bound(self, v: np.ndarray, budget: Budget | None = None) -> float:
+    def network_bound(self, v: np.ndarray, budget: Any = None) -> float:
         """An upper bound of v's price over all networks, whatever their patterns.
 
         Args:
           v: a dual vector.
-          budget: how long to look for a good one; it holds at whatever moment it stops.
+          budget: a `bounds.budget.Budget` to look for a good one; it holds at whatever
+            moment the search stops.
         """
         ...
 
