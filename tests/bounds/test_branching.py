@@ -173,4 +173,5 @@ def test_bounds_of_large_rank_stop_in_time():
     began = time.monotonic()
     bounds = [every_neuron_bound(X, v, Budget(seconds)) for seconds in (0, 0.5, 2)]
     assert time.monotonic() - began < 10
-    assert bounds[0] > bounds[1] > bounds[2] > best_of_search(X, v)
+    assert min(bounds) > best_of_search(X, v)
+    assert every_neuron_bound(X, v) < bounds[0]
