@@ -6,6 +6,7 @@ over v with the signs of a given one, where `bound` is that of `relaxed`, an upp
 of the price. A solver's vector is feasible for the prices themselves. To make it
 feasible for their upper bounds by scaling costs more dual value than by changing its
 direction a little. The relaxation that is improved on the way bounds its price as well.
+With time left, `division` cuts the ball into cones, whose bounds are lower.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from cvxjax.bounds.budget import Budget
+from cvxjax.bounds.division import Division, Movable
 from cvxjax.bounds.relaxed import (
     STEPS,
     Adam,
     Relaxation,
     countdown,
     neuron_bound,
-    significant,
     smoothing_at,
 )
 
@@ -29,9 +30,7 @@ if TYPE_CHECKING:
     from cvxjax.interfaces import Loss
 
 _FIXED = 0.3  # share of the steps in which only the bound is improved, not v
-_NEGLIGIBLE = 1e-9  # relative size of entries of v that are set to zero
 _RATE = 0.02  # of log |v|
-_PROX = 10.0  # step of the proximal-point iteration for the loss's minimiser
 
 
 class Turned(NamedTuple):
@@ -50,6 +49,7 @@ def improve_dual(
     beta: float,
     steps: int = STEPS,
     budget: Budget | None = None,
+    division: Budget | None = None,
 ) -> Turned:
     """Changes |v_i| by Adam, so that the scaled dual value rises.
 
@@ -61,60 +61,50 @@ def improve_dual(
       beta: > 0.
       steps: of Adam.
       budget: when to stop earlier; one step is made in any case.
+      division: when to stop dividing the ball; None: it is not divided.
 
     Returns:
       The best vector found, scaled so that it is feasible and in the loss's domain.
     """
-    K = len(X) // len(v)
-    sizes = np.abs(v) * np.linalg.norm(X, axis=1).reshape(-1, K).sum(axis=1)
-    keep = sizes > _NEGLIGIBLE * np.max(sizes)
-    if not np.any(keep):
+    problem = Movable(X, y, v, loss=loss, beta=beta)
+    if problem.empty:
         return Turned(0 * v, 0.0)
-    start, of_rows = v[keep], np.repeat(v[keep], K)
-    rows, weights, matter, _ = significant(X[np.repeat(keep, K)], of_rows)
-    used = np.repeat(keep, K)
-    used[used] = matter
-    sides = [Relaxation(rows, s * weights) for s in (1.0, -1.0)]
-    adam, shift, z = Adam(), np.zeros(len(start)), np.asarray(y, float).copy()
+    sides = [Relaxation(problem.rows, s * problem.weights) for s in (1.0, -1.0)]
+    adam, shift = Adam(), np.zeros(len(problem.start))
     best, found, kept = -np.inf, v, [side.parameters for side in sides]
     for left in countdown(steps, budget):
-        now = np.exp(shift) * start
+        now = np.exp(shift) * problem.start
+        on_rows = problem.on_rows(now)
         values, slopes = zip(
             *(
-                side.bound(sign * np.repeat(now, K)[matter], smoothing_at(left))
+                side.bound(sign * on_rows, smoothing_at(left))
                 for side, sign in zip(sides, (1.0, -1.0), strict=True)
             ),
             strict=True,
         )
         price = max(values)
-        full = np.zeros(len(v))
-        full[keep] = now
-        scaled = -loss.clip_dual(-beta / price * full, y)
-        value = -float(loss.conjugate(-scaled, y))
+        scaled, value = problem.scaled(now, price)
         if value > best:
             best, found = value, scaled
             kept = [side.parameters for side in sides]
         for name, side, slope in zip("+-", sides, slopes, strict=True):
             side.improve(adam, name, slope, left)
-        z = loss.prox(z - _PROX * scaled, y, _PROX)  # towards the slope of -L*(-v)
+        problem.follow(scaled)
         if left <= 1 - _FIXED:
             width = price * (0.02 * left + 0.001)
             share = 1 / (1 + np.exp(np.clip((values[1] - values[0]) / width, -50, 50)))
-            of_rows[matter] = share * slopes[0].v - (1 - share) * slopes[1].v
-            rise = np.where(matter, of_rows, 0).reshape(-1, K).sum(axis=1)
-            scale = beta / price
-            slope = scale * (z[keep] - (z[keep] @ now) / price * rise)
+            rise = share * slopes[0].v - (1 - share) * slopes[1].v
+            slope = problem.slope(now, price, rise)
             shift += adam.move("v", -slope * now, _RATE * (left + 0.01))
-    v = np.repeat(found, K)
-    lengths = np.linalg.norm(X, axis=1)
-    extra = float(np.abs(v[~used]) @ lengths[~used])
-    if rows.shape[1] < X.shape[1]:
-        extra += 8 * X.shape[1] * np.finfo(float).eps * float(np.abs(v) @ lengths)
-    if np.any(np.sign(v[used]) != np.sign(weights)):  # the loss has moved it
-        bounds = [neuron_bound(rows, s * v[used], budget=budget) for s in (1, -1)]
-        return Turned(found, max(bounds) + extra)
-    bounds = []
+    if not problem.keeps_signs(found):  # the loss has moved it
+        v = problem.on_rows(found[problem.keep])
+        bounds = [neuron_bound(problem.rows, s * v, budget=budget) for s in (1, -1)]
+        return Turned(found, max(bounds) + problem.extra(found))
+    v, bounds = problem.on_rows(found[problem.keep]), []
     for sign, side, known in zip((1.0, -1.0), sides, kept, strict=True):
         side.parameters = known
-        bounds.append(side.bound(sign * v[used], smoothing_at(0))[0])
-    return Turned(found, max(bounds) + extra)
+        bounds.append(side.bound(sign * v, smoothing_at(0))[0])
+    price = max(bounds)
+    if division is not None and division.left > 0:
+        found, price = Division(problem, sides, found, bounds).run(division)
+    return Turned(found, price + problem.extra(found))
