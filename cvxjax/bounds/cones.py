@@ -25,12 +25,13 @@ from cvxjax.bounds.relaxed import Adam, Relaxation
 
 Array = np.ndarray
 
+_FAST = np.float32  # to improve parameters in
 _PARTNERS = 24  # rows for which a row of the data may pay
 _LINEAR = 3  # first columns of shares, as in `relaxed`
-_RATE, _LOGIT_RATE, _WALL_RATE = 0.03, 0.15, 0.1  # of log c, logits, log M, at first
-_LEAST = -6.0  # logits of new cones, relative to the largest: so that they can rise
-_UNUSED = 3.0  # logit of a new w_j's share that changes nothing
-_FIRST_WALL = 0.3  # M_j of a new w_j, in units of the sum of v_i ||x_i||, v_i > 0
+_RATE, _LOGIT_RATE, _WALL_RATE = 0.1, 0.3, 0.1  # of log c, logits, log M, at first
+_LEAST = -8.0  # logits of new cones, relative to the largest: so that they can rise
+_UNUSED = 1.0  # logit of a new w_j's share that changes nothing
+_FIRST_WALL = 0.1  # M_j of a first w_j, in the units of `Cones.log_m`
 _HALVINGS = 44  # of the interval for log lambda
 
 
@@ -44,11 +45,23 @@ class Cones(NamedTuple):
     log_c: Array  # [L, G]
     walls: Array  # [L, J, d], w_j of length one, or 0
     wall_logits: Array  # [L, J, 3 + 2 G], of how M_j is shared
-    log_m: Array  # [L, J]
+    log_m: Array  # [L, J], in units of the sum of v_i ||x_i||, v_i > 0
 
     def take(self, which: Array | slice) -> Cones:
         """Some of the cones."""
         return Cones(*(array[which] for array in self))
+
+    def exact(self) -> Cones:
+        """In float64, for bounds that are to hold."""
+        return Cones(*(np.asarray(array, np.float64) for array in self))
+
+
+class _Data(NamedTuple):
+    """The data in one dtype."""
+
+    X: Array  # [n, d]
+    rows: Array  # [G, d], with v_i > 0
+    others: Array  # [K, d], with v_k < 0
 
 
 class Bounds(NamedTuple):
@@ -78,8 +91,16 @@ class ConeRelaxation:
 
     def __init__(self, whole: Relaxation) -> None:
         self.X, self.gain, self.cost = whole.X, whole.gain, whole.cost
-        self.rows, self.others = self.X[self.gain], self.X[self.cost]
         self.lengths = whole.lengths
+        self._data = {
+            np.dtype(kind): _Data(
+                *(
+                    array.astype(kind)
+                    for array in (self.X, self.X[self.gain], self.X[self.cost])
+                )
+            )
+            for kind in (_FAST, np.float64)
+        }
         logits, log_c = whole.parameters
         paid = logits[:, _LINEAR:].reshape(len(logits), 2, whole.paid)
         q = min(_PARTNERS, whole.paid)
@@ -87,16 +108,18 @@ class ConeRelaxation:
         self.partners = np.sort(np.argpartition(strength, q - 1, axis=1)[:, :q], axis=1)
         kept = np.take_along_axis(paid, self.partners[:, None], axis=2)
         start = [logits[:, :_LINEAR], kept.reshape(len(logits), 2 * q)]
-        d, G = self.X.shape[1], len(self.gain)
+        (n, d), G = self.X.shape, len(self.gain)
+        places = self.partners * (n - G) + np.arange(n - G)[:, None]
+        self._places = places.ravel()  # of partners among all products
         self.root = Cones(
-            logits=np.concatenate(start, axis=1)[None],
-            log_c=log_c[None],
-            walls=np.zeros((1, 0, d)),
-            wall_logits=np.zeros((1, 0, _LINEAR + 2 * G)),
-            log_m=np.zeros((1, 0)),
+            logits=np.concatenate(start, axis=1)[None].astype(_FAST),
+            log_c=log_c[None].astype(_FAST),
+            walls=np.zeros((1, 0, d), _FAST),
+            wall_logits=np.zeros((1, 0, _LINEAR + 2 * G), _FAST),
+            log_m=np.zeros((1, 0), _FAST),
         )
 
-    def split(self, cones: Cones, bounds: Bounds, v: Array) -> Cones:
+    def split(self, cones: Cones, bounds: Bounds) -> Cones:
         """Both halves of each cone, [2 L], cut where its moments are widest."""
         centres = bounds.points
         sizes = np.maximum(np.linalg.norm(centres, axis=1), 1e-300)
@@ -112,8 +135,8 @@ class ConeRelaxation:
         )
         used = np.any(cones.walls != 0, axis=2)
         J = int(np.max(np.sum(used, axis=1), initial=0)) + 1
-        walls, log_m = np.zeros((2, L, J, d)), np.zeros((2, L, J))
-        logits = np.zeros((2, L, J, _LINEAR + 2 * G))
+        walls, log_m = np.zeros((2, L, J, d), _FAST), np.zeros((2, L, J), _FAST)
+        logits = np.zeros((2, L, J, _LINEAR + 2 * G), _FAST)
         logits[..., _LINEAR:] -= np.log(max(1, G))
         known = min(J, cones.walls.shape[1])
         walls[:, :, :known] = cones.walls[:, :known]
@@ -123,11 +146,10 @@ class ConeRelaxation:
             old = np.maximum(old - np.max(old, axis=2, keepdims=True), 2 * _LEAST)
         logits[:, :, :known] = old
         new, each = np.sum(used, axis=1), np.arange(L)
-        size = float(v[self.gain] @ self.lengths[self.gain])
         logits[:, each, new] = 0
         logits[:, each, new, 0] = _UNUSED
         logits[:, each, new, _LINEAR:] = -np.log(max(1, G))
-        log_m[:, each, new] = np.log(_FIRST_WALL * size / (1 + new))
+        log_m[:, each, new] = np.log(_FIRST_WALL / (1 + new))
         for side, sign in enumerate((1.0, -1.0)):
             walls[side, each, new] = sign * cuts
         return Cones(
@@ -144,39 +166,45 @@ class ConeRelaxation:
         """Bounds of v^T (X u)_+ over the unit vectors of each cone.
 
         Args:
-          cones: L of them.
+          cones: L of them; their dtype is what is computed in, and only bounds in
+            float64 hold.
           v: [n], with the signs that the relaxation was made for.
           smoothing: > 0, of the largest eigenvalues, relative.
         """
         (n, d), G, q = self.X.shape, len(self.gain), self.partners.shape[1]
+        kind, walls = cones.logits.dtype, cones.walls
+        X, rows, others = self._data[kind]
+        v, all_lengths = v.astype(kind), self.lengths.astype(kind)
         gain, cost = v[self.gain], -v[self.cost]
-        rows, others, walls = self.rows, self.others, cones.walls
+        lengths = all_lengths[self.cost]
         shares = _softmax(cones.logits)
         parts = shares * cost[:, None]
         B = parts[..., _LINEAR : _LINEAR + q] - parts[..., _LINEAR + q :]
         wall_shares = _softmax(cones.wall_logits)
-        M = np.exp(cones.log_m) * np.any(walls != 0, axis=2)
+        unit = float(gain @ all_lengths[self.gain])
+        M = np.exp(cones.log_m) * unit * np.any(walls != 0, axis=2)
         wall_parts = wall_shares * M[..., None]
         N = wall_parts[..., _LINEAR : _LINEAR + G] - wall_parts[..., _LINEAR + G :]
-        rest = gain[:, None] * rows - self._paid(B) - np.swapaxes(N, 1, 2) @ walls
-        c = np.exp(cones.log_c) * (gain * self.lengths[self.gain])
-        squares = parts[..., 2] / self.lengths[self.cost]
+        rest = gain[:, None] * rows - self._paid(B, others)
+        rest -= np.swapaxes(N, 1, 2) @ walls
+        c = np.exp(cones.log_c) * (gain * all_lengths[self.gain])
+        squares = parts[..., 2] / lengths
         left = M - wall_parts[..., 0] + wall_parts[..., 1]
-        p = self.X.T @ v / 2 - (parts[..., 0] - parts[..., 1]) @ others / 2
+        p = X.T @ v / 2 - (parts[..., 0] - parts[..., 1]) @ others / 2
         p = p + np.einsum("bj,bjd->bd", left, walls) / 2
         turned = np.swapaxes(rest, 1, 2)
         Q = (turned / c[:, None]) @ rest / 4
         Q -= (others.T * squares[:, None]) @ others / 2
         Q -= (np.swapaxes(walls, 1, 2) * wall_parts[:, None, :, 2]) @ walls / 2
 
-        size = float(np.abs(v) @ self.lengths) + 2 * np.sum(M, axis=1)
+        size = float(np.abs(v) @ all_lengths) + 2 * np.sum(M, axis=1)
         values, u, moments = _balls(p, Q, smoothing * size / np.sqrt(d))
-        lengths = np.sum(rest**2, axis=2)
-        scale = 2 * size + np.sum(lengths / c, axis=1) + np.sum(c, axis=1)
-        scale += np.abs(values)
+        weight = np.einsum("bgd,bgd,bg->b", rest, rest, 1 / c)
+        scale = 2 * size + weight + np.sum(c, axis=1) + np.abs(values)
         terms = 8 * (n + d + walls.shape[1]) * np.finfo(float).eps
         values = values + np.sum(c, axis=1) / 4 + terms * scale
 
+        u, moments = u.astype(kind), moments.astype(kind)
         pulled = rest @ moments
         slope_c = (1 - np.sum(pulled * rest, axis=2) / c**2) / 4 * c
         slope_rest = pulled / (2 * c[..., None])
@@ -184,14 +212,13 @@ class ConeRelaxation:
         slope[..., 0] = -(u @ others.T) / 2
         slope[..., 1] = -slope[..., 0]
         slope[..., 2] = -np.sum((others @ moments) * others, axis=2) / 2
-        slope[..., 2] /= self.lengths[self.cost]
-        products = slope_rest @ others.T  # [L, G, K]
-        slope[..., _LINEAR : _LINEAR + q] = -products[
-            :, self.partners, np.arange(len(others))[:, None]
-        ]
+        slope[..., 2] /= lengths
+        for of_cone, pulls in zip(slope, slope_rest, strict=True):
+            products = np.take(pulls @ others.T, self._places).reshape(-1, q)
+            of_cone[:, _LINEAR : _LINEAR + q] = -products
         slope[..., _LINEAR + q :] = -slope[..., _LINEAR : _LINEAR + q]
         mean = np.einsum("bks,bks->bk", shares, slope)
-        slope_v = u @ self.X.T / 2
+        slope_v = u @ X.T / 2
         slope_v[:, self.gain] += np.sum(rows * slope_rest, axis=2) + slope_c / gain
         slope_v[:, self.cost] -= mean
         slope -= mean[..., None]
@@ -205,6 +232,8 @@ class ConeRelaxation:
         wall[..., _LINEAR + G :] = -wall[..., _LINEAR : _LINEAR + G]
         wall_mean = np.einsum("bjs,bjs->bj", wall_shares, wall)
         slope_m = M * (wall_mean + reach / 2)
+        of_unit = np.sum(slope_m, axis=1) / unit
+        slope_v[:, self.gain] += of_unit[:, None] * all_lengths[self.gain]
         wall -= wall_mean[..., None]
         wall *= wall_parts
         slopes = Slopes(slope, slope_c, wall, slope_m, slope_v)
@@ -221,7 +250,7 @@ class ConeRelaxation:
             log_m=cones.log_m + adam.move("M", slopes.log_m, _WALL_RATE * rate),
         )
 
-    def _paid(self, B: Array) -> Array:
+    def _paid(self, B: Array, others: Array) -> Array:
         """sum_k B_ki x_k for each i, [L, G, d], from B [L, K, q]."""
         L, K, q = B.shape
         G, d = len(self.gain), self.X.shape[1]
@@ -230,7 +259,7 @@ class ConeRelaxation:
         matrix = scipy.sparse.csr_array(
             (B.ravel(), columns.ravel(), starts), shape=(L * K, L * G)
         )
-        return (matrix.T @ np.tile(self.others, (L, 1))).reshape(L, G, d)
+        return (matrix.T @ np.tile(others, (L, 1))).reshape(L, G, d)
 
 
 def stacked(parts: list[Cones]) -> Cones:
@@ -258,6 +287,7 @@ def _softmax(logits: Array) -> Array:
 
 def _balls(p: Array, Q: Array, smoothing: Array) -> tuple[Array, Array, Array]:
     """`relaxed._ball` for L problems: p [L, d], Q [L, d, d], smoothing [L]."""
+    p, Q = p.astype(np.float64), Q.astype(np.float64)
     values, vectors = np.linalg.eigh((Q + np.swapaxes(Q, 1, 2)) / 2)
     turned = np.einsum("bij,bi->bj", vectors, p)
     weights, below = turned**2 / 4, values[:, -1:] - values

@@ -9,6 +9,7 @@ never falls.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -21,7 +22,7 @@ from cvxjax.bounds.relaxed import Adam, Relaxation, countdown, smoothing_at
 Array = np.ndarray
 
 _BATCH = 16  # cones that are improved at once
-_SPLIT_STEPS = 60  # of Adam, for new cones
+_SPLIT_STEPS = 100  # of Adam, for new cones
 _SPLIT_LEFT = 0.5  # where they enter the schedule of rates
 _MOST = 1 << 25  # numbers that the parameters of all cones have together
 _TURN_STEPS = 40  # of Adam, for v with all cones
@@ -29,6 +30,7 @@ _TURN_LEFT = 0.3
 _TURN_RATE = 0.02  # of log |v|
 _NEAR = 0.06  # cones whose bounds are this close to the largest follow v
 _WIDTH = 0.004  # of the softmax that replaces the largest bound, relative
+_FIRST = 0.2  # share of the time for the first cones
 _DIVIDE = 1.0  # time for cones, in units of that for the last change of v
 
 
@@ -37,7 +39,8 @@ class Division:
 
     Args:
       problem: whose vector is moved.
-      sides: relaxations for v and -v on the whole ball, improved.
+      sides: relaxations for v and -v on the whole ball, improved; one of them, at
+        least, with v_i > 0.
       vector: [n], scaled.
       bounds: of `sides` at this vector.
     """
@@ -53,29 +56,23 @@ class Division:
         self.sides = [
             _Side(ConeRelaxation(side), sign, bound)
             for side, sign, bound in zip(sides, (1.0, -1.0), bounds, strict=True)
-            if len(side.gain) > 0 and len(side.cost) > 0
+            if len(side.gain) > 0  # else nothing is gained
         ]
-        self.least = max(
-            (b for s, b in zip(sides, bounds, strict=True) if len(s.cost) == 0),
-            default=0.0,
-        )
 
     @property
     def price(self) -> float:
         """The largest bound of a cone at `vector`."""
-        return max([self.least] + [float(np.max(side.values)) for side in self.sides])
+        return max(float(np.max(side.values)) for side in self.sides)
 
     def run(self, budget: Budget) -> tuple[Array, float]:
         """The best vector and its price, when time is over."""
-        if not self.sides or self.least >= self.price:
-            return self.vector, self.price
         problem = self.problem
         _, value = problem.scaled(self.vector[problem.keep], self.price)
-        turn = budget.part(0.2).seconds
-        while budget.left > 0 and np.isfinite(value):
-            self._divide(Budget(min(budget.left, _DIVIDE * turn)))
+        turn, last = budget.part(_FIRST).seconds, 0.0
+        while budget.left > last and np.isfinite(value):
+            self._divide(Budget(min(budget.left - last, _DIVIDE * turn)))
             start = budget.left
-            self._turn(budget)
+            last = self._turn(Budget(start - last))
             turn = start - budget.left
         return self.vector, self.price
 
@@ -84,21 +81,25 @@ class Division:
         v = self.problem.on_rows(self.vector[self.problem.keep])
         while budget.left > 0:
             side = max(self.sides, key=lambda one: float(np.max(one.values)))
-            if side.size > _MOST or np.max(side.values) <= self.least:
+            if side.size > _MOST:
                 return
             side.divide(side.sign * v, budget)
 
-    def _turn(self, budget: Budget) -> None:
-        """Moves v with the cones that are close to the largest bound."""
+    def _turn(self, budget: Budget) -> float:
+        """Moves v with the cones that are close to the largest bound.
+
+        Returns:
+          The seconds that bounds of all cones took at the end.
+        """
         problem, top = self.problem, self.price
         start = self.vector[problem.keep]
         followed = [(one, side) for side in self.sides for one in side.near(top)]
         adam, shift = Adam(), np.zeros(len(start))
         problem.follow(self.vector)
-        best, found = -np.inf, start
+        best, found = -np.inf, self.vector
         for step in countdown(_TURN_STEPS, budget):
             left, now = _TURN_LEFT * step, np.exp(shift) * start
-            on_rows, price = problem.on_rows(now), self.least
+            on_rows, price = problem.on_rows(now), 0.0
             parts: list[tuple[Array, Array]] = []
             for one, side in followed:
                 values, slopes = one.step(side.sign * on_rows, left)
@@ -106,7 +107,7 @@ class Division:
                 parts.append((values, side.sign * slopes.v))
             scaled, value = problem.scaled(now, price)
             if value > best:
-                best, found = value, now
+                best, found = value, scaled
             problem.follow(scaled)
             weights = [np.exp((x - price) / (_WIDTH * price)) for x, _ in parts]
             total = sum(float(np.sum(w)) for w in weights)
@@ -118,23 +119,24 @@ class Division:
             shift = shift + adam.move("v", -slope * now, _TURN_RATE * (left + 0.01))
         for one, side in followed:
             side.put_back(one)
+        end = time.monotonic()
         self._accept(found)
+        return time.monotonic() - end
 
-    def _accept(self, now: Array) -> None:
-        """Takes new entries of v, if with all cones their dual value is higher."""
-        problem, known = self.problem, self.price
-        _, old = problem.scaled(self.vector[problem.keep], known)
-        v = problem.on_rows(now)
-        bounds = [side.evaluated(side.sign * v) for side in self.sides]
-        price = max([self.least] + [float(np.max(b)) for b in bounds])
-        vector, value = problem.scaled(now, price)
-        if value > old and problem.keeps_signs(vector):
-            self.vector = vector
-            v = problem.on_rows(vector[problem.keep])
-            for side in self.sides:
-                side.values = side.evaluated(side.sign * v)
-            return
-        v = problem.on_rows(self.vector[problem.keep])
+    def _accept(self, vector: Array) -> None:
+        """Takes a vector [n], if with all cones its dual value is higher."""
+        problem, keep = self.problem, self.problem.keep
+        _, old = problem.scaled(self.vector[keep], self.price)
+        if problem.keeps_signs(vector):
+            v = problem.on_rows(vector[keep])
+            bounds = [side.evaluated(side.sign * v) for side in self.sides]
+            price = max(float(np.max(one)) for one in bounds)
+            if problem.scaled(vector[keep], price)[1] > old:
+                self.vector = vector
+                for side, values in zip(self.sides, bounds, strict=True):
+                    side.values = values
+                return
+        v = problem.on_rows(self.vector[keep])
         for side in self.sides:  # their parameters have changed, for better or worse
             side.values = np.fmin(side.values, side.evaluated(side.sign * v))
 
@@ -167,15 +169,14 @@ class _Side:
         top = np.argsort(-self.values)[: _BATCH // 2]
         parents = stacked([self.cones[k] for k in top])
         bounds, _ = self.relaxation.bound(parents, v, smoothing_at(0))
-        halves = self.relaxation.split(parents, bounds, v)
-        least, adam = np.tile(self.values[top], 2), Adam()
+        halves = self.relaxation.split(parents, bounds)
+        adam = Adam()
         for step in countdown(_SPLIT_STEPS, budget):
             left = _SPLIT_LEFT * step
-            bounds, slopes = self.relaxation.bound(halves, v, smoothing_at(left))
-            least = np.fmin(least, bounds.values)
+            _, slopes = self.relaxation.bound(halves, v, smoothing_at(left))
             halves = self.relaxation.improve(halves, adam, slopes, left)
-        bounds, _ = self.relaxation.bound(halves, v, smoothing_at(0))
-        least = np.fmin(least, bounds.values)
+        bounds, _ = self.relaxation.bound(halves.exact(), v, smoothing_at(0))
+        least = np.fmin(np.tile(self.values[top], 2), bounds.values)
         others = np.setdiff1d(np.arange(len(self.values)), top)
         self.cones = [self.cones[k] for k in others] + _singles(halves)
         self.values = np.concatenate([self.values[others], least])
@@ -197,7 +198,7 @@ class _Side:
         """The bounds of all cones for v of this side."""
         found = []
         for start in range(0, len(self.cones), _BATCH):
-            cones = stacked(self.cones[start : start + _BATCH])
+            cones = stacked(self.cones[start : start + _BATCH]).exact()
             found.append(self.relaxation.bound(cones, v, smoothing_at(0))[0].values)
         return np.concatenate(found)
 
