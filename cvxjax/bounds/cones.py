@@ -92,6 +92,8 @@ class ConeRelaxation:
     def __init__(self, whole: Relaxation) -> None:
         self.X, self.gain, self.cost = whole.X, whole.gain, whole.cost
         self.lengths = whole.lengths
+        values, vectors = np.linalg.eigh(self.X.T @ self.X)
+        self.metric = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
         self._data = {
             np.dtype(kind): _Data(
                 *(
@@ -120,14 +122,17 @@ class ConeRelaxation:
         )
 
     def split(self, cones: Cones, bounds: Bounds) -> Cones:
-        """Both halves of each cone, [2 L], cut where its moments are widest."""
-        centres = bounds.points
+        """Both halves of each cone, [2 L], cut where products with X vary most."""
+        centres = bounds.points @ self.metric
         sizes = np.maximum(np.linalg.norm(centres, axis=1), 1e-300)
         along = centres / sizes[:, None]
-        wide = bounds.moments - centres[:, :, None] * centres[:, None, :]
+        wide = self.metric @ bounds.moments @ self.metric
+        wide = wide - centres[:, :, None] * centres[:, None, :]
         wide = wide - along[:, :, None] * np.einsum("bi,bij->bj", along, wide)[:, None]
         wide = wide - np.einsum("bij,bj->bi", wide, along)[:, :, None] * along[:, None]
         cuts = np.linalg.eigh((wide + np.swapaxes(wide, 1, 2)) / 2)[1][:, :, -1]
+        cuts = cuts @ self.metric
+        cuts /= np.maximum(np.linalg.norm(cuts, axis=1, keepdims=True), 1e-300)
         L, d = cuts.shape
         G = len(self.gain)
         rest = np.maximum(
@@ -160,9 +165,7 @@ class ConeRelaxation:
             log_m=log_m.reshape(2 * L, J),
         )
 
-    def bound(
-        self, cones: Cones, v: Array, smoothing: float
-    ) -> tuple[Bounds, Slopes]:
+    def bound(self, cones: Cones, v: Array, smoothing: float) -> tuple[Bounds, Slopes]:
         """Bounds of v^T (X u)_+ over the unit vectors of each cone.
 
         Args:

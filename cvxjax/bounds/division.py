@@ -25,12 +25,12 @@ _BATCH = 16  # cones that are improved at once
 _SPLIT_STEPS = 100  # of Adam, for new cones
 _SPLIT_LEFT = 0.5  # where they enter the schedule of rates
 _MOST = 1 << 25  # numbers that the parameters of all cones have together
-_TURN_STEPS = 40  # of Adam, for v with all cones
+_TURN_STEPS = 120  # of Adam, for v with all cones
 _TURN_LEFT = 0.3
-_TURN_RATE = 0.02  # of log |v|
+_TURN_RATE = 0.05  # of log |v|
 _NEAR = 0.06  # cones whose bounds are this close to the largest follow v
 _WIDTH = 0.004  # of the softmax that replaces the largest bound, relative
-_FIRST = 0.2  # share of the time for the first cones
+_FIRST = 0.25  # share of the time for the first cones
 _DIVIDE = 1.0  # time for cones, in units of that for the last change of v
 
 

@@ -13,13 +13,12 @@ from cvxjax.bounds.branching import EASY, MAX_RANK, price
 from cvxjax.bounds.budget import Budget
 from cvxjax.bounds.duals import improve_dual
 from cvxjax.bounds.exact import best_neuron, is_exact, passed_over
-from cvxjax.bounds.relaxed import STEPS, neuron_bound
+from cvxjax.bounds.relaxed import neuron_bound
 from cvxjax.judges.judge import GaugeJudge, Priced, Question
 
-_FIRST, _FIRST_EASY = 0.4, 0.7  # shares of the time, for the vector at hand
-_SECOND = 0.7  # share of the rest for a better vector, before its price is found
-_SECONDS = 5.0  # for a price where no time is given
-_USUAL = 10.0  # seconds; with more of them, the relaxation makes more steps
+_FIRST, _FIRST_EASY = 0.1, 0.5  # shares of the time, for the vector at hand
+_WHOLE = 0.6  # share of the rest for a better vector, before the ball is divided
+_SECONDS, _SHARE = 5.0, 0.4  # the most for a price, and the share of the time
 
 
 class ReluJudge(GaugeJudge):
@@ -56,8 +55,7 @@ class ReluJudge(GaugeJudge):
             return
         v, scale, _ = known[-1]
         K, rank = len(rows) // len(v), rank_of(rows)
-        small = rank <= MAX_RANK
-        if small:
+        if rank <= MAX_RANK:
             part = budget.part(_FIRST_EASY if rank <= EASY else _FIRST)
             found = price(rows, np.repeat(v, K), part)
             yield Priced(v, scale, found.upper + _rounding(rows, np.repeat(v, K)))
@@ -69,20 +67,11 @@ class ReluJudge(GaugeJudge):
             v,
             loss=asked.loss,
             beta=asked.beta,
-            steps=_steps(budget),
-            budget=budget.part(_SECOND if small else 1.0),
+            budget=budget.part(_WHOLE),
+            division=budget if np.isfinite(budget.seconds) else None,
         )
-        v, least = np.repeat(turned.vector, K), turned.price
-        if small:
-            least = min(least, price(rows, v, budget).upper)
-        yield Priced(turned.vector, 1.0, least + _rounding(rows, v))
-
-
-def _steps(budget: Budget) -> int:
-    """How many steps of the relaxation: more than usual where there is time."""
-    if budget.seconds == float("inf"):
-        return STEPS
-    return int(STEPS * max(1.0, budget.seconds / _USUAL))
+        rounding = _rounding(rows, np.repeat(turned.vector, K))
+        yield Priced(turned.vector, 1.0, turned.price + rounding)
 
 
 def _rounding(X: np.ndarray, v: np.ndarray) -> float:
@@ -105,7 +94,7 @@ def every_neuron_bound(
         return highest + passed_over(X, v) + rounding
     least = float("inf")
     if rank_of(X) <= MAX_RANK:
-        found = price(X, v, Budget(min(_SECONDS, budget.left * _FIRST)))
+        found = price(X, v, Budget(min(_SECONDS, budget.left * _SHARE)))
         least = found.upper
         if found.closed:
             return least + rounding
