@@ -70,6 +70,8 @@ def improve_dual(
     if problem.empty:
         return Turned(0 * v, 0.0)
     sides = [Relaxation(problem.rows, s * problem.weights) for s in (1.0, -1.0)]
+    for side in sides:
+        side.cast(np.float32)  # which is enough to improve them
     adam, shift = Adam(), np.zeros(len(problem.start))
     best, found, kept = -np.inf, v, [side.parameters for side in sides]
     for left in countdown(steps, budget):
@@ -103,6 +105,7 @@ def improve_dual(
     v, bounds = problem.on_rows(found[problem.keep]), []
     for sign, side, known in zip((1.0, -1.0), sides, kept, strict=True):
         side.parameters = known
+        side.cast(np.float64)
         bounds.append(side.bound(sign * v, smoothing_at(0))[0])
     price = max(bounds)
     if division is not None and division.left > 0:

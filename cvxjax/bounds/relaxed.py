@@ -106,6 +106,10 @@ class Relaxation:
     def parameters(self, values: tuple[Array, Array]) -> None:
         self.logits, self.log_c = values
 
+    def cast(self, kind: type) -> None:
+        """Changes the dtype of the parameters."""
+        self.logits, self.log_c = self.logits.astype(kind), self.log_c.astype(kind)
+
     def _shares(self) -> Array:
         shares = self.logits - np.max(self.logits, axis=1, keepdims=True)
         np.exp(shares, out=shares)
@@ -123,8 +127,11 @@ class Relaxation:
         Args:
           v: [n], with the signs that the relaxation was made for.
           smoothing: > 0, of the largest eigenvalue, relative.
+
+        The dtype of the parameters is computed in; only in float64 is it a bound.
         """
-        X, paid, (n, d) = self.X, self.paid, self.X.shape
+        kind, paid, (n, d) = self.logits.dtype, self.paid, self.X.shape
+        X, lengths, v = (a.astype(kind, copy=False) for a in (self.X, self.lengths, v))
         gain, cost = v[self.gain], -v[self.cost]
         rows, others = X[self.gain], X[self.cost]
         shares = self._shares()
@@ -132,15 +139,17 @@ class Relaxation:
         B = parts[:, _LINEAR : _LINEAR + paid] - parts[:, _LINEAR + paid :]
         rest = gain[:, None] * rows
         rest[:paid] -= B.T @ others
-        c = np.exp(self.log_c) * gain * self.lengths[self.gain]
-        squares = parts[:, 2] / self.lengths[self.cost]
+        c = np.exp(self.log_c) * gain * lengths[self.gain]
+        squares = parts[:, 2] / lengths[self.cost]
         p = self.slope + X.T @ v / 2 - others.T @ (parts[:, 0] - parts[:, 1]) / 2
         Q = (rest.T / c) @ rest / 4 - (others.T * squares) @ others / 2
 
-        size = float(np.abs(v) @ self.lengths) + float(np.linalg.norm(self.slope))
+        size = float(np.abs(v) @ lengths) + float(np.linalg.norm(self.slope))
+        p, Q = p.astype(np.float64), Q.astype(np.float64)
         value, u, moment = _ball(p, Q, smoothing * size / np.sqrt(d))
+        u, moment = u.astype(kind), moment.astype(kind)
         weight = np.sum(rest**2) if len(c) == 0 else np.sum(np.sum(rest**2, 1) / c)
-        scale = 2 * size + weight + float(np.sum(c)) + value
+        scale = 2 * size + float(weight) + float(np.sum(c)) + value
         value += float(np.sum(c)) / 4 + 8 * (n + d) * np.finfo(float).eps * scale
 
         turned = rest @ moment
@@ -150,7 +159,7 @@ class Relaxation:
         slope[:, 0] = -(others @ u) / 2
         slope[:, 1] = -slope[:, 0]
         slope[:, 2] = -np.sum((others @ moment) * others, axis=1) / 2
-        slope[:, 2] /= self.lengths[self.cost]
+        slope[:, 2] /= lengths[self.cost]
         slope[:, _LINEAR : _LINEAR + paid] = -others @ slope_rest[:paid].T
         slope[:, _LINEAR + paid :] = -slope[:, _LINEAR : _LINEAR + paid]
         mean = np.einsum("ki,ki->k", shares, slope)

@@ -18,6 +18,7 @@ from cvxjax.judges.judge import GaugeJudge, Priced, Question
 
 _FIRST, _FIRST_EASY = 0.1, 0.5  # shares of the time, for the vector at hand
 _WHOLE = 0.6  # share of the rest for a better vector, before the ball is divided
+_USUAL = 10.0  # seconds that the whole ball may have in any case, for large rank
 _SECONDS, _SHARE = 5.0, 0.4  # the most for a price, and the share of the time
 
 
@@ -61,13 +62,14 @@ class ReluJudge(GaugeJudge):
             yield Priced(v, scale, found.upper + _rounding(rows, np.repeat(v, K)))
             if found.closed:
                 return
+        least = _USUAL if rank > MAX_RANK else 0.0
         turned = improve_dual(
             rows,
             asked.y,
             v,
             loss=asked.loss,
             beta=asked.beta,
-            budget=budget.part(_WHOLE),
+            budget=Budget(max(_WHOLE * budget.left, min(budget.left, least))),
             division=budget if np.isfinite(budget.seconds) else None,
         )
         rounding = _rounding(rows, np.repeat(turned.vector, K))
