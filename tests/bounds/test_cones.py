@@ -66,7 +66,8 @@ def test_cones_have_lower_bounds_than_the_ball():
     X, v = rows_and_weights("gaussian", 60, 5)
     whole = improved(X, v, 300).bound(v, 1e-5)[0]
     relaxation, cones = divided(X, v, times=5, steps=60)
-    assert np.max(relaxation.bound(cones.exact(), v, 1e-5)[0].values) < 0.97 * whole
+    highest = np.max(relaxation.bound(cones.exact(), v, 1e-5)[0].values)
+    assert climbed(X, v) <= highest < (climbed(X, v) + whole) / 2
 
 
 def test_without_walls_it_is_the_relaxation_of_the_ball():
@@ -107,18 +108,24 @@ def test_division_never_lowers_the_dual_value(loss, rows):
     y = y if loss == "squared" else np.sign(y)
     loss = getattr(cj.losses, loss)()
     v = -loss.gradient(0 * y, y) * (0.9 if loss.name == "hinge" else 1)
-    beta = 0.3 * np.linalg.norm(X.T @ np.repeat(v, rows))
+    beta = 0.1 * np.linalg.norm(X.T @ np.repeat(v, rows))
     values = []
-    for division in (None, Budget(0.5)):
+    for seconds in (None, 0.8):
         turned, price = improve_dual(
-            X, y, v, loss=loss, beta=beta, steps=100, division=division
+            X,
+            y,
+            v,
+            loss=loss,
+            beta=beta,
+            steps=100,
+            division=None if seconds is None else Budget(seconds),
         )
         assert_array_equal(turned, -loss.clip_dual(-turned, y))
         reach = climbed(X, np.repeat(turned, rows))
         assert reach <= price
         values.append(-float(loss.conjugate(-min(1, beta / price) * turned, y)))
     assert values[1] >= values[0] - 1e-9 * abs(values[0])
-    if loss.name == "squared":
+    if loss.name == "squared" and rows == 1:
         assert values[1] > values[0]
 
 
