@@ -32,6 +32,7 @@ _RATE, _LOGIT_RATE, _WALL_RATE = 0.1, 0.3, 0.1  # of log c, logits, log M, at fi
 _LEAST = -8.0  # logits of new cones, relative to the largest: so that they can rise
 _UNUSED = 1.0  # logit of a new w_j's share that changes nothing
 _FIRST_WALL = 0.1  # M_j of a first w_j, in the units of `Cones.log_m`
+_LONG = 1 + 1e-6  # so that no w_j is longer than one after rounding
 _HALVINGS = 44  # of the interval for log lambda
 
 
@@ -43,7 +44,7 @@ class Cones(NamedTuple):
 
     logits: Array  # [L, K, 3 + 2 q], of how |v_k| is shared
     log_c: Array  # [L, G]
-    walls: Array  # [L, J, d], w_j of length one, or 0
+    walls: Array  # [L, J, d], w_j of length at most one, or 0
     wall_logits: Array  # [L, J, 3 + 2 G], of how M_j is shared
     log_m: Array  # [L, J], in units of the sum of v_i ||x_i||, v_i > 0
 
@@ -132,7 +133,8 @@ class ConeRelaxation:
         wide = wide - np.einsum("bij,bj->bi", wide, along)[:, :, None] * along[:, None]
         cuts = np.linalg.eigh((wide + np.swapaxes(wide, 1, 2)) / 2)[1][:, :, -1]
         cuts = cuts @ self.metric
-        cuts /= np.maximum(np.linalg.norm(cuts, axis=1, keepdims=True), 1e-300)
+        sizes = np.linalg.norm(cuts, axis=1, keepdims=True)
+        cuts /= np.maximum(_LONG * sizes, 1e-300)
         L, d = cuts.shape
         G = len(self.gain)
         rest = np.maximum(

@@ -101,7 +101,7 @@ def improve_dual(
     if not problem.keeps_signs(found):  # the loss has moved it
         v = problem.on_rows(found[problem.keep])
         bounds = [neuron_bound(problem.rows, s * v, budget=budget) for s in (1, -1)]
-        return Turned(found, max(bounds) + problem.extra(found))
+        return Turned(found, problem.unit * max(bounds) + problem.extra(found))
     v, bounds = problem.on_rows(found[problem.keep]), []
     for sign, side, known in zip((1.0, -1.0), sides, kept, strict=True):
         side.parameters = known
@@ -110,4 +110,4 @@ def improve_dual(
     price = max(bounds)
     if division is not None and division.left > 0:
         found, price = Division(problem, sides, found, bounds).run(division)
-    return Turned(found, price + problem.extra(found))
+    return Turned(found, problem.unit * price + problem.extra(found))

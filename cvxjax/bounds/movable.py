@@ -23,6 +23,9 @@ _PROX = 10.0  # step of the proximal-point iteration for the loss's minimiser
 class Movable:
     """The entries of v that are not negligible, and their rows.
 
+    Rows are divided by `unit`, a power of two, so that float32 holds them; prices of
+    all methods are in this unit.
+
     Args:
       X: [n K, d], K rows of each sample one after another, which share its v_i.
       y: [n], labels.
@@ -34,15 +37,17 @@ class Movable:
     def __init__(
         self, X: np.ndarray, y: np.ndarray, v: np.ndarray, *, loss: Loss, beta: float
     ) -> None:
-        self.loss, self.beta, self.y = loss, beta, y
         self.lengths, self.width = np.linalg.norm(X, axis=1), X.shape[1]
         self.K = len(X) // len(v)
+        longest = float(np.max(self.lengths, initial=0.0))
+        self.unit = 2.0 ** np.floor(np.log2(longest)) if longest > 0 else 1.0
+        self.loss, self.beta, self.y = loss, beta / self.unit, y
         sizes = np.abs(v) * self.lengths.reshape(-1, self.K).sum(axis=1)
         self.keep = sizes > _NEGLIGIBLE * np.max(sizes)
         self.start = v[self.keep]
         self.used = np.repeat(self.keep, self.K)
         self.rows, self.weights, self.matter, _ = significant(
-            X[self.used], np.repeat(self.start, self.K)
+            X[self.used] / self.unit, np.repeat(self.start, self.K)
         )
         self.used[self.used] = self.matter
         self._z = np.asarray(y, float).copy()
@@ -87,7 +92,10 @@ class Movable:
         return bool(np.all(np.sign(v) == np.sign(self.weights)))
 
     def extra(self, vector: np.ndarray) -> float:
-        """What rows that were left out, and rounding, add to the price of [n]."""
+        """What rows that were left out, and rounding, add to the price of [n].
+
+        This one is not in units of `unit`.
+        """
         v = np.abs(np.repeat(vector, self.K))
         extra = float(v[~self.used] @ self.lengths[~self.used])
         if self.rows.shape[1] < self.width:
