@@ -2,7 +2,7 @@
 
     python -m experiments.regularisation_path
 
-About 1 minute on two CPU cores.
+About 5 minutes on two CPU cores.
 
 `cvxjax.solve_path` minimises 1/2 ||f(X) - y||^2 + beta/2 ||params||^2 over two-layer
 ReLU networks for a grid of beta that descends from beta_max, the least beta at which
@@ -10,8 +10,10 @@ the zero network is optimal. Two data sets:
 
 * 15 points of a sine with noise, one feature and a bias. All 30 activation patterns are
   listed, so every network on the path is a global optimum.
-* scikit-learn's diabetes data (442 patients, 10 features), 300 for training, with 100
-  sampled patterns and their opposites: bounds are over networks with these patterns.
+* scikit-learn's diabetes data (442 patients, 10 features), 300 for training: the
+  problem over all activation patterns, which a search finds, with a bound over all
+  networks that is proven. Local searches (Adam and SGD with a schedule, L-BFGS; rates,
+  widths and starts) minimise the same objectives on the first split.
 
 Expect no neuron at beta_max and at most n after merging and pruning everywhere, a
 training loss that only falls with beta, and on the diabetes data a relative test error
@@ -28,20 +30,20 @@ from typing import Any
 
 import jax
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter
 from sklearn.datasets import load_diabetes
 
 import cvxjax as cj
-from experiments._frame import launch, style
+from experiments._frame import launch
 from experiments._frame.record import Claim, Verdict, resumable
+from experiments._parts.path_drawing import LOCAL, above, plot, scope, share
+from experiments._peers import local_searches
 
-MINUTES = 1
+MINUTES = 5
+
+__all__ = ["Config", "claims", "plot", "run"]
 
 _ACTIVE = 1e-6  # of the largest block's norm; smaller blocks count as none
 _COLLINEAR = 1e-6  # 1 - cosine of blocks that count as one neuron
-_DRAWN = 2e-3  # of the largest norm; smaller neurons are not drawn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,12 +54,18 @@ class Config:
     span: float = 1e-4  # its last beta, over beta_max
     shown: tuple[float, ...] = (0.3, 0.03, 0.001)  # beta / beta_max of the fits drawn
     num_train: int = 300  # of 442 patients
-    num_gates: int = 100  # Gaussian, each with its opposite
     num_table_betas: int = 13  # of the diabetes path
     table_span: float = 1e-3  # its last beta, over beta_max
     num_splits: int = 3  # of the patients
     tol: float = 1e-8  # certified gap on the sine
-    table_tol: float = 1e-4  # and on the diabetes data
+    table_tol: float = 1e-4  # by searched prices, on the diabetes data
+    bound_seconds: float = 10.0  # for each bound over all networks
+    widths: tuple[int, ...] = (50, 200)  # neurons of the local searches
+    rates: tuple[float, ...] = (0.03, 0.01)  # of Adam, at first
+    sgd_rates: tuple[float, ...] = (0.1, 0.03)  # times patients
+    steps: int = 3_000  # of every local search; of SGD 5 times as many
+    batch_size: int = 32
+    num_seeds: int = 3
     seed: int = 0
 
     @classmethod
@@ -67,10 +75,15 @@ class Config:
             num_betas=5,
             shown=(0.3, 0.01),
             num_train=40,
-            num_gates=5,
             num_table_betas=3,
             num_splits=2,
             tol=1e-6,
+            bound_seconds=0.5,
+            widths=(10,),
+            rates=(0.03,),
+            sgd_rates=(0.03,),
+            steps=100,
+            num_seeds=2,
         )
 
 
@@ -86,19 +99,31 @@ def run(config: Config) -> dict[str, np.ndarray]:
         launch.say(f"  split {split}: {_gap(part)}")
         splits.append(part)
     table = {name: np.stack([part[name] for part in splits]) for name in splits[0]}
-    return {f"sine_{name}": value for name, value in sine.items()} | {
-        f"table_{name}": value for name, value in table.items()
-    }
+    local = [
+        parts.part(f"local{k}", lambda beta=beta: _local_searches(config, beta))
+        for k, beta in enumerate(launch.progress(splits[0]["betas"], "local searches"))
+    ]
+    return (
+        {f"sine_{name}": value for name, value in sine.items()}
+        | {f"table_{name}": value for name, value in table.items()}
+        | {f"local_{name}": np.stack([x[name] for x in local]) for name in local[0]}
+    )
 
 
-def _path(program: Any, betas: np.ndarray, tol: float, X: np.ndarray) -> dict[str, Any]:
+def _path(
+    program: Any,
+    betas: np.ndarray,
+    solver: Any,
+    X: np.ndarray,
+    bound_seconds: float | None = None,
+) -> dict[str, Any]:
     """What both paths record at every beta."""
     rows = []
-    solver = cj.solvers.InteriorPoint(tol=tol)
-    solutions = cj.solve_path(program, betas, solver)
-    for beta, solution in zip(betas, solutions, strict=True):
+    for beta, solution in zip(
+        betas, cj.solve_path(program, betas, solver), strict=True
+    ):
         at = program.replace(beta=beta)
-        certificate = cj.certify(at, solution)
+        certificate = cj.certify(at, solution, time_limit=bound_seconds)
         minimal = cj.recovery.minimal(at.recover(solution.params), X)
         cost = cj.networks.weight_decay_objective(
             at.network(), minimal, at.X, at.y, beta=beta
@@ -119,7 +144,6 @@ def _path(program: Any, betas: np.ndarray, tol: float, X: np.ndarray) -> dict[st
     names = [name for name in rows[0] if name not in ("variables", "params")]
     return {name: np.asarray([row[name] for row in rows]) for name in names} | {
         "betas": betas,
-        "scope": program.scope.value,
         "patterns": len(program.masks),
         "num_samples": len(X),
         "at_zero": float(program.y @ program.y) / 2,
@@ -159,7 +183,7 @@ def _sine_path(config: Config) -> dict[str, Any]:
     patterns = cj.arrangements.enumerate_patterns(X)
     program = cj.programs.make_two_layer(X, y, patterns, beta=1.0)
     betas = program.beta_max() * np.geomspace(1, config.span, config.num_betas)
-    found = _path(program, betas, config.tol, X)
+    found = _path(program, betas, cj.solvers.InteriorPoint(tol=config.tol), X)
     networks, params = found.pop("networks"), found.pop("params")
     grid = np.linspace(-2.3, 2.3, 400)
     wide = np.stack([grid, np.ones_like(grid)], axis=1)
@@ -176,22 +200,13 @@ def _sine_path(config: Config) -> dict[str, Any]:
 
 
 def _table_path(config: Config, split: int) -> dict[str, Any]:
-    data: Any = load_diabetes(scaled=False)
-    order = np.random.default_rng([config.seed, split]).permutation(len(data.target))
-    train, test = order[: config.num_train], order[config.num_train :]
-
-    def scaled(values: np.ndarray) -> np.ndarray:
-        return (values - values[train].mean(axis=0)) / values[train].std(axis=0)
-
-    y = scaled(data.target)
-    X = np.column_stack([scaled(data.data), np.ones(len(y))])
-    key = jax.random.fold_in(jax.random.key(config.seed), split)
-    gates = cj.arrangements.sample_patterns(key, X[train], num=config.num_gates).gates
-    both = np.vstack([gates, -np.asarray(gates)])
-    patterns = cj.arrangements.from_gates(X[train], both)
-    program = cj.programs.make_two_layer(X[train], y[train], patterns, beta=1.0)
-    span = np.geomspace(1, config.table_span, config.num_table_betas)
-    found = _path(program, program.beta_max() * span, config.table_tol, X[train])
+    X, y, train, test = _patients(config, split)
+    program = cj.programs.make_two_layer(X[train], y[train], beta=1.0)
+    betas = program.beta_max() * np.geomspace(
+        1, config.table_span, config.num_table_betas
+    )
+    solver = cj.solvers.ColumnGeneration(tol=config.table_tol)
+    found = _path(program, betas, solver, X[train], config.bound_seconds)
 
     def error(prediction: np.ndarray, part: np.ndarray) -> float:
         return float(np.mean((prediction - y[part]) ** 2) / np.var(y[part]))
@@ -209,127 +224,70 @@ def _table_path(config: Config, split: int) -> dict[str, Any]:
     }
 
 
+def _patients(
+    config: Config, split: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Features and a column of ones, labels, rows for training and for test."""
+    data: Any = load_diabetes(scaled=False)
+    order = np.random.default_rng([config.seed, split]).permutation(len(data.target))
+    train, test = order[: config.num_train], order[config.num_train :]
+
+    def scaled(values: np.ndarray) -> np.ndarray:
+        return (values - values[train].mean(axis=0)) / values[train].std(axis=0)
+
+    y = scaled(data.target)
+    return np.column_stack([scaled(data.data), np.ones(len(y))]), y, train, test
+
+
+def _local_searches(config: Config, beta: float) -> dict[str, Any]:
+    """The last objectives on the first split, [setting, start] of each kind."""
+    X, y, train, _ = _patients(config, 0)
+    data, key = (X[train], y[train]), jax.random.key(config.seed + 1)
+    common = {"beta": float(beta), "starts": config.num_seeds}
+    found: dict[str, list[np.ndarray]] = {"adam": [], "lbfgs": [], "sgd": []}
+    for width in config.widths:
+        network = cj.networks.TwoLayer(width)
+        for rate in config.rates:
+            more = common | {"rate": rate, "steps": config.steps}
+            search = local_searches.adam(key, network, data, **more)
+            found["adam"].append(search.last)
+        for rate in config.sgd_rates:
+            more = common | {"rate": rate, "steps": 5 * config.steps}
+            search = local_searches.sgd(
+                key, network, data, batch_size=config.batch_size, **more
+            )
+            found["sgd"].append(search.last)
+        more = common | {"steps": config.steps}
+        found["lbfgs"].append(local_searches.lbfgs(key, network, data, **more).last)
+    return {name: np.stack(values) for name, values in found.items()}
+
+
 def _gap(arrays: dict[str, Any]) -> str:
     return f"largest certified gap {np.max(arrays['gap']):.0e}"
 
 
-def plot(arrays: dict[str, np.ndarray]) -> Figure:
-    figure, axes = style.figure(2, 2, width=10.5, height=7.0)
-    _plot_fits(axes[0, 0], arrays)
-    _plot_norms(axes[0, 1], arrays)
-    _plot_neurons(axes[1, 0], arrays)
-    _plot_errors(axes[1, 1], arrays)
-    patients = arrays["table_num_samples"][0]
-    style.caption(
-        figure,
-        f"Two-layer ReLU networks, squared loss; beta_max: the least beta at which the "
-        f"zero network is optimal. Sine, {len(arrays['sine_x'])} points: "
-        f"{_scope(arrays, 'sine')}. (b) The norm of a neuron is the product of its "
-        f"weights' norms; collinear neurons are added up. (c) After merging and "
-        f"pruning. Diabetes, {patients} training patients: {_scope(arrays, 'table')}; "
-        f"line: median, band: all {len(arrays['table_test'])} splits. Relative error: "
-        f"mean square over variance.",
-    )
-    return figure
-
-
-def _scope(arrays: dict[str, np.ndarray], name: str) -> str:
-    scope = np.atleast_1d(arrays[f"{name}_scope"])[0]
-    count = np.max(arrays[f"{name}_patterns"])
-    which = f"all {count}" if scope == "exhaustive" else f"{count} {scope}"
-    gap = np.max(arrays[f"{name}_gap"])
-    return f"{which} activation patterns, certified gaps up to {gap:.0e}"
-
-
-def _along(axis: Any, **settings: Any) -> None:
-    """beta / beta_max, descending to the right."""
-    axis.set(xlabel="beta / beta_max", xscale="log", **settings)
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.invert_xaxis()
-
-
-def _share(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
-    betas = np.atleast_2d(arrays[f"{name}_betas"])[0]
-    return betas / betas[0]
-
-
-def _plot_fits(axis: Any, arrays: dict[str, np.ndarray]) -> None:
-    share, roles = _share(arrays, "sine"), ("other", "convex", "bound", "baseline")
-    axis.plot(
-        arrays["sine_x"], arrays["sine_y"], "o", color=style.COLORS["truth"], ms=4
-    )
-    for i, (index, fit) in enumerate(
-        zip(arrays["sine_shown"], arrays["sine_fits"], strict=True)
-    ):
-        count = int(arrays["sine_neurons"][index])
-        axis.plot(
-            arrays["sine_grid"],
-            fit,
-            color=style.COLORS[roles[i % len(roles)]],
-            label=f"{share[index]:.1g} beta_max, {count} neuron{'s' * (count != 1)}",
-        )
-    axis.set(title="(a) Sine: optimal networks", xlabel="x", ylabel="f(x)")
-    low, high = axis.get_ylim()
-    axis.set_ylim(low, high + 0.4 * (high - low))  # room for the legend
-    axis.legend(loc="upper right")
-
-
-def _plot_norms(axis: Any, arrays: dict[str, np.ndarray]) -> None:
-    share, norms = _share(arrays, "sine"), arrays["sine_norms"]  # [beta, 2, P]
-    drawn = np.where(norms > _DRAWN * norms.max(), norms, np.nan)
-    colors = [style.COLORS["convex"], style.COLORS["baseline"]]
-    for neurons, color in zip(np.moveaxis(drawn, 1, 0), colors, strict=True):
-        axis.plot(share, neurons, "o", color=color, ms=3.5, mew=0)
-    handles = [
-        Line2D([], [], marker="o", ls="", color=color, label=f"{word} output weight")
-        for color, word in zip(colors, ("positive", "negative"), strict=True)
-    ]
-    axis.legend(handles=handles, loc="upper left")
-    _along(axis, title="(b) Sine: norm of every neuron", ylabel="||u|| |a|")
-    axis.set_ylim(0, 1.2 * np.nanmax(drawn, initial=1e-9))
-
-
-def _plot_neurons(axis: Any, arrays: dict[str, np.ndarray]) -> None:
-    for name, label, role in (
-        ("table", "diabetes", "network"),
-        ("sine", "sine", "convex"),
-    ):
-        counts = np.atleast_2d(arrays[f"{name}_neurons"])
-        share, color = _share(arrays, name), style.COLORS[role]
-        low, high = counts.min(axis=0), counts.max(axis=0)
-        axis.fill_between(share, low, high, color=color, alpha=0.2, lw=0)
-        middle = np.median(counts, axis=0)
-        axis.plot(share, middle, "o-", ms=3, color=color, label=label)
-        n = int(np.max(arrays[f"{name}_num_samples"]))
-        axis.axhline(n, color=color, ls=":", lw=1, label=f"n = {n}")
-    axis.set_yscale("symlog", linthresh=1)
-    axis.set_ylim(-0.1, 1000)
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.legend(loc="lower right", ncols=2)
-    _along(axis, title="(c) Neurons that are needed", ylabel="number of neurons")
-
-
-def _plot_errors(axis: Any, arrays: dict[str, np.ndarray]) -> None:
-    share = _share(arrays, "table")
-    for name, label, role in (
-        ("train", "training", "convex"),
-        ("test", "test", "network"),
-    ):
-        errors, color = arrays[f"table_{name}"], style.COLORS[role]
-        low, high = errors.min(axis=0), errors.max(axis=0)
-        axis.fill_between(share, low, high, color=color, alpha=0.2, lw=0)
-        middle = np.median(errors, axis=0)
-        axis.plot(share, middle, "o-", ms=3, color=color, label=label)
-    linear = float(np.median(arrays["table_linear"]))
-    color = style.COLORS["baseline"]
-    axis.axhline(linear, color=color, ls="--", label="least squares, test")
-    axis.set_ylim(bottom=0)
-    axis.legend(loc="upper center")
-    _along(axis, title="(d) Diabetes: errors", ylabel="relative error")
-
-
 def claims(arrays: dict[str, np.ndarray]) -> list[Claim]:
-    return [_start(arrays), _width(arrays), _monotone(arrays), _test(arrays)]
+    return [
+        _start(arrays),
+        _width(arrays),
+        _monotone(arrays),
+        _test(arrays),
+        _lowest(arrays),
+    ]
+
+
+def _lowest(arrays: dict[str, np.ndarray]) -> Claim:
+    """Against the strongest of all local searches."""
+    over = np.min([above(arrays, kind) for kind in LOCAL], axis=0)
+    worst, best = float(np.min(over)), int(np.argmax(over))
+    runs = sum(arrays[f"local_{kind}"][0].size for kind in LOCAL)
+    return Claim(
+        "no local search is below the convex program's network, at any beta (diabetes)",
+        f"the lowest of {runs} runs is at least {worst:+.0e} above it, relatively, and "
+        f"{over[best]:.1e} at {share(arrays, 'table')[best]:.1g} beta_max; the "
+        f"proven gap over all networks is {np.max(arrays['table_gap']):.1g} at most",
+        Verdict.of(worst >= -1e-4),
+    )
 
 
 def _paths(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
@@ -374,7 +332,7 @@ def _width(arrays: dict[str, np.ndarray]) -> Claim:
         f"at most {counts['sine']} neurons for n = {sizes['sine']}, and "
         f"{counts['table']} for n = {sizes['table']}; after merging and pruning the "
         f"objective is higher by at most {max(worse, 0):.0e} (relative); sine: "
-        f"{_scope(arrays, 'sine')}; diabetes: {_scope(arrays, 'table')}",
+        f"{scope(arrays, 'sine')}; diabetes: {scope(arrays, 'table')}",
         Verdict.REPRODUCED if good else Verdict.NOT_REPRODUCED,
     )
 
@@ -409,7 +367,7 @@ def _test(arrays: dict[str, np.ndarray]) -> Claim:
     return Claim(
         "a beta inside the path has the lowest test error (diabetes)",
         f"median relative error {errors[best]:.3f} at "
-        f"{_share(arrays, 'table')[best]:.2g} beta_max, {errors[0]:.3f} and "
+        f"{share(arrays, 'table')[best]:.2g} beta_max, {errors[0]:.3f} and "
         f"{errors[-1]:.3f} at the ends; least squares: "
         f"{np.median(arrays['table_linear']):.3f}",
         Verdict.REPRODUCED if inside else Verdict.NOT_REPRODUCED,

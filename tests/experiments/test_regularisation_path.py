@@ -13,9 +13,8 @@ CONFIG = experiment.Config.smoke()
 
 def test_the_path_is_certified_and_starts_at_the_zero_network(arrays):
     assert np.all(arrays["sine_gap"] <= CONFIG.tol)
-    assert np.all(arrays["table_gap"] <= CONFIG.table_tol)
-    assert arrays["sine_scope"] == cj.Scope.EXHAUSTIVE.value
-    assert np.all(arrays["table_scope"] == cj.Scope.SAMPLED.value)
+    assert np.all(arrays["table_gap"] <= 1) and np.all(arrays["table_gap"] >= 0)
+    assert np.all(arrays["table_gap"][:, 0] <= 1e-4)  # zero is optimal
     assert arrays["sine_patterns"] == 2 * CONFIG.num_points
     y = arrays["sine_y"]
     assert arrays["sine_primal"][0] == pytest.approx(y @ y / 2, rel=CONFIG.tol)
@@ -64,8 +63,9 @@ def test_errors_of_the_zero_network_are_those_of_the_mean(arrays):
 
 
 def test_claims_say_what_fails(arrays):
-    verdicts = [claim.verdict for claim in experiment.claims(arrays)[:3]]
-    assert verdicts == [Verdict.REPRODUCED] * 3
+    claims = experiment.claims(arrays)
+    verdicts = [claims[k].verdict for k in (0, 1, 2, 4)]
+    assert verdicts == [Verdict.REPRODUCED] * 4
     made = dict(arrays)
     made["sine_neurons"] = arrays["sine_neurons"] + 100
     made["table_primal"] = np.ones_like(arrays["table_primal"])
@@ -73,7 +73,9 @@ def test_claims_say_what_fails(arrays):
     made["table_betas"] = np.ones_like(arrays["table_betas"])
     made["table_penalty"] = made["table_penalty"] * 10
     made["table_test"] = np.broadcast_to([1.0, 0.9, 0.8], made["table_test"].shape)
+    made["local_lbfgs"] = 0.9 * arrays["local_lbfgs"]
+    made["local_lbfgs"][0] = 0
     verdicts = [claim.verdict for claim in experiment.claims(made)]
-    assert verdicts == [Verdict.NOT_REPRODUCED] * 4
+    assert verdicts == [Verdict.NOT_REPRODUCED] * 5
     made["table_test"] = np.broadcast_to([1.0, 0.7, 0.8], made["table_test"].shape)
     assert experiment.claims(made)[3].verdict is Verdict.REPRODUCED

@@ -72,7 +72,7 @@ class ColumnGeneration(SolverRecord):
     status is then SEARCHED where no search found a neuron that lowers the objective by
     more than the tolerance, and the solution says in `price` and `searches` what was
     found and how much was searched. What `report` shows before the end is the gap to
-    the neurons found so far.
+    the neurons found so far; better networks within a round are shown at once.
 
     Args:
       tol: relative duality gap; default 1e-4.
@@ -234,6 +234,7 @@ class _PricingRounds(Rounds):
         self.finite = bool(np.isfinite(value))
         if value < self.objective or self.steps == 0 and value <= self.objective:
             self.objective, self.best = value, self.neurons
+            self.watch.tell(*self.told)
 
     def _value(self, neurons: Neurons) -> float:
         fit = neurons.predictions(self.rows) @ neurons.sizes
@@ -254,10 +255,8 @@ class _PricingRounds(Rounds):
         bound = self._bound_by(self.vector, highest)
         self.latest = self._gap(bound)
         if self._gap(self.best_dual.bound) < -self.tol:  # the search missed neurons
-            self.best_dual, self.least_gap = (
-                self.best_dual._replace(bound=-np.inf),
-                np.inf,
-            )
+            self.best_dual = self.best_dual._replace(bound=-np.inf)
+            self.least_gap = np.inf
         if bound > self.best_dual.bound:
             self.best_dual = _Searched(self.vector, highest, bound)
         if self._gap(self.best_dual.bound) < _GAINED * self.least_gap:

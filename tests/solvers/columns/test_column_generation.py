@@ -85,7 +85,10 @@ def test_the_solution_is_of_its_own_patterns():
 def test_rounds_are_reported_and_kept():
     _, solution, lines = rank_three()
     assert lines[0][0] == 0
-    lines = {line[0]: line for line in lines}.values()
+    objectives = [line[1] for line in lines]
+    assert np.all(np.diff(objectives) <= 0)  # those within a round among them
+    lines = {line[0]: line for line in reversed(lines)}.values()
+    lines = sorted(lines)
     iterations, objectives, bounds, gaps = map(np.asarray, zip(*lines, strict=True))
     history = solution.history
     assert iterations.tolist() == history.iteration.tolist()
