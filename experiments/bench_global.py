@@ -60,7 +60,7 @@ class Config:
     num_seeds: int = 5  # of every kind of local search
     lbfgs_steps: int = 3000
     time_limit: float = 60.0  # seconds of a solve
-    warm_seconds: float = 5.0  # of one before it, that compiles
+    warm_seconds: float = 3.0  # of one before it, that compiles
     bound_seconds: float = 10.0  # of a bound over all networks
     seed: int = 0
     data: str | None = None  # folder with uci/; CVXJAX_DATA if not given

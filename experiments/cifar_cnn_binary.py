@@ -3,7 +3,7 @@
     python -m experiments.cifar_cnn_binary
     python -m experiments.cifar_cnn_binary --data=cifar10 --size=4 --stride=4 --beta=1
 
-About 10 minutes on two CPU cores (CIFAR-10, 30). The first line takes scikit-learn's
+About 10 minutes on two CPU cores (CIFAR-10, 15). The first line takes scikit-learn's
 bundled digits 3 and 8; the second airplanes and automobiles of CIFAR-10, from
 --data_dir or CVXJAX_DATA, or downloads them.
 
@@ -59,11 +59,11 @@ class Config:
     beta: float = 0.3  # weight decay
     num_gates: int = 50  # random filters, for the program over their patterns
     tol: float = 1e-3  # gap by searched prices; of the random filters' program, proven
-    time_limit: float = 300.0  # seconds of column generation
+    time_limit: float = 120.0  # seconds of column generation
     bound_seconds: float = 60.0  # for the bound over all filters
     widths: tuple[int, ...] = (40, 100)  # filters of Adam and L-BFGS; of SGD the last
     rates: tuple[float, ...] = (0.01, 0.003)  # of Adam, at first
-    steps: int = 3_000  # of Adam
+    steps: int = 2_000  # of Adam
     lbfgs_steps: int = 1_000
     sgd_rates: tuple[float, ...] = (0.1, 0.03)  # times images
     sgd_steps: int = 10_000

@@ -3,7 +3,7 @@
     python -m experiments.ecg_prediction
     python -m experiments.ecg_prediction --data=both
 
-About 6 minutes on two CPU cores for each recording. The second line adds record 208 of
+About 10 minutes on two CPU cores for each recording. The second line adds record 208 of
 the MIT-BIH arrhythmia database, which is read from --data_dir or CVXJAX_DATA, or
 downloaded.
 
@@ -16,6 +16,9 @@ all rows, L-BFGS, and SGD with momentum in batches, each with the width and rate
 end lowest. beta is chosen on the last quarter of the training part, for the convex
 network and once more for Adam. The error is ||y_hat - y|| / ||y - mean(y)||, of the
 test part, which follows in time; the bundled signal's holds one heartbeat.
+
+Expect the lowest objective of all methods, and a test error below that of AR on record
+208 and above it on the bundled signal, where every ReLU network is worse.
 
 Windows are whitened, as raw ones slow every method down. The talk names neither its
 data nor its competitors.
@@ -39,7 +42,7 @@ from experiments._parts.forecast import Split, make_split
 from experiments._peers import local_searches
 from experiments._peers.local_searches import Search
 
-MINUTES = 6
+MINUTES = 10
 
 __all__ = ["Config", "claims", "plot", "run"]
 
@@ -201,7 +204,6 @@ def _solve(config: Config, split: Split, beta: float) -> dict[str, Any]:
         "seconds": seconds[1],
         "cold_seconds": seconds[0],
         "progress": np.asarray(lines),
-        "neurons": variables["params"]["first"]["kernel"].shape[1],
         "network_objective": float(
             cj.networks.weight_decay_objective(
                 network, variables, program.X, program.y, beta=beta
@@ -375,8 +377,8 @@ def _bounded(found: dict[str, Any]) -> Claim:
     return Claim(
         "the network is a global optimum",
         "; ".join(
-            f"{NAMES[name]}: no search found a better neuron (largest price "
-            f"{a['price']:.4f} beta, status {a['status']}); the bound over all "
+            f"{NAMES[name]}: the largest price that a search found is "
+            f"{a['price']:.4f} beta (status {a['status']}); the bound over all "
             f"networks, {a['bound']:.5g}, is {gaps[name]:.1%} lower"
             for name, a in found.items()
         ),

@@ -49,9 +49,10 @@ def _plot_objectives(axis: Any, arrays: dict[str, np.ndarray]) -> None:
             color = style.COLORS[role]
             axis.plot(seconds[1:], values[1:], lw=1, color=color, label=label)
     seconds, values = arrays["progress"].T
+    known = values < arrays["zero"]  # the zero network is reported at first
     axis.plot(
-        seconds[1:],
-        values[1:],
+        seconds[known],
+        values[known],
         "o-",
         ms=3,
         color=style.COLORS["convex"],

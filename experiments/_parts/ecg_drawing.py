@@ -41,8 +41,8 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
         texts.append(
             f"{NAMES[name]}: {found['num_train']} training windows of "
             f"{found['window']} whitened samples, then {len(found['y_test'])} test "
-            f"windows; network of {found['neurons']} neurons, objective "
-            f"{found['objective']:.5g}, bound over all networks {found['bound']:.5g}."
+            f"windows; objective {found['objective']:.5g}, bound over all networks "
+            f"{found['bound']:.5g}."
         )
     first = of(arrays, names[0])
     starts = len(first["adam_curves"])
@@ -128,9 +128,10 @@ def _plot_objective(axis: Any, found: dict[str, Any], letter: str) -> None:
                 label=None if index else label,
             )
     seconds, values = found["progress"].T
+    known = values < values[0]  # than the zero network, which is reported at first
     axis.plot(
-        seconds[1:],
-        values[1:],
+        seconds[known],
+        values[known],
         "o-",
         ms=3,
         color=style.COLORS["convex"],
@@ -150,8 +151,7 @@ def _plot_objective(axis: Any, found: dict[str, Any], letter: str) -> None:
         xscale="log",
         yscale="log",
     )
-    low = 0.9 * float(found["bound"])
-    axis.set_ylim(low, 40 * float(found["objective"]))
+    axis.set_ylim(0.9 * float(found["bound"]), 6 * float(found["objective"]))
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     axis.yaxis.set_minor_formatter(NullFormatter())
