@@ -198,7 +198,7 @@ def _accuracy(program: Any, params: Any, data: Patches) -> np.ndarray:
 def _search(config: Config, data: Patches, kind: str) -> dict[str, Any]:
     """The setting of one local search that ends lowest."""
     key, searches = jax.random.key(config.seed + 1), []
-    common = {"beta": config.beta, "starts": config.starts}
+    common: dict[str, Any] = {"beta": config.beta, "starts": config.starts}
     for width in config.widths if kind != "sgd" else config.widths[-1:]:
         network = cj.networks.Convolutional("average_pool", width)
         if kind == "lbfgs":

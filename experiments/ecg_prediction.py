@@ -237,8 +237,9 @@ def _searches(
 ) -> list[tuple[Search, int]]:
     """One for every width and rate, with its width."""
     key = jax.random.fold_in(jax.random.key(config.seed), 1_000)
-    data, found = (split.X, split.y), []
-    common = {"beta": beta, "starts": config.num_seeds}
+    found: list[tuple[Search, int]] = []
+    data = (split.X, split.y)
+    common: dict[str, Any] = {"beta": beta, "starts": config.num_seeds}
     for width in config.widths:
         network = cj.networks.TwoLayer(width)
         if kind == "adam":
