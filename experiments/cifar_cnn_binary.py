@@ -16,8 +16,8 @@ searches of the same objective, Adam on all images, L-BFGS, and SGD with momentu
 batches, each with the number of filters and the rate that end lowest.
 
 Expect the patterns of random filters to be far from enough, and column generation to
-end below every local search. A search stands behind that end; the bound over all
-filters is proven, and loose.
+end below Adam and SGD, as low as SGD in less than half of its time. On CIFAR-10 L-BFGS
+ends lower by 0.1 % in the same time. The bound over all filters is proven, and loose.
 
 Source: the talk's slide on two-layer convolutional networks, after Ergen & Pilanci,
 Implicit Convex Regularizers of CNN Architectures (ICLR 2021); subset, filters, width
@@ -106,7 +106,7 @@ def run(config: Config) -> dict[str, np.ndarray]:
     launch.say(f"  {shape[0]} images of {shape[1]} patches with {shape[2]} numbers")
     arrays = parts.part("sampled", lambda: _sampled(config, data))
     arrays |= parts.part("convex", lambda: _solve(config, data))
-    for kind in launch.progress(LOCAL, "local searches"):
+    for kind in launch.progress(list(LOCAL), "local searches"):
         part = parts.part(kind, lambda kind=kind: _search(config, data, kind))
         launch.say(f"  {part['label']}: {np.min(part['last']):.5g}")
         arrays |= {f"{kind}_{name}": value for name, value in part.items()}
@@ -202,18 +202,28 @@ def _search(config: Config, data: Patches, kind: str) -> dict[str, Any]:
     for width in config.widths if kind != "sgd" else config.widths[-1:]:
         network = cj.networks.Convolutional("average_pool", width)
         if kind == "lbfgs":
-            more = common | {"steps": config.lbfgs_steps}
-            found = [local_searches.lbfgs(key, network, data.train, **more)]
-        elif kind == "adam":
-            more = common | {"steps": config.steps}
+            steps = config.lbfgs_steps
             found = [
-                local_searches.adam(key, network, data.train, rate=rate, **more)
+                local_searches.lbfgs(key, network, data.train, steps=steps, **common)
+            ]
+        elif kind == "adam":
+            found = [
+                local_searches.adam(
+                    key, network, data.train, rate=rate, steps=config.steps, **common
+                )
                 for rate in config.rates
             ]
         else:
-            more = common | {"steps": config.sgd_steps, "batch_size": config.batch_size}
             found = [
-                local_searches.sgd(key, network, data.train, rate=rate, **more)
+                local_searches.sgd(
+                    key,
+                    network,
+                    data.train,
+                    rate=rate,
+                    steps=config.sgd_steps,
+                    batch_size=config.batch_size,
+                    **common,
+                )
                 for rate in config.sgd_rates
             ]
         searches += [(search, width, network) for search in found]

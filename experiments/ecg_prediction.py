@@ -244,15 +244,26 @@ def _searches(
         network = cj.networks.TwoLayer(width)
         if kind == "adam":
             for rate in config.rates:
-                more = common | {"rate": rate, "steps": config.steps}
-                found.append((local_searches.adam(key, network, data, **more), width))
+                search = local_searches.adam(
+                    key, network, data, rate=rate, steps=config.steps, **common
+                )
+                found.append((search, width))
         elif kind == "lbfgs":
-            more = common | {"steps": config.steps}
-            found.append((local_searches.lbfgs(key, network, data, **more), width))
+            search = local_searches.lbfgs(
+                key, network, data, steps=config.steps, **common
+            )
+            found.append((search, width))
         else:
-            more = common | {"steps": config.sgd_steps, "batch_size": config.batch_size}
             for rate in config.sgd_rates:
-                search = local_searches.sgd(key, network, data, rate=rate, **more)
+                search = local_searches.sgd(
+                    key,
+                    network,
+                    data,
+                    rate=rate,
+                    steps=config.sgd_steps,
+                    batch_size=config.batch_size,
+                    **common,
+                )
                 found.append((search, width))
     return found
 

@@ -2,7 +2,7 @@
 
     python -m experiments.regularisation_path
 
-About 5 minutes on two CPU cores.
+About 10 minutes on two CPU cores.
 
 `cvxjax.solve_path` minimises 1/2 ||f(X) - y||^2 + beta/2 ||params||^2 over two-layer
 ReLU networks for a grid of beta that descends from beta_max, the least beta at which
@@ -17,7 +17,7 @@ the zero network is optimal. Two data sets:
 
 Expect no neuron at beta_max and at most n after merging and pruning everywhere, a
 training loss that only falls with beta, and on the diabetes data a relative test error
-of 0.524 at a tenth of beta_max and of 0.97 at a thousandth (medians of 3 splits): no
+of 0.518 at a tenth of beta_max and of 0.63 at a hundredth (medians of 3 splits): hardly
 better than least squares, 0.526. That best beta was read off the test error.
 
 Source: Mishkin & Pilanci, Optimal Sets and Solution Paths of ReLU Networks (ICML 2023).
@@ -38,12 +38,13 @@ from experiments._frame.record import Claim, Verdict, resumable
 from experiments._parts.path_drawing import LOCAL, above, plot, scope, share
 from experiments._peers import local_searches
 
-MINUTES = 5
+MINUTES = 10
 
 __all__ = ["Config", "claims", "plot", "run"]
 
 _ACTIVE = 1e-6  # of the largest block's norm; smaller blocks count as none
 _COLLINEAR = 1e-6  # 1 - cosine of blocks that count as one neuron
+_ROUNDING = 1e-6  # relative, of objectives after thousands of neurons are merged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,17 +249,23 @@ def _local_searches(config: Config, beta: float) -> dict[str, Any]:
     for width in config.widths:
         network = cj.networks.TwoLayer(width)
         for rate in config.rates:
-            more = common | {"rate": rate, "steps": config.steps}
-            search = local_searches.adam(key, network, data, **more)
+            search = local_searches.adam(
+                key, network, data, rate=rate, steps=config.steps, **common
+            )
             found["adam"].append(search.last)
         for rate in config.sgd_rates:
-            more = common | {"rate": rate, "steps": 5 * config.steps}
             search = local_searches.sgd(
-                key, network, data, batch_size=config.batch_size, **more
+                key,
+                network,
+                data,
+                rate=rate,
+                steps=5 * config.steps,
+                batch_size=config.batch_size,
+                **common,
             )
             found["sgd"].append(search.last)
-        more = common | {"steps": config.steps}
-        found["lbfgs"].append(local_searches.lbfgs(key, network, data, **more).last)
+        search = local_searches.lbfgs(key, network, data, steps=config.steps, **common)
+        found["lbfgs"].append(search.last)
     return {name: np.stack(values) for name, values in found.items()}
 
 
@@ -326,7 +333,7 @@ def _width(arrays: dict[str, np.ndarray]) -> Claim:
     sizes = {name: np.max(arrays[f"{name}_num_samples"]) for name in counts}
     primal = _paths(arrays, "primal")
     worse = float(np.max(_paths(arrays, "network") / primal - 1))
-    good = worse <= 1e-8 and all(counts[name] <= sizes[name] for name in counts)
+    good = worse <= _ROUNDING and all(counts[name] <= sizes[name] for name in counts)
     return Claim(
         "at every beta a network of at most n neurons is optimal",
         f"at most {counts['sine']} neurons for n = {sizes['sine']}, and "

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from experiments._frame import style
 from experiments._parts import images
@@ -76,7 +76,8 @@ def _plot_objectives(axis: Any, arrays: dict[str, np.ndarray]) -> None:
     )
     axis.set(xscale="log", yscale="log", xlabel="seconds", ylabel="objective")
     axis.set_title("(a) Training objective")
-    axis.set_ylim(0.95 * arrays["convex"], 4 * arrays["zero"])  # room for the legend
+    lows = [np.min(arrays[f"{kind}_last"]) for kind in LOCAL]
+    axis.set_ylim(0.99 * min(arrays["convex"], *lows), 2 * arrays["sampled"])
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.yaxis.set_minor_formatter(NullFormatter())
@@ -96,6 +97,7 @@ def _plot_accuracies(axis: Any, arrays: dict[str, np.ndarray]) -> None:
         spread = np.linspace(-0.1, 0.1, len(values)) if len(values) > 1 else [0]
         axis.plot(values, place + np.asarray(spread), "o", color=style.COLORS[role])
     axis.set_yticks(range(len(rows)), [label for label, *_ in rows])
+    axis.xaxis.set_major_locator(MaxNLocator(5))
     axis.set(xlabel="test accuracy, every start", ylim=(len(rows) - 0.5, -0.5))
     axis.set_title("(b) Test accuracy")
 
