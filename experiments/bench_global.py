@@ -298,7 +298,7 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
     )
     axes[2].set_xscale("symlog", linthresh=1e-4)
     axes[2].set_xlim(left=0)
-    axes[0].legend(loc="upper left")
+    axes[0].legend(loc="lower right")
     runs = arrays["adam"][0].size + arrays["sgd"][0].size + arrays["lbfgs"][0].size
     style.caption(
         figure,
