@@ -26,24 +26,23 @@ in a local minimum.
 from __future__ import annotations
 
 import dataclasses
-import time
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
-import scipy
 from matplotlib.figure import Figure
 
 import cvxjax as cj
 from experiments._frame import launch, style
+from experiments._frame.clock import watched
 from experiments._frame.record import Claim, Verdict, resumable
+from experiments._peers import local_searches
 from experiments._peers.suites import smallest_tables, standardised
 
 MINUTES = 90
 
 _SAME = 1e-4  # relative difference of objectives that counts
+_GOALS = {0.1: 0.01, 0.03: 0.08}  # of the median gaps, by share of beta_max
 _LINES = 200  # of a solve's progress that are kept
 _ROLES = ("convex", "bound", "sgd")  # colours of the shares of beta_max
 
@@ -122,87 +121,50 @@ def _local_searches(
     config: Config, X: np.ndarray, y: np.ndarray, beta: float
 ) -> dict[str, Any]:
     """Where all local searches of one problem end."""
-    adam = [
-        np.asarray(run.objective)[:, -1]
-        for run in _adam(config, X, y, beta, config.num_seeds)
-    ]
-    sgd = []
     batch = min(32, len(y))
-    steps = config.sgd_epochs * (len(y) // batch)
-    for rate in config.sgd_rates:
-        optimizer = optax.sgd(optax.cosine_decay_schedule(rate / len(y), steps), 0.9)
-        runs = {"steps": steps, "batch_size": batch, "num_seeds": config.num_seeds}
-        run = _train(config, X, y, beta, config.widths[-1], optimizer, **runs)
-        sgd.append(np.asarray(run.objective)[:, -1])
+    common = {"beta": beta, "starts": config.num_seeds}
+    wide = [cj.networks.TwoLayer(config.widths[-1])]
+    (lbfgs,) = local_searches.searches(
+        "lbfgs", _key(config), wide, (X, y), steps=config.lbfgs_steps, **common
+    )
+    sgd = local_searches.searches(
+        "sgd",
+        _key(config),
+        wide,
+        (X, y),
+        rates=config.sgd_rates,
+        steps=config.sgd_epochs * (len(y) // batch),
+        batch_size=batch,
+        **common,
+    )
+    adam = _adam(config, X, y, beta, config.num_seeds)
     return {
         "beta": beta,
-        "adam": np.stack(adam),  # [width x rate, seed]
-        "sgd": np.stack(sgd),
-        "lbfgs": _lbfgs(config, X, y, beta),
+        "adam": np.stack([search.last for search in adam]),  # [width x rate, seed]
+        "sgd": np.stack([search.last for search in sgd]),
+        "lbfgs": lbfgs.last,
     }
 
 
 def _adam(
-    config: Config, X: np.ndarray, y: np.ndarray, beta: float, num_seeds: int
-) -> list[Any]:
+    config: Config, X: np.ndarray, y: np.ndarray, beta: float, starts: int
+) -> list[local_searches.Search]:
     """Adam with every width and rate."""
-    found = []
-    for width in config.widths:
-        for rate in config.rates:
-            optimizer = optax.adam(optax.cosine_decay_schedule(rate, config.steps))
-            runs = {"steps": config.steps, "num_seeds": num_seeds}
-            found.append(_train(config, X, y, beta, width, optimizer, **runs))
-    return found
-
-
-def _train(
-    config: Config,
-    X: np.ndarray,
-    y: np.ndarray,
-    beta: float,
-    width: int,
-    optimizer: Any,
-    *,
-    steps: int,
-    **runs: Any,
-) -> Any:
-    return cj.networks.train(
-        jax.random.key(config.seed),
-        cj.networks.TwoLayer(width),
+    return local_searches.searches(
+        "adam",
+        _key(config),
+        [cj.networks.TwoLayer(width) for width in config.widths],
         (X, y),
-        optimizer,
-        steps=steps,
-        weight_decay=beta,
-        record_every=steps,
-        **runs,
+        rates=config.rates,
+        beta=beta,
+        steps=config.steps,
+        starts=starts,
+        record_every=config.steps,
     )
 
 
-def _lbfgs(config: Config, X: np.ndarray, y: np.ndarray, beta: float) -> np.ndarray:
-    """The last objectives of L-BFGS on the weights of the widest network, [seed]."""
-    d, m = X.shape[1], config.widths[-1]
-
-    @jax.jit
-    @jax.value_and_grad
-    def objective(w: Any) -> Any:
-        first, second = w[: d * m].reshape(d, m), w[d * m :]
-        z = jnp.maximum(X @ first, 0) @ second
-        return 0.5 * jnp.sum((z - y) ** 2) + beta / 2 * jnp.sum(w**2)
-
-    ends = []
-    for seed in range(config.num_seeds):
-        rng = np.random.default_rng([config.seed, seed])
-        first = rng.standard_normal((d, m)) * np.sqrt(2 / d)
-        start = np.concatenate([first.ravel(), rng.standard_normal(m) / np.sqrt(m)])
-        found = scipy.optimize.minimize(
-            lambda w: [np.asarray(x, np.float64) for x in objective(w)],
-            start,
-            jac=True,
-            method="L-BFGS-B",
-            options={"maxiter": config.lbfgs_steps, "maxfun": 2 * config.lbfgs_steps},
-        )
-        ends.append(float(found.fun))
-    return np.asarray(ends)
+def _key(config: Config) -> jax.Array:
+    return jax.random.key(config.seed)
 
 
 def _ours(config: Config, X: np.ndarray, y: np.ndarray, beta: float) -> dict[str, Any]:
@@ -210,16 +172,8 @@ def _ours(config: Config, X: np.ndarray, y: np.ndarray, beta: float) -> dict[str
     program = cj.programs.make_two_layer(X, y, beta=beta)
     cj.solve(program, time_limit=config.warm_seconds)
     _adam(config, X, y, beta, 1)
-    adam = [run.run_seconds for run in _adam(config, X, y, beta, 1)]
-    lines: list[tuple[float, float]] = []
-    start = time.perf_counter()
-    solution = cj.solve(
-        program,
-        time_limit=config.time_limit,
-        report=lambda _, value, *__: lines.append((time.perf_counter() - start, value)),
-    )
-    seconds = time.perf_counter() - start
-    lines.append((seconds, float(solution.objective)))
+    adam = [search.seconds[0, -1] for search in _adam(config, X, y, beta, 1)]
+    solution, lines = watched(program, time_limit=config.time_limit)
     certificate = cj.certify(program, solution, time_limit=config.bound_seconds)
     kept = np.full((_LINES, 2), np.nan)
     kept[: len(lines)] = lines[:_LINES]
@@ -228,7 +182,7 @@ def _ours(config: Config, X: np.ndarray, y: np.ndarray, beta: float) -> dict[str
         "objective": certificate.primal,
         "status": cj.Status(int(solution.status)).name,
         "price": np.nan if price is None else float(price),
-        "seconds": seconds,
+        "seconds": lines[-1, 0],
         "adam_seconds": np.asarray(adam),  # of one run alone, [width x rate]
         "progress": kept,  # [lines, (seconds, objective)]
         "gap": certificate.gap,  # of the bound over all networks
@@ -320,9 +274,14 @@ def claims(arrays: dict[str, np.ndarray]) -> list[Claim]:
         f"{np.median(gaps[arrays['fraction'] == f]):.1e} at {f:g} beta_max"
         for f in dict.fromkeys(arrays["fraction"].tolist())
     )
+    close = [
+        np.median(gaps[arrays["fraction"] == fraction]) <= goal
+        for fraction, goal in _GOALS.items()
+        if fraction in arrays["fraction"]
+    ]
     return [
         Claim(
-            claim="The convex program reaches the optimum where local searches do not: "
+            claim="The convex program ends lower than local searches: "
             "never above the best local run by more than 1e-4, below it by more on a "
             "third of the problems",
             measured=f"of {count} problems: above on {above}, below on {below}, "
@@ -339,10 +298,11 @@ def claims(arrays: dict[str, np.ndarray]) -> list[Claim]:
             ),
         ),
         Claim(
-            claim="A certificate bounds how far from the best of all networks it is",
+            claim="A certificate bounds how far from the best of all networks it is: "
+            "median gaps of 1 % at 0.1 beta_max and 8 % at 0.03 beta_max, at most",
             measured=f"median relative gaps {medians}; "
             f"below 1e-3 on {int(np.sum(gaps <= 1e-3))} of {count}",
-            verdict=Verdict.REPRODUCED,
+            verdict=Verdict.of(all(close)),
         ),
     ]
 

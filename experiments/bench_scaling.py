@@ -34,7 +34,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import NullLocator
 
 from experiments._frame import launch, style
 from experiments._frame.record import Claim, Verdict, resumable
@@ -255,9 +255,7 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
         axis.xaxis.set_minor_locator(NullLocator())
         if name == "devices":
             axis.set_ylim(0.1, 10)
-        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.yaxis.set_minor_formatter(NullFormatter())
+        style.plain_ticks(axis.yaxis)
         if axis.get_legend_handles_labels()[0]:
             axis.legend()
     axes[0].set_ylabel("seconds, warm")

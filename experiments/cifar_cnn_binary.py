@@ -16,9 +16,10 @@ searches of the same objective, Adam on all images, L-BFGS, and SGD with momentu
 batches, each with the number of filters and the rate that end lowest.
 
 Expect the patterns of random filters to be far from enough, and column generation to
-end below Adam and SGD, as low as SGD in less than half of its time. On CIFAR-10 one of
-three starts of L-BFGS ends lower, by 0.1 %, in half of the time. The bound over all
-filters is proven, and loose.
+end below Adam and SGD, as low as SGD in less than half of its time. On CIFAR-10 L-BFGS
+is as low as SGD still sooner, and one of its three starts ends lower than column
+generation, by 0.1 %, in half of the time. The bound over all filters is proven, and
+loose.
 
 Source: the talk's slide on two-layer convolutional networks, after Ergen & Pilanci,
 Implicit Convex Regularizers of CNN Architectures (ICLR 2021); subset, filters, width
@@ -28,7 +29,6 @@ and beta are not known.
 from __future__ import annotations
 
 import dataclasses
-import time
 from typing import Any, Literal
 
 import jax
@@ -36,7 +36,7 @@ import numpy as np
 
 import cvxjax as cj
 from experiments._frame import launch
-from experiments._frame.clock import timed
+from experiments._frame.clock import timed, watched
 from experiments._frame.record import Claim, Verdict, resumable
 from experiments._parts import images
 from experiments._parts.cnn_drawing import LOCAL, plot
@@ -151,21 +151,11 @@ def _solve(config: Config, data: Patches) -> dict[str, Any]:
     program = cj.programs.make_convolutional(
         *data.train, beta=config.beta, kind="average_pool"
     )
-    seconds = []
-    for _ in range(2):
-        lines: list[tuple[float, float]] = []
-        start = time.perf_counter()
-
-        def report(_: int, value: float, *__: Any, lines=lines, start=start) -> None:
-            lines.append((time.perf_counter() - start, value))
-
-        solution = cj.solve(
-            program, tol=config.tol, time_limit=config.time_limit, report=report
-        )
-        seconds.append(time.perf_counter() - start)
+    options = {"tol": config.tol, "time_limit": config.time_limit}
+    _, cold = watched(program, **options)
+    solution, progress = watched(program, **options)
     certificate = cj.certify(program, solution, time_limit=config.bound_seconds)
-    launch.say(f"  all filters: {certificate}; {seconds[1]:.1f} s")
-    lines.append((seconds[1], certificate.primal))
+    launch.say(f"  all filters: {certificate}; {progress[-1, 0]:.1f} s")
     variables = program.recover(solution.params)
     kernel = np.asarray(variables["params"]["first"]["kernel"])
     value = cj.networks.weight_decay_objective(
@@ -177,11 +167,11 @@ def _solve(config: Config, data: Patches) -> dict[str, Any]:
         "bound": certificate.dual,
         "status": cj.Status(int(solution.status)).name,
         "price": np.nan if price is None else float(price),  # over beta
-        "convex_seconds": seconds[1],
-        "cold_seconds": seconds[0],
+        "convex_seconds": progress[-1, 0],
+        "cold_seconds": cold[-1, 0],
         "convex_accuracy": _accuracy(program, solution.params, data),
         "convex_network": np.asarray(value),
-        "progress": np.asarray(lines),  # seconds, objective
+        "progress": progress,  # seconds, objective
         "filters": kernel,
         "second": np.asarray(variables["params"]["second"]["kernel"])[:, 0],
     }
@@ -198,45 +188,30 @@ def _accuracy(program: Any, params: Any, data: Patches) -> np.ndarray:
 
 def _search(config: Config, data: Patches, kind: str) -> dict[str, Any]:
     """The setting of one local search that ends lowest."""
-    key, searches = jax.random.key(config.seed + 1), []
-    common: dict[str, Any] = {"beta": config.beta, "starts": config.starts}
-    for width in config.widths if kind != "sgd" else config.widths[-1:]:
-        network = cj.networks.Convolutional("average_pool", width)
-        if kind == "lbfgs":
-            steps = config.lbfgs_steps
-            found = [
-                local_searches.lbfgs(key, network, data.train, steps=steps, **common)
-            ]
-        elif kind == "adam":
-            found = [
-                local_searches.adam(
-                    key, network, data.train, rate=rate, steps=config.steps, **common
-                )
-                for rate in config.rates
-            ]
-        else:
-            found = [
-                local_searches.sgd(
-                    key,
-                    network,
-                    data.train,
-                    rate=rate,
-                    steps=config.sgd_steps,
-                    batch_size=config.batch_size,
-                    **common,
-                )
-                for rate in config.sgd_rates
-            ]
-        searches += [(search, width, network) for search in found]
-    chosen = local_searches.lowest([search for search, *_ in searches])
-    width, network = next(rest for search, *rest in searches if search is chosen)
+    options: dict[str, Any] = {"steps": config.lbfgs_steps}
+    if kind == "adam":
+        options = {"steps": config.steps, "rates": config.rates}
+    elif kind == "sgd":
+        options = {"steps": config.sgd_steps, "rates": config.sgd_rates}
+        options |= {"batch_size": config.batch_size}
+    widths = config.widths if kind != "sgd" else config.widths[-1:]
+    searches = local_searches.searches(
+        kind,
+        jax.random.key(config.seed + 1),
+        [cj.networks.Convolutional("average_pool", width) for width in widths],
+        data.train,
+        beta=config.beta,
+        starts=config.starts,
+        **options,
+    )
+    best = local_searches.lowest(searches)
     patches, labels = data.test
-    fits = [np.asarray(network.apply(each, patches)) for each in chosen.variables]
+    fits = [np.asarray(best.network.apply(each, patches)) for each in best.variables]
     return {
-        "label": f"{chosen.label}, {width} filters",
-        "curves": chosen.objective,
-        "times": chosen.seconds,
-        "last": np.stack([search.last for search, *_ in searches]),
+        "label": f"{best.label}, {best.network.num_neurons} filters",
+        "curves": best.objective,
+        "times": best.seconds,
+        "last": np.stack([search.last for search in searches]),
         "accuracy": np.asarray([np.mean(np.sign(fit) == labels) for fit in fits]),
     }
 
@@ -287,12 +262,17 @@ def _in_time(arrays: dict[str, np.ndarray]) -> Claim:
     best, (seconds, values) = np.min(arrays["sgd_last"]), arrays["progress"].T
     ours = np.min(seconds[values <= best], initial=np.inf)
     total, runs = arrays["sgd_times"][0, -1], len(arrays["sgd_times"])
+    others = {}
+    for kind in ("adam", "lbfgs"):
+        low = arrays[f"{kind}_curves"] <= best
+        others[kind] = np.min(arrays[f"{kind}_times"][low], initial=np.inf)
+    each = ", ".join(f"{LOCAL[kind][0]} {others[kind]:.1f} s" for kind in others)
     there = f"after {ours:.1f} s" if np.isfinite(ours) else "never"
     return Claim(
-        "it takes less time to the objective where the best run of SGD ends",
-        f"{there}; SGD {total:.1f} s (a share of {runs} runs together); both without "
-        "compilation",
-        Verdict.of(ours <= total),
+        "it takes less time than SGD to the objective where the best run of SGD ends",
+        f"{there}; SGD {total:.1f} s, {each} (a share of {runs} runs together); all "
+        "without compilation",
+        Verdict.of(ours <= total, corrected=min(others.values()) < ours),
     )
 
 

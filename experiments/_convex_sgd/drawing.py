@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from experiments._convex_sgd.claims import last, of_kinds
 from experiments._frame import style
@@ -37,10 +36,10 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
             letter = "abcdef"[3 * line + column]
             axis.set(xscale="log", xlabel=x_label, ylabel=y_label)
             axis.set_title(f"({letter})", loc="left")
-            _plain_ticks(axis.xaxis, (1, 2, 5))
+            style.plain_ticks(axis.xaxis, (1, 2, 5))
     for axis in axes[:, 2]:
         axis.set_yscale("log")
-        _plain_ticks(axis.yaxis, (1, 1.5, 2, 3, 4, 5, 7))
+        style.plain_ticks(axis.yaxis, (1, 1.5, 2, 3, 4, 5, 7))
     figure.legend(
         handles=_handles(arrays), loc="outside right upper", title="learning rates"
     )
@@ -52,13 +51,6 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
     )
     style.caption(figure, _caption(arrays))
     return figure
-
-
-def _plain_ticks(axis: Any, multiples: tuple[float, ...]) -> None:
-    """Multiples of decades, as plain numbers."""
-    axis.set_major_locator(LogLocator(subs=multiples))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
 
 
 def _plot_curves(

@@ -11,6 +11,7 @@ import matplotlib.figure
 import matplotlib.style
 import numpy as np
 from cycler import cycler
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 # Okabe & Ito's palette: told apart under every common colour blindness.
 COLORS = {
@@ -86,6 +87,13 @@ def curves(axis: Any, x: Any, ys: Any, label: str, *look: str, **more: Any) -> N
     """Draws ys [k, n] over x [n], k thin lines with one entry in the legend."""
     labels = [label, *[None] * (len(ys) - 1)]
     axis.plot(x, np.transpose(ys), *look, label=labels, **{"lw": 1, **more})
+
+
+def plain_ticks(axis: Any, multiples: tuple[float, ...] = (1, 2, 5)) -> None:
+    """Multiples of decades, as plain numbers, on the x or y axis of a log scale."""
+    axis.set_major_locator(LogLocator(subs=multiples))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def caption(shown: matplotlib.figure.Figure, text: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from experiments._frame import style
 from experiments._parts import images
@@ -78,9 +78,7 @@ def _plot_objectives(axis: Any, arrays: dict[str, np.ndarray]) -> None:
     axis.set_title("(a) Training objective")
     lows = [np.min(arrays[f"{kind}_last"]) for kind in LOCAL]
     axis.set_ylim(0.99 * min(arrays["convex"], *lows), 2 * arrays["sampled"])
-    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.yaxis.set_minor_formatter(NullFormatter())
+    style.plain_ticks(axis.yaxis)
     axis.legend(loc="upper right")
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from experiments._frame import style
 
@@ -152,7 +151,5 @@ def _plot_objective(axis: Any, found: dict[str, Any], letter: str) -> None:
         yscale="log",
     )
     axis.set_ylim(0.9 * float(found["bound"]), 6 * float(found["objective"]))
-    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
-    axis.yaxis.set_minor_formatter(NullFormatter())
+    style.plain_ticks(axis.yaxis)
     axis.legend(loc="upper right")

@@ -102,17 +102,21 @@ def _plot_norms(axis: Any, arrays: dict[str, np.ndarray]) -> None:
     axis.set_ylim(0, 1.2 * np.nanmax(drawn, initial=1e-9))
 
 
+def _band(axis: Any, x: np.ndarray, rows: np.ndarray, label: str, color: str) -> None:
+    """The median of rows [k, len(x)] over x, and all of them in a band."""
+    low, high = rows.min(axis=0), rows.max(axis=0)
+    axis.fill_between(x, low, high, color=color, alpha=0.2, lw=0)
+    axis.plot(x, np.median(rows, axis=0), "o-", ms=3, color=color, label=label)
+
+
 def _plot_neurons(axis: Any, arrays: dict[str, np.ndarray]) -> None:
     for name, label, role in (
         ("table", "diabetes", "network"),
         ("sine", "sine", "convex"),
     ):
         counts = np.atleast_2d(arrays[f"{name}_neurons"])
-        shares, color = share(arrays, name), style.COLORS[role]
-        low, high = counts.min(axis=0), counts.max(axis=0)
-        axis.fill_between(shares, low, high, color=color, alpha=0.2, lw=0)
-        middle = np.median(counts, axis=0)
-        axis.plot(shares, middle, "o-", ms=3, color=color, label=label)
+        color = style.COLORS[role]
+        _band(axis, share(arrays, name), counts, label, color)
         n = int(np.max(arrays[f"{name}_num_samples"]))
         axis.axhline(n, color=color, ls=":", lw=1, label=f"n = {n}")
     axis.set_yscale("symlog", linthresh=1)
@@ -128,11 +132,7 @@ def _plot_errors(axis: Any, arrays: dict[str, np.ndarray]) -> None:
         ("train", "training", "convex"),
         ("test", "test", "network"),
     ):
-        errors, color = arrays[f"table_{name}"], style.COLORS[role]
-        low, high = errors.min(axis=0), errors.max(axis=0)
-        axis.fill_between(shares, low, high, color=color, alpha=0.2, lw=0)
-        middle = np.median(errors, axis=0)
-        axis.plot(shares, middle, "o-", ms=3, color=color, label=label)
+        _band(axis, shares, arrays[f"table_{name}"], label, style.COLORS[role])
     linear = float(np.median(arrays["table_linear"]))
     color = style.COLORS["baseline"]
     axis.axhline(linear, color=color, ls="--", label="least squares, test")
@@ -176,11 +176,7 @@ def _plot_gaps(axis: Any, arrays: dict[str, np.ndarray]) -> None:
         ("sine", "sine, exhaustive", "convex"),
     ):
         gaps = np.atleast_2d(arrays[f"{name}_gap"])
-        shares, color = share(arrays, name), style.COLORS[role]
-        axis.fill_between(
-            shares, gaps.min(0), gaps.max(0), color=color, alpha=0.2, lw=0
-        )
-        axis.plot(shares, np.median(gaps, axis=0), "o-", ms=3, color=color, label=label)
+        _band(axis, share(arrays, name), gaps, label, style.COLORS[role])
     axis.set_yscale("log")
     axis.legend(loc="best")
     _along(axis, title="(f) What is proven", ylabel="relative duality gap")

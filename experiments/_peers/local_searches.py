@@ -21,16 +21,17 @@ from jax.flatten_util import ravel_pytree
 import cvxjax as cj
 
 _RECORDS = 100  # of a run of L-BFGS
+_MOMENTUM = 0.9
 
 
 class Search(NamedTuple):
     """Runs of one method from several starts."""
 
     label: str
+    network: Any  # that is trained
     objective: np.ndarray  # [start, record], of all rows
     seconds: np.ndarray  # [start, record], without compilation
     variables: list[Any]  # of every start, at its end
-    metrics: Any = None  # leaves [start, record]; None if none were asked for
 
     @property
     def last(self) -> np.ndarray:
@@ -48,62 +49,87 @@ def lowest(searches: Sequence[Search]) -> Search:
     return min(searches, key=lambda search: float(np.min(search.last)))
 
 
-def adam(
+def searches(
+    kind: str,
     key: jax.Array,
-    network: Any,
+    networks: Sequence[Any],
     data: tuple[Any, Any],
     *,
-    beta: float,
-    rate: float,
-    steps: int,
-    starts: int,
-    metrics: Callable[[Any], Any] | None = None,
+    rates: Sequence[float] = (),
+    **options: Any,
+) -> list[Search]:
+    """Of one kind, "adam", "lbfgs" or "sgd": every network with every rate.
+
+    Args:
+      kind: of `KINDS`.
+      key: of the starts.
+      networks: of several widths.
+      data: (X, y).
+      rates: at first; none for L-BFGS.
+      **options: of the function of this kind.
+    """
+    each = [{"rate": rate} for rate in rates] or [{}]
+    return [
+        KINDS[kind](key, network, data, **rate, **options)
+        for network in networks
+        for rate in each
+    ]
+
+
+def adam(
+    key: jax.Array, network: Any, data: tuple[Any, Any], *, rate: float, **options: Any
 ) -> Search:
-    """Adam on all rows; `rate` is its first one."""
-    optimizer = optax.adam(optax.cosine_decay_schedule(rate, steps))
-    more = {"steps": steps, "num_seeds": starts, "weight_decay": beta}
-    result = cj.networks.train(key, network, data, optimizer, metrics=metrics, **more)
-    return _trained(f"Adam, rate {rate:g}", result, starts)
+    """Adam on all rows; `rate` is its first one.
+
+    Args:
+      key: of the starts.
+      network: a Flax module.
+      data: (X, y).
+      rate: > 0.
+      **options: steps, starts, beta, and further ones of `cj.networks.train`.
+    """
+    optimizer = optax.adam(optax.cosine_decay_schedule(rate, options["steps"]))
+    return _trained(f"Adam, rate {rate:g}", key, network, data, optimizer, **options)
 
 
 def sgd(
+    key: jax.Array, network: Any, data: tuple[Any, Any], *, rate: float, **options: Any
+) -> Search:
+    """SGD of momentum 0.9 in batches; `rate` is its first one, times the rows.
+
+    Args:
+      key: of the starts.
+      network: a Flax module.
+      data: (X, y).
+      rate: > 0.
+      **options: as in `adam`, with `batch_size`.
+    """
+    schedule = optax.cosine_decay_schedule(rate / len(data[1]), options["steps"])
+    optimizer, label = optax.sgd(schedule, _MOMENTUM), f"SGD, rate {rate:g} / n"
+    return _trained(label, key, network, data, optimizer, **options)
+
+
+def _trained(
+    label: str,
     key: jax.Array,
     network: Any,
     data: tuple[Any, Any],
+    optimizer: Any,
     *,
     beta: float,
-    rate: float,
-    steps: int,
     starts: int,
-    batch_size: int,
-    momentum: float = 0.9,
-    metrics: Callable[[Any], Any] | None = None,
+    **options: Any,
 ) -> Search:
-    """SGD in batches; `rate` is its first one, times the number of rows."""
-    schedule = optax.cosine_decay_schedule(rate / len(data[1]), steps)
-    result = cj.networks.train(
-        key,
-        network,
-        data,
-        optax.sgd(schedule, momentum),
-        steps=steps,
-        num_seeds=starts,
-        weight_decay=beta,
-        batch_size=batch_size,
-        metrics=metrics,
-    )
-    return _trained(f"SGD, rate {rate:g} / n", result, starts)
-
-
-def _trained(label: str, result: Any, starts: int) -> Search:
     """Starts run together, and each has a share of their time."""
+    result = cj.networks.train(
+        key, network, data, optimizer, weight_decay=beta, num_seeds=starts, **options
+    )
     seconds = np.broadcast_to(result.seconds / starts, result.objective.shape)
     each = [
         jax.tree.map(lambda leaf, i=i: np.asarray(leaf[i]), result.variables)
         for i in range(starts)
     ]
-    metrics = jax.tree.map(np.asarray, result.metrics)
-    return Search(label, np.asarray(result.objective), seconds, each, metrics)
+    return Search(label, network, np.asarray(result.objective), seconds, each)
 
 
 def lbfgs(
@@ -138,7 +164,7 @@ def lbfgs(
     ]
     values, seconds = (np.stack([end[k] for end in ends]) for k in (0, 1))
     variables = [jax.tree.map(np.asarray, unravel(end[2])) for end in ends]
-    return Search("L-BFGS", values, seconds, variables)
+    return Search("L-BFGS", network, values, seconds, variables)
 
 
 def _descend(
@@ -162,3 +188,6 @@ def _descend(
     chosen = np.linspace(0, len(lines) - 1, _RECORDS).round().astype(int)
     values, seconds = np.asarray(lines)[chosen].T
     return values, seconds, jnp.asarray(found.x)
+
+
+KINDS: dict[str, Callable[..., Search]] = {"adam": adam, "lbfgs": lbfgs, "sgd": sgd}

@@ -49,5 +49,8 @@ def test_verdicts():
     assert "above on 0, below on 1" in first.measured
     assert second.verdict is Verdict.NOT_REPRODUCED
     assert "below 1e-3 on 1 of 2" in third.measured
+    assert third.verdict is Verdict.NOT_REPRODUCED
+    near = experiment.claims(rows(gap=np.asarray([1e-2, 8e-2])))[2]
+    assert near.verdict is Verdict.REPRODUCED
     above = experiment.claims(rows(objective=np.asarray([2.2, 2.0])))[0]
     assert above.verdict is Verdict.NOT_REPRODUCED

@@ -52,7 +52,9 @@ def test_all_searches_start_from_the_same_weights(problem):
 
 def test_a_run_that_diverges_is_the_worst():
     values = np.asarray([[3.0, np.nan], [3.0, 2.0]])
-    one = local_searches.Search("one", values, 0 * values, ["a", "b"])
-    other = local_searches.Search("other", 0 * values + 2.5, 0 * values, ["c", "d"])
+    one = local_searches.Search("one", None, values, 0 * values, ["a", "b"])
+    other = local_searches.Search(
+        "other", None, 0 * values + 2.5, 0 * values, ["c", "d"]
+    )
     assert one.best == "b"
     assert local_searches.lowest([other, one]) is one
