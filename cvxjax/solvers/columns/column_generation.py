@@ -46,13 +46,15 @@ _GATES = 50  # given patterns that it starts from, at most
 _JOINT_RATE = 5e-3  # of the joint training of all neurons
 _JOINT_STEPS = 200
 _WORTH = 0.1  # of the tolerance, that a joint training must gain to be repeated
-_SHARE = 0.1  # of the gap: where that near the neurons is less, a search is due
 _AIM = 1e-4  # of the gap at the last prices, that the sizes may miss
 _MOST = 1_000  # neurons of a round; at least four for each sample
 _ROUGH_AIM = 1e-2  # the same for losses with kinks, whose dual vectors jump otherwise
 _FINEST = 1e-12  # relative gap of the sizes
 _SHARPEST = 1e-4  # factor of their gap where no price is above beta
 _EVERY = 3  # rounds between searches, at most
+_LOCAL = 8  # the same once prices near the neurons are low enough
+_CHEAP = 1 << 18  # samples times neurons up to which such rounds take little time
+_FINE = 1e-5  # of the tolerance: those prices need not be lower before a search
 _DEAD_AT_KINKS = 1e-10  # the same for losses with kinks, which any change costs
 _GAIN = 1e-9  # of beta: a price above it by less is no reason for a neuron
 _DEAD = 1e-6  # of the largest size: neurons left out
@@ -131,7 +133,7 @@ class _PricingRounds(Rounds):
         self.given = nothing if start is None else _neurons_of(start.params)
         self.zero, self.vector = self.bound, self.dual
         self.best_dual = _Searched(self.dual, np.inf, self.bound)
-        self.trainings, self.searched_at, self.settled = 0, -_EVERY, False
+        self.trainings, self.searched_at, self.settled = 0, 0, False
         self.descends, self.latest = True, 0.1
         self.least_gap, self.improved_at, self.sharper = np.inf, 0, 1.0
 
@@ -161,7 +163,7 @@ class _PricingRounds(Rounds):
         if self.steps - self.improved_at >= _PATIENCE:
             return Status.STALLED
         self._resize()
-        if self.descends and not self.watch.over:
+        if self.descends and self.latest > self.tol and not self.watch.over:
             self._descend()
         self.steps += 1
         try:
@@ -188,7 +190,7 @@ class _PricingRounds(Rounds):
         second = self.oracle.rng.standard_normal(count) * np.sqrt(NETWORKS / count)
         seed = self.solver.seed + self.trainings
         self.pool = trained(
-            self.program, self.rows, first, second, networks=NETWORKS, seed=seed
+            self.program, self.rows, first, second, apart=True, seed=seed
         )
         self.trainings += 1
 
@@ -213,7 +215,7 @@ class _PricingRounds(Rounds):
         self.neurons = self.neurons.and_also(self.idle).distinct()
         self.neurons = self.neurons.take(np.arange(len(self.neurons.u)) < self.most)
         share = _AIM if self.loss.smoothness is not None else _ROUGH_AIM
-        aim = max(_FINEST, self.sharper * share * min(self.latest, self.tol / _SHARE))
+        aim = max(_FINEST, self.sharper * share * min(self.latest, 10 * self.tol))
         size = max(self.objective, self.judged.floor)
         found = best_sizes(
             self.loss,
@@ -244,11 +246,13 @@ class _PricingRounds(Rounds):
 
     def _price(self) -> None:
         """Prices the dual vector near the neurons, and where it is due everywhere."""
-        own, before = self.oracle.improved(self.vector, self.neurons), self.latest
+        own = self.oracle.improved(self.vector, self.neurons)
         self.found = own.take(own.sizes > np.inf)
         self.latest = self._gap(self._bound_by(self.vector, self._note(own)))
-        due = self.steps - self.searched_at >= _EVERY
-        if not (due or self.latest <= max(self.tol, _SHARE * before)):
+        cheap = len(self.neurons.u) * len(self.rows.unit) <= _CHEAP
+        most = _LOCAL if self.latest <= self.tol and cheap else _EVERY
+        rounds = self.steps - self.searched_at
+        if rounds < most and self.latest > _FINE * self.tol:
             return
         self.searched_at = self.steps
         highest = max(self._note(own), self._search(self.vector, own))

@@ -30,6 +30,7 @@ _BATCH = 1024  # samples of a step, at most
 _SAMPLES = 128  # sizes are padded to multiples, so that few shapes are compiled
 _FEATURES = 8
 _NEURONS = 200
+_TOGETHER = np.ones((NETWORKS, NETWORKS), np.float32)
 _ELEMENTS = 1 << 21  # of the products of a step: beyond, fewer neurons are trained
 
 
@@ -39,19 +40,19 @@ def trained(
     first: np.ndarray,
     second: np.ndarray,
     *,
-    networks: int = 1,
+    apart: bool = False,
     rate: float = RATE,
     steps: int = STEPS,
     seed: int = 0,
 ) -> Neurons:
-    """The neurons of networks after Adam.
+    """The neurons of a network, or of several, after Adam.
 
     Args:
       program: its loss, y and beta.
       rows: of the program.
-      first: [m, d], weights of the first layers, one network's after another's.
-      second: [m], of the second layers.
-      networks: how many; each has its share of the m neurons.
+      first: [m, d], weights of the first layer.
+      second: [m], of the second layer.
+      apart: whether they are those of `NETWORKS` networks, dealt to them in turn.
       rate: of Adam, at first.
       steps: of Adam.
       seed: of the batches.
@@ -64,21 +65,21 @@ def trained(
     room = -m % _NEURONS
     u = np.pad(first, ((0, room), (0, X.shape[2] - d))).astype(np.float32)
     a = np.pad(second, (0, room)).astype(np.float32)
-    owner = np.minimum(np.arange(m + room) * networks // m, networks - 1)
     u, a = _train(
         X,
         np.asarray(program.y)[known].astype(np.float32),
         loss,
         np.float32(program.beta),
-        u,
-        a,
-        np.eye(NETWORKS, dtype=np.float32)[owner],
+        np.ascontiguousarray(u.reshape(-1, NETWORKS, X.shape[2]).swapaxes(0, 1)),
+        np.ascontiguousarray(a.reshape(-1, NETWORKS).T),
+        np.eye(NETWORKS, dtype=np.float32) if apart else _TOGETHER,
         np.float32(rate),
         np.int32(steps),
         np.uint32(seed),
         batch=min(len(X), _BATCH),
     )
-    u, a = np.asarray(u, np.float64)[:m, :d], np.asarray(a, np.float64)[:m]
+    u = np.asarray(u, np.float64).swapaxes(0, 1).reshape(m + room, -1)[:m, :d]
+    a = np.asarray(a, np.float64).T.ravel()[:m]
     w = u * np.abs(a)[:, None]
     finite = np.all(np.isfinite(w), axis=1)
     return Neurons.of(w[finite], np.sign(a[finite]))
@@ -110,35 +111,36 @@ def _train(
     beta: Array,
     u: Array,
     a: Array,
-    owners: Array,
+    sums: Array,
     rate: Array,
     steps: Array,
     seed: Array,
     *,
     batch: int,
 ) -> tuple[Array, Array]:
-    """u [m, d] and a [m] after Adam, the neurons of networks that do not interact.
+    """u [S, m, d] and a [S, m] after Adam, S groups of m neurons.
+
+    Groups are multiplied in one batch, which the cores share.
 
     Args:
       X: [n, K, d], rows of zeros beyond the samples.
-      owners: [m, networks], 1 for the network of a neuron, else 0.
+      sums: [S, S], 1 where the predictions of a group count for another, else 0.
     """
     n = X.shape[0]
     order = jax.random.permutation(jax.random.key(seed), n)
 
     def slopes(k: Array, u: Array, a: Array) -> tuple[Array, Array]:
-        part = jnp.arange(n)
+        rows, labels, criterion = X, y, loss
         if batch < n:
             part = order[(k * batch + jnp.arange(batch)) % n]
-        rows, labels, criterion = X[part], y[part], loss.take(part)
-        products = jnp.einsum("nkd,md->nkm", rows, u)
-        hidden = jnp.sum(jnp.maximum(products, 0), axis=1)  # [n, m]
-        z = (hidden * a[None]) @ owners
-        each = jax.vmap(lambda z: criterion.gradient(z, labels), 1, 1)
-        g = (each(z) * (n / batch)) @ owners.T
-        back = jnp.where(products > 0, (g * a[None])[:, None], 0)
-        slope = jnp.einsum("nkm,nkd->md", back, rows)
-        return slope + beta * u, jnp.sum(hidden * g, axis=0) + beta * a
+            rows, labels, criterion = X[part], y[part], loss.take(part)
+        products = jnp.einsum("nkd,smd->snkm", rows, u)
+        hidden = jnp.sum(jnp.maximum(products, 0), axis=2)  # [S, n, m]
+        z = sums @ jnp.einsum("snm,sm->sn", hidden, a)
+        g = jax.vmap(lambda z: criterion.gradient(z, labels))(z) * (n / batch)
+        back = jnp.where(products > 0, g[:, :, None, None], 0)
+        slope = jnp.einsum("snkm,nkd->smd", back, rows) * a[..., None]
+        return slope + beta * u, jnp.einsum("snm,sn->sm", hidden, g) + beta * a
 
     def step(k: Array, carry: Any) -> Any:
         x, mean, square = carry

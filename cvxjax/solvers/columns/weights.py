@@ -25,11 +25,14 @@ if TYPE_CHECKING:
     from cvxjax.interfaces import SeparableLoss
 
 _STEPS = 60
+_PATIENCE = 5  # steps without a lower gap, after which rounding stops them
 _TO_BOUNDARY = 0.995  # share of the way to the boundary that a step may take
 _INSIDE = 0.9  # of the way from a point inside to the given dual vector
 _WARM = 1e-2  # complementarity at a given dual vector, of that at none
 _FALL = 0.05  # least share of the complementarity that a step aims at
 _RIDGE = 1e-14  # relative, of the Newton system
+_REFINED = 2  # times, at most: nearly parallel neurons cost digits
+_EXACT = 1e-12  # relative residual that needs no refinement
 _FLAT = 1e-6  # curvatures that differ by more make the smaller system inexact
 _DENSE = 4_000  # samples up to which the larger one is solved instead
 
@@ -67,11 +70,13 @@ def best_sizes(
       stops the steps.
     """
     point = _Point(loss, y, A, beta, near)
-    best = point.judged()
+    best, since = point.judged(), 0
     for _ in range(_STEPS):
-        if best.gap <= tol or not point.advance():
+        if best.gap <= tol or since == _PATIENCE or not point.advance():
             break
+        before = best.gap
         best = _better(best, point.judged())
+        since = 0 if best.gap < before else since + 1
     return best
 
 
@@ -231,10 +236,25 @@ def _longest(x: np.ndarray, change: np.ndarray) -> float:
 
 
 def _newton(A: np.ndarray, weight: np.ndarray, scale: np.ndarray):
-    """The solution map of (diag(weight) + A diag(scale) A^T) du = right, or None.
+    """The solution map of (diag(weight) + A diag(scale) A^T) du = right, or None."""
+    once = _factored(A, weight, scale)
+    if once is None:
+        return None
 
-    By the smaller of the two systems, in n or in m unknowns.
-    """
+    def solve(right: np.ndarray) -> np.ndarray:
+        du = once(right)
+        for _ in range(_REFINED):
+            left = right - weight * du - A @ (scale * (du @ A))
+            if np.linalg.norm(left) <= _EXACT * np.linalg.norm(right):
+                break
+            du = du + once(left)
+        return du
+
+    return solve
+
+
+def _factored(A: np.ndarray, weight: np.ndarray, scale: np.ndarray):
+    """The same up to rounding, by the smaller of two systems: n or m unknowns."""
     n, m = A.shape
     try:
         small, most = float(np.min(weight)), float(np.max(weight))
