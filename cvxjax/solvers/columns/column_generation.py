@@ -33,6 +33,7 @@ from cvxjax.interfaces import NeuronProgram
 from cvxjax.record import static
 from cvxjax.solution import Scope, Solution, Status
 from cvxjax.solvers.base import SolverRecord
+from cvxjax.solvers.columns.joint_descent import descended
 from cvxjax.solvers.columns.neurons import Neurons, Rows, open_cells
 from cvxjax.solvers.columns.oracle import Oracle
 from cvxjax.solvers.columns.training import NETWORKS, most_neurons, trained
@@ -196,15 +197,20 @@ class _PricingRounds(Rounds):
 
     def _descend(self) -> None:
         """Trains all neurons together, and keeps both them and what they were."""
-        sizes = np.sqrt(self.neurons.sizes)
-        moved = trained(
-            self.program,
-            self.rows,
-            self.neurons.u * sizes[:, None],
-            self.neurons.signs * sizes,
-            rate=_JOINT_RATE,
-            steps=_JOINT_STEPS,
-        )
+        if len(self.rows.unit) > self.rows.samples:
+            moved = descended(
+                self.loss, self.y, self.beta, self.rows, self.neurons, self.watch
+            )
+        else:
+            sizes = np.sqrt(self.neurons.sizes)
+            moved = trained(
+                self.program,
+                self.rows,
+                self.neurons.u * sizes[:, None],
+                self.neurons.signs * sizes,
+                rate=_JOINT_RATE,
+                steps=_JOINT_STEPS,
+            )
         before = self.objective
         self.neurons = self.neurons.and_also(moved)
         self._resize()

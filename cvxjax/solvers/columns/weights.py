@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _STEPS = 60
 _PATIENCE = 5  # steps without a lower gap, after which rounding stops them
+_LOW = 1e-4  # relative gap: where it is larger, it may stay the same for long
 _TO_BOUNDARY = 0.995  # share of the way to the boundary that a step may take
 _INSIDE = 0.9  # of the way from a point inside to the given dual vector
 _WARM = 1e-2  # complementarity at a given dual vector, of that at none
@@ -76,7 +77,8 @@ def best_sizes(
             break
         before = best.gap
         best = _better(best, point.judged())
-        since = 0 if best.gap < before else since + 1
+        stays = best.gap >= before and best.gap <= _LOW * abs(best.value)
+        since = since + 1 if stays else 0
     return best
 
 
