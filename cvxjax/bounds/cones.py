@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy
 
+from cvxjax.bounds.balls import balls
 from cvxjax.bounds.relaxed import Adam, Relaxation
 
 Array = np.ndarray
@@ -33,7 +34,6 @@ _LEAST = -8.0  # logits of new cones, relative to the largest: so that they can 
 _UNUSED = 1.0  # logit of a new w_j's share that changes nothing
 _FIRST_WALL = 0.1  # M_j of a first w_j, in the units of `Cones.log_m`
 _LONG = 1 + 1e-6  # so that no w_j is longer than one after rounding
-_HALVINGS = 44  # of the interval for log lambda
 
 
 class Cones(NamedTuple):
@@ -203,7 +203,7 @@ class ConeRelaxation:
         Q -= (np.swapaxes(walls, 1, 2) * wall_parts[:, None, :, 2]) @ walls / 2
 
         size = float(np.abs(v) @ all_lengths) + 2 * np.sum(M, axis=1)
-        values, u, moments = _balls(p, Q, smoothing * size / np.sqrt(d))
+        values, u, moments = balls(p, Q, smoothing * size / np.sqrt(d))
         weight = np.einsum("bgd,bgd,bg->b", rest, rest, 1 / c)
         scale = 2 * size + weight + np.sum(c, axis=1) + np.abs(values)
         terms = 8 * (n + d + walls.shape[1]) * np.finfo(float).eps
@@ -288,26 +288,3 @@ def _softmax(logits: Array) -> Array:
     np.exp(shares, out=shares)
     shares /= np.sum(shares, axis=2, keepdims=True)
     return shares
-
-
-def _balls(p: Array, Q: Array, smoothing: Array) -> tuple[Array, Array, Array]:
-    """`relaxed._ball` for L problems: p [L, d], Q [L, d, d], smoothing [L]."""
-    p, Q = p.astype(np.float64), Q.astype(np.float64)
-    values, vectors = np.linalg.eigh((Q + np.swapaxes(Q, 1, 2)) / 2)
-    turned = np.einsum("bij,bi->bj", vectors, p)
-    weights, below = turned**2 / 4, values[:, -1:] - values
-    least, smooth = np.maximum(0.0, -values[:, -1]), smoothing[:, None]
-    high = 2 * (np.sqrt(np.sum(weights, axis=1)) + smoothing * values.shape[1])
-    high = np.maximum(high, least)
-    low = np.maximum(least, 1e-12 * high)
-    for _ in range(_HALVINGS):
-        middle = np.sqrt(low * high)
-        s = middle[:, None] + below
-        short = np.sum(weights / s**2 + smooth / s, axis=1) > 1
-        low, high = np.where(short, middle, low), np.where(short, high, middle)
-    s = high[:, None] + below
-    u = np.einsum("bij,bj->bi", vectors, turned / (2 * s))
-    moments = u[:, :, None] * u[:, None, :]
-    moments += (vectors * (smooth / s)[:, None]) @ np.swapaxes(vectors, 1, 2)
-    bound = high + values[:, -1] + np.sum(weights / s, axis=1)
-    return bound, u, moments

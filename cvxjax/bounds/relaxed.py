@@ -28,6 +28,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cvxjax.bounds.balls import balls
 from cvxjax.bounds.budget import Budget
 
 Array = np.ndarray
@@ -145,9 +146,8 @@ class Relaxation:
         Q = (rest.T / c) @ rest / 4 - (others.T * squares) @ others / 2
 
         size = float(np.abs(v) @ lengths) + float(np.linalg.norm(self.slope))
-        p, Q = p.astype(np.float64), Q.astype(np.float64)
-        value, u, moment = _ball(p, Q, smoothing * size / np.sqrt(d))
-        u, moment = u.astype(kind), moment.astype(kind)
+        found = balls(p[None], Q[None], np.asarray([smoothing * size / np.sqrt(d)]))
+        value, u, moment = float(found[0][0]), *(x[0].astype(kind) for x in found[1:])
         weight = np.sum(rest**2) if len(c) == 0 else np.sum(np.sum(rest**2, 1) / c)
         scale = 2 * size + float(weight) + float(np.sum(c)) + value
         value += float(np.sum(c)) / 4 + 8 * (n + d) * np.finfo(float).eps * scale
@@ -246,34 +246,3 @@ def significant(X: Array, v: Array) -> tuple[Array, Array, Array, float]:
         X = np.asarray(np.linalg.qr(X.T, mode="r")).T
         extra += 8 * d * np.finfo(float).eps * float(np.abs(v) @ lengths)
     return X, v, keep, extra
-
-
-def _ball(p: Array, Q: Array, smoothing: float) -> tuple[float, Array, Array]:
-    """Bounds max p^T u + u^T Q u over the ball, at lambda of a smoothed bound.
-
-    lambda minimises lambda + p^T S^{-1} p / 4 - smoothing log det S, S = lambda I - Q.
-
-    Returns:
-      The bound at lambda without smoothing, its slope u in p, and its slope in Q.
-    """
-    values, vectors = np.linalg.eigh(Q)
-    turned = vectors.T @ p
-    weights, below = turned**2 / 4, values[-1] - values
-    least = max(0.0, -values[-1])
-
-    def slope(s: float) -> float:
-        return float(1 - np.sum(weights / (s + below) ** 2 + smoothing / (s + below)))
-
-    high = 2 * (np.sqrt(np.sum(weights)) + smoothing * len(values))
-    if high <= least or (least > 0 and slope(least) >= 0):
-        s = least
-    else:
-        low = max(least, 1e-12 * high)
-        while high > low * (1 + 1e-9):
-            middle = np.sqrt(low * high)
-            low, high = (middle, high) if slope(middle) < 0 else (low, middle)
-        s = high
-    u = vectors @ (turned / (2 * (s + below)))
-    moment = np.outer(u, u) + smoothing * (vectors / (s + below)) @ vectors.T
-    bound = s + values[-1] + float(np.sum(weights / (s + below)))
-    return bound, u, moment

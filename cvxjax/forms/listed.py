@@ -10,6 +10,7 @@ import numpy as np
 
 from cvxjax.arrangements.coverage import lists_every_pattern
 from cvxjax.arrangements.patterns import Patterns
+from cvxjax.bounds.ascent import highest_found
 from cvxjax.forms.objective import RegularisedProgram
 from cvxjax.record import static
 from cvxjax.solution import Scope
@@ -48,6 +49,13 @@ class ListedPatterns(RegularisedProgram):
         hidden = np.maximum(rows @ u.T, 0).reshape(len(v), -1, len(u)).sum(axis=1)
         prices = np.linalg.norm(hidden.T @ v.reshape(len(v), -1), axis=1)
         return float(np.max(prices, initial=0))
+
+    def price_found(self, v: np.ndarray) -> float:
+        """By a search, where all patterns are too many and there is one output."""
+        if not self.all_patterns or v.ndim > 1 or self.judge().covers_every_neuron():
+            return super().price_found(v)
+        rows = np.asarray(self.rows, np.float64)
+        return highest_found(rows, np.repeat(v, len(rows) // len(v)))
 
     def parts_of(
         self, masks: np.ndarray, gates: np.ndarray

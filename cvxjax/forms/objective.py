@@ -199,18 +199,24 @@ class RegularisedProgram(Record):
         """The least beta at which the zero network is optimal; inf if it never is.
 
         It is the price of v, minus the loss's gradient at 0: for ReLU,
-        max |v^T (X u)_+| over the listed cells and ||u|| <= 1; for `all_patterns`, an
-        upper bound over all cells, which is exact where rank X <= 3. A price that may
-        be rounding alone is returned as 0: no neuron lowers the loss.
+        max |v^T (X u)_+| over the listed cells and ||u|| <= 1; for `all_patterns`, over
+        all cells, which is exact where rank X <= 3. Above that rank it is the largest
+        price that a search finds, the same at every call; with several outputs, an
+        upper bound that depends on the time. A price that may be rounding alone is
+        returned as 0: no neuron lowers the loss.
         """
         judge, v = self.judge(), self._slope_at_zero()
         if v is None:
             return float("inf")
-        price = self.price_at_zero()
+        price = self.price_found(v)
         return 0.0 if price <= _UNSEEN * judge.hidden(v) else price
 
+    def price_found(self, v: np.ndarray) -> float:
+        """The price of v, minus the loss's gradient at 0, as `beta_max` takes it."""
+        return self.price_at_zero()
+
     def price_at_zero(self) -> float:
-        """An upper bound of `beta_max`, rounding included."""
+        """An upper bound of the least such beta, rounding included."""
         v = self._slope_at_zero()
         if v is None:
             return float("inf")

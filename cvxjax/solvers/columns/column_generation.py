@@ -34,7 +34,7 @@ from cvxjax.record import static
 from cvxjax.solution import Scope, Solution, Status
 from cvxjax.solvers.base import SolverRecord
 from cvxjax.solvers.columns.joint_descent import descended
-from cvxjax.solvers.columns.neurons import Neurons, Rows, open_cells
+from cvxjax.solvers.columns.neurons import Neurons, Rows, as_blocks, of_blocks
 from cvxjax.solvers.columns.oracle import Oracle
 from cvxjax.solvers.columns.training import NETWORKS, most_neurons, trained
 from cvxjax.solvers.columns.weights import best_sizes
@@ -60,7 +60,7 @@ _DEAD_AT_KINKS = 1e-10  # the same for losses with kinks, which any change costs
 _GAIN = 1e-9  # of beta: a price above it by less is no reason for a neuron
 _DEAD = 1e-6  # of the largest size: neurons left out
 _BOUND_SECONDS = 2.0  # for the bound over all networks at the end
-_PATIENCE = 30  # rounds that may fail to lower the gap by searched prices by 1 %
+_PATIENCE = 10  # searches that may fail to lower the gap by their prices by 1 %
 _GAINED = 0.99
 
 
@@ -85,7 +85,7 @@ class ColumnGeneration(SolverRecord):
     """
 
     tols: ClassVar[tuple[float, float]] = 1e-4, 1e-4
-    max_iters: int = static(default=200)
+    max_iters: int = static(default=1000)
     starts: int = static(default=512)
     seed: int = static(default=0)
     leaves_patterns: ClassVar[bool] = True  # of the program, for better ones
@@ -131,12 +131,12 @@ class _PricingRounds(Rounds):
         nothing = Neurons(np.zeros((0, d)), np.zeros(0), np.zeros(0))
         self.neurons = self.pool = self.found = self.best = self.idle = nothing
         self.most = max(_MOST, 4 * len(self.y))
-        self.given = nothing if start is None else _neurons_of(start.params)
+        self.given = nothing if start is None else of_blocks(start.params)
         self.zero, self.vector = self.bound, self.dual
         self.best_dual = _Searched(self.dual, np.inf, self.bound)
         self.trainings, self.searched_at, self.settled = 0, 0, False
         self.descends, self.latest = True, 0.1
-        self.least_gap, self.improved_at, self.sharper = np.inf, 0, 1.0
+        self.least_gap, self.fruitless, self.sharper = np.inf, 0, 1.0
 
     @property
     def told(self) -> tuple[int, float, float, float]:
@@ -161,7 +161,7 @@ class _PricingRounds(Rounds):
         else:
             added = Neurons(self.found.u, self.found.signs, 0 * self.found.sizes)
             self.neurons = self.neurons.and_also(added)
-        if self.steps - self.improved_at >= _PATIENCE:
+        if self.fruitless >= _PATIENCE:
             return Status.STALLED
         self._resize()
         if self.descends and self.latest > self.tol and not self.watch.over:
@@ -269,9 +269,9 @@ class _PricingRounds(Rounds):
             self.least_gap = np.inf
         if bound > self.best_dual.bound:
             self.best_dual = _Searched(self.vector, highest, bound)
+        self.fruitless += 1
         if self._gap(self.best_dual.bound) < _GAINED * self.least_gap:
-            self.least_gap = self._gap(self.best_dual.bound)
-            self.improved_at = self.steps
+            self.least_gap, self.fruitless = self._gap(self.best_dual.bound), 0
         if self._gap(self.best_dual.bound) <= self.tol:
             self._confirm(own)
 
@@ -310,7 +310,7 @@ class _PricingRounds(Rounds):
 
     def finish(self, status: Status) -> Solution:
         """The best point over the patterns it needs, and the bound that holds there."""
-        program, params = _as_blocks(self.program, self.rows, self.best)
+        program, params = as_blocks(self.program, self.rows, self.best)
         stopped = status in (Status.TIME_LIMIT, Status.INTERRUPTED)
         if self.oracle.exact and self.finite and not stopped:
             v = self.best_dual.vector
@@ -342,38 +342,3 @@ class _PricingRounds(Rounds):
             price=jnp.asarray(highest / self.beta, dtype),
             searches=jnp.asarray(self.oracle.searched, jnp.int32),
         )
-
-
-def _neurons_of(params: Any) -> Neurons:
-    """The neurons of blocks [2, P, d]."""
-    blocks = np.asarray(params, np.float64)
-    signs = np.repeat([1.0, -1.0], blocks.shape[1])
-    return Neurons.of(blocks.reshape(-1, blocks.shape[-1]), signs)
-
-
-def _as_blocks(program: Any, rows: Rows, neurons: Neurons) -> tuple[Any, np.ndarray]:
-    """The program over its patterns and those of the neurons, and the parameters.
-
-    Neurons of the same cell and sign are added up.
-    """
-    masks, gates = open_cells(rows, neurons.u)
-    own = np.asarray(program.masks)
-    place = {mask.tobytes(): i for i, mask in reversed(list(enumerate(own)))}
-    new: dict[bytes, int] = {}
-    for i, mask in enumerate(masks):
-        if mask.tobytes() not in place:
-            new.setdefault(mask.tobytes(), i)
-    if new:
-        chosen = list(new.values())
-        program = program.with_patterns(
-            np.concatenate([own, masks[chosen]]),
-            np.concatenate([np.asarray(program.patterns.gates), gates[chosen]]),
-        )
-        now = np.asarray(program.masks)
-        place = {mask.tobytes(): i for i, mask in reversed(list(enumerate(now)))}
-    params = np.zeros(program.shape)
-    w = neurons.u * neurons.sizes[:, None]
-    for mask, sign, block in zip(masks, neurons.signs, w, strict=True):
-        if mask.tobytes() in place:
-            params[0 if sign > 0 else 1, place[mask.tobytes()]] += block
-    return program, params

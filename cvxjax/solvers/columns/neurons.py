@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from cvxjax.solvers.columns.ascent import ON
+from cvxjax.bounds.ascent import ON
 
 _DIGITS = 9  # by which directions agree that are taken to be the same
 _NEAR = 1e-8  # |x^T u| of unit vectors: planes from which a gate moves away
@@ -149,3 +149,38 @@ def _away(
     reached = tried @ planes.T
     depth = np.where(sides == 0, np.abs(reached), sides * reached)
     return tried[np.argmax(np.min(depth, axis=1))]
+
+
+def of_blocks(params: Any) -> Neurons:
+    """The neurons of blocks [2, P, d]."""
+    blocks = np.asarray(params, np.float64)
+    signs = np.repeat([1.0, -1.0], blocks.shape[1])
+    return Neurons.of(blocks.reshape(-1, blocks.shape[-1]), signs)
+
+
+def as_blocks(program: Any, rows: Rows, neurons: Neurons) -> tuple[Any, np.ndarray]:
+    """The program over its patterns and those of the neurons, and the parameters.
+
+    Neurons of the same cell and sign are added up.
+    """
+    masks, gates = open_cells(rows, neurons.u)
+    own = np.asarray(program.masks)
+    place = {mask.tobytes(): i for i, mask in reversed(list(enumerate(own)))}
+    new: dict[bytes, int] = {}
+    for i, mask in enumerate(masks):
+        if mask.tobytes() not in place:
+            new.setdefault(mask.tobytes(), i)
+    if new:
+        chosen = list(new.values())
+        program = program.with_patterns(
+            np.concatenate([own, masks[chosen]]),
+            np.concatenate([np.asarray(program.patterns.gates), gates[chosen]]),
+        )
+        now = np.asarray(program.masks)
+        place = {mask.tobytes(): i for i, mask in reversed(list(enumerate(now)))}
+    params = np.zeros(program.shape)
+    w = neurons.u * neurons.sizes[:, None]
+    for mask, sign, block in zip(masks, neurons.signs, w, strict=True):
+        if mask.tobytes() in place:
+            params[0 if sign > 0 else 1, place[mask.tobytes()]] += block
+    return program, params

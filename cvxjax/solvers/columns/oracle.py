@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from cvxjax.algebra.rounding import gauge_rounding, lengths, pulled, terms_of
+from cvxjax.bounds.ascent import ascend
 from cvxjax.bounds.exact import best_neuron, is_exact, passed_over
-from cvxjax.solvers.columns.ascent import ascend
 from cvxjax.solvers.columns.listed_cells import listed_price
 from cvxjax.solvers.columns.neurons import Neurons, Rows
 from cvxjax.solvers.columns.search import climb

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from cvxjax.bounds.ascent import ascend
 from cvxjax.bounds.exact import best_neuron
-from cvxjax.solvers.columns.ascent import ascend
 from cvxjax.solvers.columns.neurons import Neurons, Rows, open_cells
 
 

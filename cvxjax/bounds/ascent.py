@@ -20,9 +20,12 @@ import numpy as np
 
 ON = 1e-12  # |x^T u| of unit vectors that counts as zero
 _WRONG = 1e-8  # of the slope: a multiplier outside its interval by more is wrong
+_THIN = 1e-8  # of the largest: singular values of directions that are left out
 _FLAT = 1e-9  # of ||w||: a slope that is zero up to rounding
 _RIDGE = 1e-13
 _MOST_ELEMENTS = 1 << 22  # of a temporary [points, n]
+_TRIED, _CLIMBED = 1_000, 100  # points of `highest_found`, and those it moves
+_LONG = 80  # rounds of their ascent
 
 
 class Maxima(NamedTuple):
@@ -52,6 +55,40 @@ def ascend(
     if not found:
         return Maxima(np.zeros((0, unit.shape[1])), np.zeros(0))
     return Maxima(*map(np.concatenate, zip(*found, strict=True)))
+
+
+def highest_found(X: np.ndarray, v: np.ndarray) -> float:
+    """The largest |v^T (X u)_+| over ||u|| <= 1 that ascents find: a lower bound.
+
+    They start from the best of rows, of X^T v and of random directions, plain and in
+    coordinates in which the data are white; the same for the same data.
+
+    Args:
+      X: [n, d].
+      v: [n].
+    """
+    lengths = np.linalg.norm(X, axis=1)
+    unit = X / np.where(lengths > 0, lengths, 1)[:, None]
+    weights, rng = v * lengths, np.random.default_rng(0)
+    _, values, axes = np.linalg.svd(unit, full_matrices=False)
+    wide = values > _THIN * np.max(values, initial=0)
+    drawn = rng.standard_normal((_TRIED, X.shape[1]))
+    white = rng.standard_normal((_TRIED, np.sum(wide))) @ (
+        axes[wide] / values[wide, None]
+    )
+    some = unit[rng.permutation(len(unit))[:_TRIED]]
+    starts = np.concatenate([(weights @ unit)[None], some, drawn, white])
+    starts = np.concatenate([starts, -starts])
+    starts = starts[np.any(starts != 0, axis=1)]
+    starts /= np.linalg.norm(starts, axis=1, keepdims=True)
+    prices = np.maximum(starts @ unit.T, 0) @ weights
+    highest = 0.0
+    for sign in (1.0, -1.0):
+        best = starts[np.argsort(-sign * prices)[:_CLIMBED]]
+        wide_weights = np.broadcast_to(sign * weights, (len(best), len(weights)))
+        found = ascend(unit, wide_weights, best, _LONG)
+        highest = max(highest, float(np.max(found.values, initial=0)))
+    return highest
 
 
 class _State(NamedTuple):
