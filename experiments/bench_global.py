@@ -7,9 +7,10 @@ About 90 minutes on two CPU cores with 24 tables. Nothing else should run meanwh
 The problem is over all networks: 1/2 ||f(X) - y||^2 + beta/2 ||params||^2 with a
 two-layer ReLU network f of any width. Tables are standardised, with a column of ones;
 beta is a share of `program.beta_max()`, the beta at which zero becomes optimal, by a
-search where the rank is above three. Local searches are Adam on all rows with a cosine schedule (rates x widths x
-seeds), L-BFGS from several seeds, and SGD of momentum 0.9 in batches with a cosine
-schedule. A run's own time is that of one seed alone, without compilation.
+search where the rank is above three. Local searches are Adam on all rows with a cosine
+schedule (rates x widths x seeds), L-BFGS from several seeds, and SGD of momentum 0.9 in
+batches with a cosine schedule. A run's own time is that of one seed alone, without
+compilation.
 
 Ours is `cj.solve` of the program without patterns: trained networks, columns and prices
 by a search, which proves nothing by itself; then `cj.certify`, a lower bound over all
