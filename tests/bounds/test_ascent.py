@@ -41,7 +41,7 @@ def test_no_rows_and_no_weights():
 
 
 def test_beta_max_is_where_zero_becomes_optimal():
-    X, y = draw("gaussian", 6)
+    X, y = draw("gaussian", 4, n=30)
     make = cj.programs.make_two_layer
     top = make(X, y, beta=1.0).beta_max()
     assert make(X, y, beta=1.0).beta_max() == top

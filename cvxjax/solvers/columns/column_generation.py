@@ -257,8 +257,8 @@ class _PricingRounds(Rounds):
         self.latest = self._gap(self._bound_by(self.vector, self._note(own)))
         cheap = len(self.neurons.u) * len(self.rows.unit) <= _CHEAP
         most = _LOCAL if self.latest <= self.tol and cheap else _EVERY
-        rounds = self.steps - self.searched_at
-        if rounds < most and self.latest > _FINE * self.tol:
+        soon = self.steps - self.searched_at < most
+        if soon and self.latest > _FINE * self.tol and len(self.found.u) > 0:
             return
         self.searched_at = self.steps
         highest = max(self._note(own), self._search(self.vector, own))
