@@ -18,7 +18,7 @@ networks. A solve of some seconds comes before, so that the one timed is warm.
 
 Expect objectives never more than 1e-4 above the best local run, on a third of the
 problems more than 1e-4 below it, and the best Adam run's objective in about the time
-of two runs.
+of one run, seldom of more than two.
 
 Source: the talk's claim that the convex program finds the optimum where descent stays
 in a local minimum.
@@ -237,6 +237,7 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
             )
         axis.set_ylim(0, 1.03)
     axes[0].set_xscale("symlog", linthresh=1e-5)
+    axes[0].margins(x=0.1)
     axes[0].axvline(0, color=style.COLORS["muted"], linewidth=0.8)
     axes[0].set(
         title="(a) against the best local run",
@@ -249,6 +250,7 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
         xscale="log",
         xlabel="seconds over those of one Adam run",
     )
+    style.plain_ticks(axes[1].xaxis)
     axes[2].set(
         title="(c) bound over all networks",
         xscale="symlog",
