@@ -57,6 +57,13 @@ def ascend(
     return Maxima(*map(np.concatenate, zip(*found, strict=True)))
 
 
+def whitening(unit: np.ndarray) -> np.ndarray:
+    """Axes [r, d] with unit @ axes.T orthonormal; thin directions are left out."""
+    _, values, axes = np.linalg.svd(unit, full_matrices=False)
+    wide = values > _THIN * np.max(values, initial=0)
+    return axes[wide] / values[wide, None]
+
+
 def highest_found(X: np.ndarray, v: np.ndarray) -> float:
     """The largest |v^T (X u)_+| over ||u|| <= 1 that ascents find: a lower bound.
 
@@ -70,12 +77,9 @@ def highest_found(X: np.ndarray, v: np.ndarray) -> float:
     lengths = np.linalg.norm(X, axis=1)
     unit = X / np.where(lengths > 0, lengths, 1)[:, None]
     weights, rng = v * lengths, np.random.default_rng(0)
-    _, values, axes = np.linalg.svd(unit, full_matrices=False)
-    wide = values > _THIN * np.max(values, initial=0)
+    axes = whitening(unit)
     drawn = rng.standard_normal((_TRIED, X.shape[1]))
-    white = rng.standard_normal((_TRIED, np.sum(wide))) @ (
-        axes[wide] / values[wide, None]
-    )
+    white = rng.standard_normal((_TRIED, len(axes))) @ axes
     some = unit[rng.permutation(len(unit))[:_TRIED]]
     starts = np.concatenate([(weights @ unit)[None], some, drawn, white])
     starts = np.concatenate([starts, -starts])

@@ -62,7 +62,10 @@ def run_info(chosen: argparse.Namespace) -> int:
     row("directions", f"{lines.shape[0]} distinct among the samples")
     row("pattern bound", _count(_bound(data.X)))
     row("patterns", about)
-    which = "at most, over all networks" if program.all_patterns else "these patterns"
+    which = "these patterns"
+    if program.all_patterns:
+        exact = program.judge().covers_every_neuron()
+        which = "all networks" if exact else "all networks, by a search"
     row("beta_max", f"{program.beta_max():.8g} ({chosen.loss} loss, {which})")
     row("devices", f"{jax.device_count()} x {jax.devices()[0].device_kind}")
     row("dtype", program.X.dtype)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cvxjax.algebra.rounding import gauge_rounding, lengths, pulled, terms_of
-from cvxjax.bounds.ascent import ascend
+from cvxjax.bounds.ascent import ascend, whitening
 from cvxjax.bounds.exact import best_neuron, is_exact, passed_over
 from cvxjax.solvers.columns.listed_cells import listed_price
 from cvxjax.solvers.columns.neurons import Neurons, Rows
@@ -29,7 +29,6 @@ _MOST = 100  # of each sign
 _LONG = 80  # rounds of their ascent
 _SHORT = 20  # the same from neurons in use, which are near a maximum
 _MOVED = 3.0  # decades: neurons in use are moved by 1 to 1e-3 of their length
-_THIN = 1e-8  # of the largest: singular values of directions that are left out
 
 
 class Price(NamedTuple):
@@ -69,9 +68,7 @@ class Oracle:
         self.count, self.rng = starts, np.random.default_rng(seed)
         self.searched = 0  # points climbed from so far
         self.device = jnp.asarray(padded(rows.unit, np.float32))
-        _, values, axes = np.linalg.svd(rows.unit, full_matrices=False)
-        wide = values > _THIN * np.max(values, initial=0)
-        self.white = axes[wide] / values[wide, None]
+        self.white = whitening(rows.unit)
 
     @property
     def exact(self) -> bool:
