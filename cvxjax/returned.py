@@ -107,7 +107,8 @@ def proved(
     Solvers add to every price the most that rounding can have taken from it. Where that
     is a large part of beta, the bound of even the best dual vector stays above the
     tolerance. The certificate sums such prices exactly, and may prove that the solution
-    has converged.
+    has converged. It covers what the solution's bound covers: the listed patterns, or
+    every network where that is exact; bounds over all networks of larger rank stay.
 
     Args:
       program: the user's, with one output.
@@ -120,6 +121,10 @@ def proved(
     y, v = np.asarray(program.y, np.float64), np.asarray(solution.dual, np.float64)
     if y.ndim != 1 or not np.all(np.isfinite(v)):
         return solution
+    listed = solution.scope in (Scope.SAMPLED, program.scope)
+    scope = Scope.SAMPLED if listed else solution.scope
+    if scope is Scope.GLOBAL_BOUND:
+        return solution
     judge = program.judge()
     hidden = gauge_rounding(judge.terms, pulled(v, judge.reach))
     if not hidden > tol / 10 * float(program.beta):
@@ -128,7 +133,7 @@ def proved(
     if last is not None:
         tried.append(solution.replace(dual=jnp.asarray(last, solution.dual.dtype)))
     try:
-        found = [certify(program, s, scope=Scope.SAMPLED, tol=tol) for s in tried]
+        found = [certify(program, s, scope=scope, tol=tol) for s in tried]
     except CertificateError:
         return solution.replace(status=jnp.asarray(Status.INCONSISTENT, jnp.int32))
     best = max(range(len(found)), key=lambda k: found[k].dual)

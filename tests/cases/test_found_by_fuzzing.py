@@ -316,3 +316,18 @@ def test_a_long_row_does_not_hide_what_short_ones_miss():
     params[0, 0] = 1.0, 2e-7  # the second row gives -1e-7
     assert 5e-8 < judge.violation(params) < 2e-7
     assert judge.violation(judge.repair(params, keep_predictions=False)) == 0
+
+
+def test_a_bound_of_listed_patterns_proves_nothing_about_all_networks():
+    """Rounding hid the gap of an exhaustive bound; that of one pattern replaced it."""
+    X = np.array([[2e3, 3e-6], [-1e4, 2e5], [2e3, 3e-6], [2e3, 3e-6]])
+    y = np.array([1.0, 1.0, -1.0, 1.0])
+    options = {"beta": 1e-6, "loss": cj.losses.logistic()}
+    program = make_two_layer(X, y, from_gates(X, np.array([[-1e-9, 1.0]])), **options)
+    solution = cj.solve(program, cj.solvers.ColumnGeneration())
+    certificate = cj.certify(program, solution)
+    assert certificate.scope is solution.scope is cj.Scope.EXHAUSTIVE
+    size = abs(certificate.primal)
+    assert abs(float(solution.dual_bound) - certificate.dual) <= 1e-6 * size
+    if solution.status == Status.CONVERGED:
+        assert certificate.gap <= 1.1e-4
