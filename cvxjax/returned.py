@@ -152,6 +152,39 @@ def proved(
     )
 
 
+def narrowed(program: Any, solution: Solution, tol: float) -> Solution:
+    """The solution, STALLED if rounding its dual vector to float32 loosens its bound.
+
+    Solvers of float32 programs may compute in float64. Where the rounding of their dual
+    vector is large beside beta, only the certificate tells what it still bounds.
+
+    Args:
+      program: the user's.
+      solution: in the user's units and precision.
+      tol: the gap at which a solution counts as CONVERGED.
+    """
+    if solution.dtype == np.float64 or int(solution.status) != Status.CONVERGED:
+        return solution
+    v, judge = np.asarray(solution.dual, np.float64), program.judge()
+    moved = float(np.finfo(solution.dtype).eps) / 2 * pulled(v, judge.reach)
+    if not moved > tol * float(program.beta):
+        return solution
+    listed = solution.scope in (Scope.SAMPLED, program.scope)
+    scope = Scope.SAMPLED if listed else solution.scope
+    bound = certify(program, solution, scope=scope, tol=tol).dual
+    y = np.asarray(program.y, np.float64)
+    gap = relative_gap(
+        float(solution.objective), bound, float(gap_floor(program.loss, y))
+    )
+    if gap <= tol:
+        return solution
+    return solution.replace(
+        status=jnp.asarray(Status.STALLED, jnp.int32),
+        dual_bound=jnp.asarray(bound, solution.gap.dtype),
+        gap=jnp.asarray(gap, solution.gap.dtype),
+    )
+
+
 def _objective(program: Any, judge: Any, params: Any) -> float:
     """L(F w, y) + beta R(w), in float64."""
     y = np.asarray(program.y, np.float64)

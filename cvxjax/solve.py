@@ -19,7 +19,7 @@ from cvxjax.algebra import trees
 from cvxjax.devices.runtime import forget_old_programs, share_cores
 from cvxjax.devices.sharding import gather
 from cvxjax.interfaces import Program, Solver
-from cvxjax.returned import inside, proved, resolved, returned
+from cvxjax.returned import inside, narrowed, proved, resolved, returned
 from cvxjax.solution import Solution, Status
 from cvxjax.solvers import InteriorPoint, loop
 from cvxjax.solvers.blocks.least_multipliers import with_least_multipliers
@@ -127,7 +127,7 @@ def _solve(
     if not program.free_width:
         solution = returned(program, solution, own)
     v = None if v is None else form.duals * v
-    solution = proved(program, solution, own, v)
+    solution = narrowed(program, proved(program, solution, own, v), own)
     return resolved(program, solution, own)
 
 

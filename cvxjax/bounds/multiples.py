@@ -17,7 +17,8 @@ from cvxjax.algebra.rounding import dual_rounding
 if TYPE_CHECKING:
     from cvxjax.interfaces import Loss
 
-_DOUBLINGS = 1100  # of t where price is 0; more would overflow
+_DOUBLINGS = 1100  # of t where price is 0
+_LARGEST = 1e300  # t that is tried; a few times as much would overflow
 _OUTSIDE = 1e150  # in place of +inf, for a search that needs finite numbers
 _RESOLUTION = 1e-13  # of t, relative to the largest
 
@@ -72,7 +73,8 @@ def _searched(
     def value(t: float) -> float:
         return -float(loss.conjugate(-t * v, y))
 
-    high = start
+    limit = min(limit, _LARGEST)
+    high = min(start, limit)
     for _ in range(_DOUBLINGS):
         if high >= limit or not value(2 * high) > value(high):
             break

@@ -5,6 +5,7 @@ import pytest
 
 import cvxjax as cj
 from cvxjax.arrangements import enumerate_patterns, from_gates
+from cvxjax.bounds.multiples import scaled_dual
 from cvxjax.programs import (
     make_batch_norm,
     make_quantized,
@@ -331,3 +332,32 @@ def test_a_bound_of_listed_patterns_proves_nothing_about_all_networks():
     assert abs(float(solution.dual_bound) - certificate.dual) <= 1e-6 * size
     if solution.status == Status.CONVERGED:
         assert certificate.gap <= 1.1e-4
+
+
+def test_a_float32_dual_vector_that_rounding_spoils_has_not_converged():
+    """Two nearly parallel rows: rounding v to float32 moved its price by 250 beta."""
+    X = np.float32(
+        [
+            [0.3342170715332031, 0.04816116765141487],
+            [0.22961275279521942, 0.9712396862122681],
+            [0.023623459041118622, 0.00340417493134737],
+            [0.9720910787582397, 0.9751132130622864],
+        ]
+    )
+    y = np.float32([1.0, 1.0, -1.0, 1.0])
+    with pytest.warns(UserWarning, match="too thin"):
+        patterns = cj.arrangements.enumerate_patterns(X)
+    options = {"beta": 1e-10, "loss": cj.losses.hinge()}
+    program = make_two_layer(X, y, patterns, **options)
+    solution = cj.solve(program, cj.solvers.ColumnGeneration())
+    certificate = cj.certify(program, solution)
+    assert abs(float(solution.dual_bound) - certificate.dual) <= 1e-5
+    assert (solution.status == Status.CONVERGED) == (certificate.gap <= 1e-4)
+
+
+def test_a_multiple_of_a_dual_vector_without_an_end_is_finite():
+    """Where nothing is priced, the bound grows with the multiple until it overflows."""
+    v, y = np.array([-1e-3, -1.0, 1e20]), np.array([-1.0, -1.0, 1.0])
+    value, t = scaled_dual(cj.losses.hard_margin(), v, y, 0.4, 1e-320)
+    assert value > 1e100
+    assert np.isfinite(t)
