@@ -314,7 +314,10 @@ class _PricingRounds(Rounds):
         stopped = status in (Status.TIME_LIMIT, Status.INTERRUPTED)
         if self.oracle.exact and self.finite and not stopped:
             v = self.best_dual.vector
-            self.offer_dual(v, self.oracle.proof(v, self.beta).value)
+            try:
+                self.offer_dual(v, self.oracle.proof(v, self.beta).value)
+            except Stopped:
+                status, stopped = self.watch.outcome, True
         exact = self.oracle.exact and (not stopped or self.bound > self.zero)
         scope = Scope.EXHAUSTIVE if exact else self.program.scope
         v, highest, _ = self.best_dual

@@ -22,6 +22,9 @@ from tests.references import (
 )
 
 
+Status = cj.Status
+
+
 def planted(n, d, seed=0):
     """A network of three neurons, and noise."""
     rng = np.random.default_rng(seed)
@@ -175,3 +178,15 @@ def test_numbers_that_are_not_finite():
     program = program.replace(y=program.y.at[0].set(jnp.nan))
     solution = cj.solve(program, ColumnGeneration())
     assert solution.status == cj.Status.NONFINITE
+
+
+def test_time_that_ends_within_the_last_proof_ends_the_solve(monkeypatch):
+    X, y = planted(20, 3)
+    program, watch = make(X, y), Watch()
+    solver = ColumnGeneration(tol=1e-9, max_iters=1)
+    rounds = _PricingRounds(program, solver, watch, None)
+    rounds.drive(1)
+    monkeypatch.setattr(watch, "_deadline", 0.0)
+    solution = rounds.finish(Status.STALLED)
+    assert solution.status == Status.TIME_LIMIT
+    assert cj.certify(program, solution).gap < 1
