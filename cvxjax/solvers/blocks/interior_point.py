@@ -56,6 +56,7 @@ _LONGER = 0.3  # by which a centrality correction wants the step longer
 _GAIN = 0.01  # in length, for which another correction is tried
 _ROUGH = 1e-3  # relative gap down to which solves with plain norms need no refinement
 _LEAST = 1e-6  # relative gap that a start is taken to have
+_APART = 3.0  # times its gap, where the ends of a dual vector would shorten the steps
 _BAND = 10.0  # complementarity products within this factor of the target are central
 
 
@@ -123,7 +124,8 @@ class InteriorPoint(SteppedSolver):
         penalty = program.beta * jnp.sum(penalty)
         size = jnp.where(jnp.isfinite(value), value, penalty)
         apart = jnp.maximum(size + program.loss.conjugate(-r, program.y), _LEAST * size)
-        level = self.start * apart / count_of(cold, box)
+        away = jnp.where(jnp.any(box.live()[0] | box.live()[1]), _APART, 1.0)
+        level = self.start * away * apart / count_of(cold, box)
         near = nearby_point(program, cones, box, level, w, r, mu)
         ahead = [complementarity(point, program.beta) for point in (near, cold)]
         fit = is_inside(near, program.beta) & (level > 0) & (ahead[0] < ahead[1])
