@@ -21,7 +21,6 @@ from tests.references import (
     two_layer_violation,
 )
 
-
 Status = cj.Status
 
 
