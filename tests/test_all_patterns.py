@@ -153,6 +153,10 @@ def test_no_time_at_all():
     assert early.status == cj.Status.TIME_LIMIT
     at_zero = 0.5 * float(np.sum(np.asarray(program.y) ** 2))
     assert float(solution.objective) < float(early.objective) < at_zero
+    assert early.scope is cj.Scope.GLOBAL_BOUND
+    assert 0 < float(early.dual_bound) < float(solution.objective)
+    certificate = cj.certify(program, early, time_limit=1)
+    assert certificate.dual >= 0.99 * float(early.dual_bound)
 
 
 def test_beta_from_which_on_zero_is_optimal():

@@ -35,7 +35,7 @@ from cvxjax.solution import Scope, Solution, Status
 from cvxjax.solvers.base import SolverRecord
 from cvxjax.solvers.columns.joint_descent import descended
 from cvxjax.solvers.columns.neurons import Neurons, Rows, as_blocks, of_blocks
-from cvxjax.solvers.columns.oracle import Oracle
+from cvxjax.solvers.columns.oracle import AT_ONCE, Oracle
 from cvxjax.solvers.columns.training import NETWORKS, most_neurons, trained
 from cvxjax.solvers.columns.weights import best_sizes
 from cvxjax.solvers.refusals import Takes
@@ -322,16 +322,8 @@ class _PricingRounds(Rounds):
         scope = Scope.EXHAUSTIVE if exact else self.program.scope
         v, highest, _ = self.best_dual
         if not exact:
-            if np.isinf(highest):
-                v = self.vector
-            judge = program.judge()
-            if not self.program.all_patterns:
-                price = judge.polar_bound(v, None)
-            elif stopped or not np.any(v):
-                price, scope = np.inf, Scope.GLOBAL_BOUND
-            else:
-                budget = Budget(min(_BOUND_SECONDS, self.watch.seconds_left()))
-                price, scope = judge.network_bound(v, budget), Scope.GLOBAL_BOUND
+            v = self.vector if np.isinf(highest) else v
+            price, scope = self._bounded(v, stopped)
             self.bound, scale = self.judged.scaled(v, price)
             self.dual = scale * v if scale else v
         solution = self.solution(
@@ -345,3 +337,14 @@ class _PricingRounds(Rounds):
             price=jnp.asarray(highest / self.beta, dtype),
             searches=jnp.asarray(self.oracle.searched, jnp.int32),
         )
+
+    def _bounded(self, v: np.ndarray, stopped: bool) -> tuple[float, Scope]:
+        """An upper bound of the prices of v, and what it covers."""
+        if not self.program.all_patterns:
+            return self.program.judge().polar_bound(v, None), self.program.scope
+        if not np.any(v):
+            return np.inf, Scope.GLOBAL_BOUND
+        if stopped:
+            return self.oracle.relaxed(v), Scope.GLOBAL_BOUND
+        budget = Budget(min(_BOUND_SECONDS, max(AT_ONCE, self.watch.seconds_left())))
+        return self.program.judge().network_bound(v, budget), Scope.GLOBAL_BOUND

@@ -17,7 +17,9 @@ import numpy as np
 
 from cvxjax.algebra.rounding import gauge_rounding, lengths, pulled, terms_of
 from cvxjax.bounds.ascent import ascend, whitening
+from cvxjax.bounds.budget import Budget
 from cvxjax.bounds.exact import best_neuron, is_exact, passed_over
+from cvxjax.bounds.relaxed import neuron_bound
 from cvxjax.solvers.columns.listed_cells import listed_price
 from cvxjax.solvers.columns.neurons import Neurons, Rows
 from cvxjax.solvers.columns.search import climb
@@ -28,6 +30,7 @@ _CLOSE = 0.9  # of beta: points of a search that are worth an ascent
 _MOST = 100  # of each sign
 _LONG = 80  # rounds of their ascent
 _SHORT = 20  # the same from neurons in use, which are near a maximum
+AT_ONCE = 0.3  # seconds, for a bound when the time is over
 _MOVED = 3.0  # decades: neurons in use are moved by 1 to 1e-3 of their length
 
 
@@ -157,6 +160,12 @@ class Oracle:
         value = max(found) + self.rounding(v)
         better = self.improved(v, neurons[0].and_also(neurons[1]))
         return Price(value, True, better.take(better.sizes > floor))
+
+    def relaxed(self, v: np.ndarray) -> float:
+        """An upper bound of the prices of v over all networks, in `AT_ONCE` seconds."""
+        each, half = np.repeat(v, len(self.X) // len(v)), AT_ONCE / 2
+        bounds = [neuron_bound(self.X, s * each, budget=Budget(half)) for s in (1, -1)]
+        return max(bounds) + self.rounding(v)
 
     def rounding(self, v: np.ndarray) -> float:
         """What rounding may hide of a price of v."""
