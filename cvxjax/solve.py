@@ -28,6 +28,7 @@ from cvxjax.solvers.options import check_options
 from cvxjax.solvers.refusals import refusal
 from cvxjax.solvers.standard_form import (
     StandardForm,
+    padded_form,
     precise_form,
     standard_form,
 )
@@ -102,6 +103,8 @@ def _solve(
         check_start(start, program, solver)
         return form.outward(zero)
     form, solver = _suited(form, solver, watch)
+    if not watch.shared and not solver.leaves_patterns:
+        form = padded_form(form)
     start = check_start(start, program, solver)
     solver = solver if tol is None else solver.replace(tol=tol)
     if tol is None and form.wide and solver.tol is None:
@@ -110,6 +113,9 @@ def _solve(
         start = None if start is None else form.inward(start)
         found = loop.attempt(solver.solved, form.program, start, watch)
         solution, v = (_broken_down(form.program), None) if found is None else found
+        if form.extra and np.any(np.asarray(solution.params)[:, -form.extra :]):
+            cleared = solution.replace(params=form.without_extra(solution.params))
+            solution = loop.judged(solver, form.program, cleared)
         if form.undistorted is not None:
             solution = form.plain(solution)
             point = inside(form.undistorted, solution.params)

@@ -60,6 +60,17 @@ class Patterned(Vectors, Protocol):
 
 
 @runtime_checkable
+class Padded(Vectors, Protocol):
+    """Vectors over patterns whose number may be rounded up, so that less compiles."""
+
+    masks: Any  # [P, rows], bool
+
+    def padded(self, count: int) -> Any:
+        """The program with `count` >= P patterns, the last ones zero at any optimum."""
+        ...
+
+
+@runtime_checkable
 class Gated(Blocks, Protocol):
     """Blocks with a gate each, which makes the mask of any sample: for minibatches."""
 

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cvxjax.algebra import linalg
+from cvxjax.algebra import linalg, trees
 from cvxjax.algebra.coordinates import Coordinates, orthonormal
 from cvxjax.arrangements.patterns import Patterns
 from cvxjax.forms.listed import ListedPatterns
@@ -34,7 +34,7 @@ class SignConeProgram(ListedPatterns):
 
     gates: Array  # [P, d], the networks' gates if there are no cones
     cones: SignCones | None  # None: gated ReLU
-    signs: Array  # [2, 1], 1 and -1; of selected blocks [1, P], 0 for padding
+    signs: Array  # [2, 1], 1 and -1; of selected blocks [1, P]; 0 for padding
     regulariser: GroupNorm | EllipsoidNorm = GroupNorm()
     features: ClassVar[None] = None  # made of X and masks
     scaled: ClassVar[tuple[str, ...]] = ("X",)
@@ -61,15 +61,27 @@ class SignConeProgram(ListedPatterns):
         return parts | {"gates": jnp.asarray(gates[kept])}, kept
 
     def select(self, blocks: Array, live: Array) -> SignConeProgram:
-        P = self.masks.shape[0]
-        pattern, sign = blocks % P, jnp.where(blocks < P, 1, -1)
+        pattern = blocks % self.masks.shape[0]
+        sign = jnp.broadcast_to(self.signs, self.shape[:2]).reshape(-1)[blocks]
         cones = None if self.cones is None else self.cones.select(pattern)
         return self.replace(
             masks=self.masks[pattern],
             gates=self.gates[pattern],
             cones=cones,
-            signs=jnp.where(live, sign, 0)[None].astype(self.X.dtype),
+            signs=jnp.where(live, sign, 0)[None],
         )
+
+    def padded(self, count: int) -> SignConeProgram:
+        """As `forms.contracts.Padded`: the last pattern is repeated, without effect."""
+        P = self.masks.shape[0]
+        pattern = np.minimum(np.arange(count), P - 1)
+        signs = np.zeros((self.shape[0], count), self.X.dtype)
+        signs[:, :P] = self.signs
+        # On the host, where other numbers compile nothing.
+        masks, gates, cones = trees.on_host((self.masks, self.gates, self.cones))
+        cones = None if cones is None else cones.select(pattern)
+        parts = {"masks": masks[pattern], "gates": gates[pattern], "cones": cones}
+        return self.replace(**jax.tree.map(jnp.asarray, parts | {"signs": signs}))
 
     @property
     def reach(self) -> Array:

@@ -15,6 +15,7 @@ from cvxjax import verdicts
 from cvxjax.algebra.compiled import jit_leanly
 from cvxjax.solution import Solution, Status
 from cvxjax.solvers.pace import Pace
+from cvxjax.solvers.padding import padded
 from cvxjax.solvers.progress import (
     Progress,
     polar_gauge,
@@ -46,7 +47,6 @@ def attempt(step: Callable[..., Any], *arguments: Any) -> Any:
         return None
 
 
-@jax.jit
 def price_range(program: Any) -> tuple[Array, Array]:
     """Bounds from above and below of max_b max {v^T F_b u : R(u) <= 1, A_b u >= 0}.
 
@@ -54,6 +54,11 @@ def price_range(program: Any) -> tuple[Array, Array]:
     which zero is optimal. The lower bound is attained at the cells' interior points,
     and is exact without cones. Both include what rounding may hide.
     """
+    return _price_range(padded(program)[0])
+
+
+@jax.jit
+def _price_range(program: Any) -> tuple[Array, Array]:
     v = -program.loss.gradient(jnp.zeros_like(program.y), program.y)
     highest = polar_gauge(program, v, None)
     if program.cones is None:

@@ -23,6 +23,7 @@ import numpy as np
 from cvxjax.algebra.coordinates import Coordinates, orthonormal
 from cvxjax.algebra.row_space import DISTORTED
 from cvxjax.solution import Solution
+from cvxjax.solvers.padding import padded
 from cvxjax.solvers.starts import Start
 
 
@@ -38,6 +39,7 @@ class StandardForm:
     coordinates: Coordinates | None = None  # of `program`
     undistorted: Any = None  # the program without them, if it has them
     wide: bool = False  # in float64, though the user's program is not
+    extra: int = 0  # dead patterns after the user's
 
     def precision(self) -> contextlib.AbstractContextManager:
         """The context in which to compute with the program's arrays."""
@@ -61,7 +63,7 @@ class StandardForm:
     def inward(self, start: Start) -> Start:
         """The user's start in the standard form; to be called inside `precision`."""
         dtype, given = self.program.X.dtype, self.given
-        params = given.rescaled(start.params, 1 / self.weights)
+        params = self._longer(given.rescaled(start.params, 1 / self.weights))
         if self.coordinates is not None:
             params = np.asarray(params, np.float64) @ self.coordinates.S.T
         dual, multipliers = start.dual, start.multipliers
@@ -69,10 +71,14 @@ class StandardForm:
             dual = _cast(dual / self.duals, dtype)
         if multipliers is not None:
             multipliers = given.rescaled_multipliers(multipliers, 1 / self.duals)
-            multipliers = _cast(multipliers, dtype)
+            multipliers = _cast(self._longer(multipliers), dtype)
         return start.replace(
             params=_all_cast(params, dtype), dual=dual, multipliers=multipliers
         )
+
+    def without_extra(self, params: Any) -> Any:
+        """Parameters that are zero at the dead patterns."""
+        return jnp.asarray(params).at[:, len(params[0]) - self.extra :].set(0)
 
     def plain(self, solution: Solution) -> Solution:
         """The solution in the data's coordinates; to be called inside `precision`."""
@@ -88,11 +94,13 @@ class StandardForm:
             solution = jax.tree.map(np.asarray, solution)
         multipliers = solution.multipliers
         if multipliers is not None:
+            multipliers = self._shorter(multipliers)
             multipliers = given.rescaled_multipliers(multipliers, self.duals)
             multipliers = _cast(multipliers, dtype)
+        params = given.rescaled(self._shorter(solution.params), self.weights)
         value = lambda x: _on_host(x, self.values, dtype)  # noqa: E731
         return solution.replace(
-            params=_all_cast(given.rescaled(solution.params, self.weights), dtype),
+            params=_all_cast(params, dtype),
             dual=_cast(self.duals * solution.dual, dtype),
             multipliers=multipliers,
             status=jnp.asarray(solution.status),
@@ -107,6 +115,15 @@ class StandardForm:
             ),
             scope=solution.scope,
         )
+
+    def _longer(self, parts: Any) -> Any:
+        """Parameters or multipliers [S, P, k] with zeros for the dead patterns."""
+        if not self.extra:
+            return parts
+        return np.pad(np.asarray(parts), ((0, 0), (0, self.extra), (0, 0)))
+
+    def _shorter(self, parts: Any) -> Any:
+        return np.asarray(parts)[:, : -self.extra] if self.extra else parts
 
 
 def standard_form(program: Any) -> StandardForm:
@@ -175,6 +192,15 @@ def precise_form(form: StandardForm, distorted: bool | None = None) -> StandardF
         undistorted=program,
         wide=wide,
     )
+
+
+def padded_form(form: StandardForm) -> StandardForm:
+    """The same, of a program that shares compiled code with others."""
+    with form.precision():
+        program, extra = padded(form.program)
+        plain = form.undistorted
+        plain = None if plain is None else padded(plain)[0]
+    return dataclasses.replace(form, program=program, undistorted=plain, extra=extra)
 
 
 def _unit(size: float) -> float:

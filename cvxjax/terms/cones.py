@@ -186,7 +186,7 @@ class SignCones(Cones):
             rows=parts[0],
             lengths=jnp.asarray(lengths),
             masks=self.masks,
-            interior=analytic_centres(*parts, root),
+            interior=jnp.asarray(analytic_centres(*parts, root)),
         )
 
 
@@ -274,7 +274,7 @@ def make_sign_cones(
         jnp.asarray(masks),
         jnp.asarray(points[kept].astype(X.dtype)),
     )
-    deep = _unit_rows(np.asarray(centres, np.float64) @ change.T)[0]
+    deep = _unit_rows(centres.astype(np.float64) @ change.T)[0]
     deep = deep.astype(X.dtype).astype(np.float64)
     given, found = (
         np.min(signs * (u @ units.T), axis=1, where=live, initial=np.inf)

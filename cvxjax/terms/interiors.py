@@ -10,7 +10,7 @@ import numpy as np
 import scipy
 
 from cvxjax.algebra import linalg
-from cvxjax.algebra.compiled import jit_leanly
+from cvxjax.algebra.compiled import few_sizes, jit_leanly
 
 Array = jax.Array
 
@@ -64,15 +64,22 @@ def _middle(rows: np.ndarray) -> np.ndarray | None:
     return point if np.min(rows @ point) > 0 else None
 
 
-@jit_leanly
 def analytic_centres(
     rows: Array, masks: Array, gates: Array, root: Array | None = None
-) -> Array:
+) -> np.ndarray:
     """Unit vectors deep inside the cells: argmin_u ||T u||^2/2 - sum_j log A_ij u.
 
     By Newton's method with damping, from the gates. The deeper they are, the less does
     `lift` add to the objective. T is `root` [k, d], or the identity if that is None.
     """
+    P = len(masks)
+    more = (0, few_sizes(P) - P), (0, 0)
+    masks, gates = (np.pad(np.asarray(x), more, mode="edge") for x in (masks, gates))
+    return np.asarray(_all_centres(rows, masks, gates, root))[:P]
+
+
+@jit_leanly
+def _all_centres(rows: Array, masks: Array, gates: Array, root: Array | None) -> Array:
     (P, n), d = masks.shape, rows.shape[1]
     size = max(1, min(P, _CHUNK_ELEMENTS // max(1, n * d)))
     chunks = -(-P // size)
