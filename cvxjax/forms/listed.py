@@ -70,7 +70,7 @@ class ListedPatterns(RegularisedProgram):
           Fields of the program for the patterns kept, and `kept` [P], bool.
         """
         cones, kept = make_sign_cones(np.asarray(self.rows), masks, gates)
-        return {"masks": jnp.asarray(masks[kept]), "cones": cones}, kept
+        return {"masks": cones.masks, "cones": cones}, kept
 
     def with_patterns(self, masks: Any, gates: Any) -> Self:
         """As `interfaces.NeuronProgram.with_patterns`."""

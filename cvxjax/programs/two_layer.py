@@ -111,7 +111,7 @@ def make_two_layer(
     program = TwoLayerProgram(
         X=jnp.asarray(data),
         y=jnp.asarray(labels),
-        masks=jnp.asarray(masks),
+        masks=jnp.asarray(masks) if cones is None else cones.masks,
         gates=jnp.asarray(gates),
         beta=jnp.asarray(scale, data.dtype),
         loss=loss,
