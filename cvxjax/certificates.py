@@ -167,7 +167,10 @@ def _scope(judge: Judge, listed: Scope, claimed: Scope, wanted: Scope | None) ->
     if wanted is None:
         if listed is Scope.EXHAUSTIVE or claimed is not Scope.EXHAUSTIVE:
             return listed
-        return Scope.EXHAUSTIVE if judge.covers_every_neuron() else listed
+        try:
+            return Scope.EXHAUSTIVE if judge.covers_every_neuron() else listed
+        except ValueError:  # there is no bound over other networks
+            return listed
     if not isinstance(wanted, Scope):
         raise ValueError(f"want scope, a cvxjax.Scope; got {wanted!r}")
     if wanted is Scope.SAMPLED or wanted is Scope.EXHAUSTIVE is listed:

@@ -69,7 +69,8 @@ class BlockProgram(RegularisedProgram):
 
     def select(self, blocks: Array, live: Array) -> BlockProgram:
         P = self.features.shape[0]
-        pattern, sign = blocks % P, self.signs[blocks // P, 0]
+        pattern = blocks % P
+        sign = jnp.broadcast_to(self.signs, self.shape[:2]).reshape(-1)[blocks]
         cones = None if self.cones is None else self.cones.select(pattern)
         return self.replace(
             features=self.features[pattern],
@@ -87,7 +88,7 @@ class BlockProgram(RegularisedProgram):
             masks = None if cones.masks is None else np.asarray(cones.masks)
         return BlockJudge(
             features=np.asarray(self.features, np.float64),
-            signs=np.asarray(self.signs, np.float64)[:, 0],
+            signs=np.broadcast_to(np.asarray(self.signs, np.float64), self.shape[:2]),
             norm=self.regulariser.norm,
             shape=self.regulariser.shape,
             rows=rows,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Self
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from cvxjax.arrangements.coverage import lists_every_pattern

@@ -192,4 +192,5 @@ class SignConeProgram(ListedPatterns):
                     with jax.enable_x64(True):
                         cones: Any = self.in_float64().cones
                         interior = np.asarray(cones.interior)
-        return SignConeJudge(X=X, masks=masks, interior=interior)
+        signs = np.broadcast_to(np.asarray(self.signs, np.float64), self.shape[:2])
+        return SignConeJudge(X=X, masks=masks, signs=signs, interior=interior)

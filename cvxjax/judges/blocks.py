@@ -16,7 +16,7 @@ class BlockJudge(ConeJudge):
     """sum_sp s F_p w_sp, norms of the blocks, and cones A_p w_sp >= 0."""
 
     features: np.ndarray  # [P, n, d], float64
-    signs: np.ndarray  # [S]
+    signs: np.ndarray  # [S, P]: 1 and -1; of selected blocks S = 1, 0 for padding
     norm: str  # "group", "pairs" or "nuclear", of `cvxjax.regularisers`
     shape: tuple[int, int] | None  # of a block as a matrix; for "nuclear" only
     rows: np.ndarray | None  # A [P, m, d], or [m, d] with `masks`; None: no cones
@@ -38,7 +38,7 @@ class BlockJudge(ConeJudge):
         return terms_of(n, walls, size)
 
     def predict(self, params: np.ndarray) -> np.ndarray:
-        both = np.einsum("s,spd->pd", self.signs, params)
+        both = np.sum(self.signs[..., None] * params, axis=0)
         return np.einsum("pnd,pd->n", self.features, both)
 
     def penalty(self, params: np.ndarray) -> float:
@@ -66,10 +66,10 @@ class BlockJudge(ConeJudge):
         return [slice(i, i + 1) for i in range(len(self.features))]
 
     def adjoint(self, v: np.ndarray) -> np.ndarray:
-        return self.signs[:, None, None] * np.einsum("pnd,n->pd", self.features, v)
+        return self.signs[..., None] * np.einsum("pnd,n->pd", self.features, v)
 
     def maps(self, s: int, i: int, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return self.signs[s] * v, self.features[i]
+        return self.signs[s, i] * v, self.features[i]
 
     def cone_rows(self, i: int) -> np.ndarray:
         assert self.rows is not None

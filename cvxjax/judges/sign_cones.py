@@ -17,10 +17,11 @@ _PART = 1e-6  # of the largest block: the weight that zero blocks get in `match`
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SignConeJudge(ReluJudge, ConeJudge):
-    """sum_i D_i X (w_0i - w_1i), group norms, and the cones (2 D_i - I) X w >= 0."""
+    """sum_si s D_i X w_si for signs s, group norms, cones (2 D_i - I) X w >= 0."""
 
     X: np.ndarray  # [n, d], float64
     masks: np.ndarray  # [P, n], bool
+    signs: np.ndarray  # [S, P]: 1 and -1; of selected blocks S = 1, 0 for padding
 
     @property
     def reach(self) -> np.ndarray:
@@ -38,7 +39,8 @@ class SignConeJudge(ReluJudge, ConeJudge):
     def predict(self, params: np.ndarray) -> np.ndarray:
         total = np.zeros(len(self.X))
         for part in self.chunks():
-            z = (params[0, part] - params[1, part]) @ self.X.T
+            both = np.sum(self.signs[:, part, None] * params[:, part], axis=0)
+            z = both @ self.X.T
             total += np.sum(np.where(self.masks[part], z, 0), axis=0)
         return total
 
@@ -65,7 +67,7 @@ class SignConeJudge(ReluJudge, ConeJudge):
         self, params: np.ndarray, y: np.ndarray, weights: np.ndarray
     ) -> np.ndarray:
         """`match` with these weights of blocks, [2, P]."""
-        total = weights.sum(axis=0)
+        total = np.sum(self.signs**2 * weights, axis=0)
         masks = self.masks.astype(np.float64)
         unit = float(np.max(np.abs(self.X), initial=0)) or 1.0
         X = self.X / unit
@@ -74,7 +76,7 @@ class SignConeJudge(ReluJudge, ConeJudge):
             miss = y - self.predict(params)
             v = np.linalg.lstsq(gram, miss, rcond=None)[0]
             step = np.where(self.masks, v, 0) @ X / unit
-            params = params + weights[..., None] * np.stack([step, -step])
+            params = params + (self.signs * weights)[..., None] * step
         return params
 
     def neuron_rows(self) -> np.ndarray:
@@ -86,10 +88,10 @@ class SignConeJudge(ReluJudge, ConeJudge):
     def adjoint(self, v: np.ndarray) -> np.ndarray:
         parts = [np.where(self.masks[part], v, 0) @ self.X for part in self.chunks()]
         q = np.concatenate(parts)
-        return np.stack([q, -q])
+        return self.signs[..., None] * q
 
     def maps(self, s: int, i: int, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return np.where(self.masks[i], v if s == 0 else -v, 0), self.X
+        return np.where(self.masks[i], self.signs[s, i] * v, 0), self.X
 
     def cone_rows(self, i: int) -> np.ndarray:
         return np.where(self.masks[i][:, None], self.X, -self.X)

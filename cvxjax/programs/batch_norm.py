@@ -110,7 +110,7 @@ class NormBeforeProgram(Whitened, TwoLayerProgram):
           w: [2, P, r + 1] (r without `shift`), feasible; P blocks of any patterns.
         """
         blocks = self.checked(w, any_patterns=True)
-        directions, second = recovery.neurons(blocks)
+        directions, second = recovery.neurons(blocks, self.signs)
         return self.variables(directions, second[:, None])
 
 
@@ -171,8 +171,8 @@ class NormAfterProgram(BlockProgram):
 
     def recover(self, w: Array) -> dict[str, Any]:
         blocks = self.checked(w)
-        directions, second = recovery.neurons(blocks)
-        pattern = np.tile(np.arange(blocks.shape[1]), 2)
+        directions, second = recovery.neurons(blocks, self.signs)
+        pattern = np.tile(np.arange(blocks.shape[1]), len(blocks))
         pattern = pattern[np.any(blocks.reshape(-1, blocks.shape[2]) != 0, axis=1)]
         sides, d = _Sides(np.asarray(self.X), self.centre), self.X.shape[1]
         first = np.zeros((d, len(second)))

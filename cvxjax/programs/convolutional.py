@@ -90,7 +90,7 @@ class ConvolutionalProgram(BlockProgram):
 
     def variables(self, blocks: np.ndarray) -> dict[str, Any]:
         """The variables of parameters: every non-zero block is a filter."""
-        return recovery.two_layer_variables(*recovery.neurons(blocks))
+        return recovery.two_layer_variables(*recovery.neurons(blocks, self.signs))
 
 
 class PooledProgram(SumProgram, ConvolutionalProgram):

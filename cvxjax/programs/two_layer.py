@@ -58,14 +58,15 @@ class TwoLayerProgram(SignConeProgram):
         lower than that of the blocks.
 
         Args:
-          w: [2, P, d], feasible; for ReLU, P blocks of any patterns.
+          w: of the program's shape, feasible; for ReLU, P blocks of any patterns.
         """
         blocks = self.checked(w, any_patterns=self.cones is not None)
         if self.cones is None:
-            first, second = recovery.balance(blocks[0] - blocks[1])
+            both = np.sum(np.asarray(self.signs)[..., None] * blocks, axis=0)
+            first, second = recovery.balance(both)
             gates = {"gates": {"gates": jnp.asarray(self.gates)}}
             return recovery.two_layer_variables(first, second) | gates
-        return recovery.two_layer_variables(*recovery.neurons(blocks))
+        return recovery.two_layer_variables(*recovery.neurons(blocks, self.signs))
 
 
 def make_two_layer(

@@ -34,17 +34,18 @@ def balance(w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return u, a
 
 
-def neurons(w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def neurons(w: np.ndarray, signs: Any = ((1,), (-1,))) -> tuple[np.ndarray, np.ndarray]:
     """The neurons of the non-zero blocks.
 
     Args:
-      w: [2, P, d], sign first.
+      w: [S, P, d].
+      signs: of the blocks, [S, 1] or [S, P]; default 1 and -1, S = 2.
 
     Returns:
-      u [m, d] and a [m], balanced, positive output weights first.
+      u [m, d] and a [m], balanced, in the order of the blocks.
     """
     blocks = w.reshape(-1, w.shape[-1])
-    signs = np.repeat(np.asarray([1, -1], w.dtype), w.shape[1])
+    signs = np.broadcast_to(np.asarray(signs, w.dtype), w.shape[:2]).reshape(-1)
     active = np.any(blocks != 0, axis=-1)
     u, a = balance(blocks[active])
     return u, signs[active] * a

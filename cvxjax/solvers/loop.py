@@ -9,11 +9,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from cvxjax import verdicts
 from cvxjax.algebra.compiled import jit_leanly
-from cvxjax.solution import Solution, Status
+from cvxjax.solution import Scope, Solution, Status
 from cvxjax.solvers.pace import Pace
 from cvxjax.solvers.padding import padded
 from cvxjax.solvers.progress import (
@@ -119,11 +120,14 @@ def first_state(solver: Any, program: Any, start: Any = None) -> Any:
 def run(solver: Any, program: Any, start: Any = None) -> Solution:
     """Solves from parameters, a `Start` or a solution (default zero).
 
-    Pure: may be jitted, and vmapped over programs.
+    Pure: may be jitted, and vmapped over programs. The scope is SAMPLED where it cannot
+    be verified, as within `jit`.
     """
     state = first_state(solver, program, start)
     state = advance(solver, program, state, solver.max_iters)
-    return state.progress.solution(program)
+    traced = any(isinstance(x, Tracer) for x in jax.tree.leaves(program))
+    scope = Scope.SAMPLED if traced else program.verified_scope()
+    return state.progress.solution(program).replace(scope=scope)
 
 
 @jax.jit

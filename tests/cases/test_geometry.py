@@ -106,6 +106,24 @@ def test_claims_are_counted():
     assert moved.verified().scope is Scope.SAMPLED
 
 
+def test_scopes_that_nothing_verified():
+    """A gated solution's claim made `certify` raise; `loop.run` repeated a claim."""
+    X, y = SMALL
+    patterns = enumerate_patterns(X)
+    few = patterns.replace(masks=patterns.masks[:3], gates=patterns.gates[:3])
+    gated = cj.programs.make_two_layer(X, y, few, beta=0.1, gated=True)
+    solution = cj.solve(gated, FEW).replace(scope=Scope.EXHAUSTIVE)
+    assert cj.certify(gated, solution).scope is Scope.SAMPLED
+    program = cj.programs.make_two_layer(X, y, patterns, beta=0.1, gated=True)
+    other = jnp.asarray(np.random.default_rng(0).standard_normal(X.shape))
+    moved = jax.tree.map(lambda x: other if x.shape == X.shape else x, program)
+    assert moved.scope is Scope.EXHAUSTIVE
+    run = cj.solvers.loop.run
+    assert run(FEW, moved).scope is Scope.SAMPLED
+    assert run(FEW, program).scope is Scope.EXHAUSTIVE
+    assert jax.jit(run)(FEW, program).scope is Scope.SAMPLED
+
+
 @pytest.mark.parametrize("kind", ["sum_pool", "max_pool", "circular_relu"])
 def test_claims_of_convolutional_programs_are_counted(kind):
     rng = np.random.default_rng(6)
@@ -164,3 +182,29 @@ def test_squares_that_over_or_underflow(size):
     program = cj.programs.make_two_layer(X, np.ones(6), patterns, beta=1.0)
     program = program.replace(beta=jnp.asarray(0.1 * program.beta_max()))
     assert cj.certify(program, cj.solve(program)).gap <= 1e-6
+
+
+@pytest.mark.parametrize("family", ["relu", "gated", "batch_norm", "sum_pool"])
+def test_selected_blocks_are_certified_and_recovered(family):
+    """CASES 1.5: `certify` and `recover` took every program to have both signs."""
+    X, y = SMALL
+    if family == "batch_norm":
+        program = cj.programs.make_batch_norm(X, y, beta=0.1)
+    elif family == "sum_pool":
+        patches = np.stack([X, X[:, ::-1]], axis=1)
+        program = cj.programs.make_convolutional(patches, y, kind="sum_pool", beta=0.01)
+    else:
+        patterns = enumerate_patterns(X)
+        gated = family == "gated"
+        program = cj.programs.make_two_layer(X, y, patterns, beta=0.1, gated=gated)
+    blocks = np.append(np.arange(0, 2 * program.shape[1], 3), 0)
+    few = program.select(blocks, np.arange(len(blocks)) < len(blocks) - 1)
+    solution = cj.solve(few, cj.solvers.InteriorPoint()).check()
+    certificate = cj.certify(few, solution, scope=Scope.SAMPLED)
+    assert certificate.gap <= 1e-8
+    assert certificate.scope is Scope.SAMPLED
+    network = few.network().apply(few.recover(solution.params), few.inputs)
+    want = np.asarray(few.forward(solution.params))
+    assert np.any(want < 0)
+    assert np.any(want > 0)
+    np.testing.assert_allclose(np.asarray(network).reshape(-1), want, atol=1e-8)

@@ -58,7 +58,9 @@ def test_prices_neither_underflow_nor_overflow(size):
     With y = 1 and beta = 1e-250 the bound was 0.5, where 1e-50 is attained.
     """
     X = np.asarray([[size]])
-    judge = SignConeJudge(X=X, masks=np.ones((1, 1), bool), interior=None)
+    judge = SignConeJudge(
+        X=X, masks=np.ones((1, 1), bool), signs=np.array([[1.0], [-1.0]]), interior=None
+    )
     assert judge.polar_bound(np.ones(1), None) == pytest.approx(size, rel=1e-12)
     y, loss, beta = np.ones(1), cj.losses.squared(), 1e-50 * size
     bound, _ = scaled_dual(loss, y, y, beta, judge.polar_bound(y, None))
