@@ -193,7 +193,7 @@ def _objective(program: Any, judge: Any, params: Any) -> float:
 
 
 def resolved(program: Any, solution: Solution, tol: float) -> Solution:
-    """The solution, STALLED if its network's predictions are off by more than `tol`.
+    """The solution, IMPRECISE if its network's predictions are off by more than `tol`.
 
     The recovered network computes in the user's precision: products in its first layer
     may nearly cancel, and rounding may put a sample on the other side of a gate.
@@ -217,4 +217,4 @@ def resolved(program: Any, solution: Solution, tol: float) -> Solution:
     network = at.network().apply(at.recover(solution.params), at.inputs)
     if np.max(np.abs(np.asarray(network, np.float64) - want)) <= tol * size:
         return solution
-    return solution.replace(status=jnp.asarray(Status.STALLED, jnp.int32))
+    return solution.replace(status=jnp.asarray(Status.IMPRECISE, jnp.int32))

@@ -28,6 +28,7 @@ class Status(enum.IntEnum):
     INTERRUPTED = 7
     SEARCHED = 8
     INCONSISTENT = 9
+    IMPRECISE = 10
 
     @property
     def message(self) -> str:
@@ -44,6 +45,7 @@ _MESSAGES = {
     Status.TIME_LIMIT: "time_limit passed before the gap reached tol",
     Status.INTERRUPTED: "an interruption came before the gap reached tol",
     Status.SEARCHED: "no search finds a better point; nothing proves that none exists",
+    Status.IMPRECISE: "the gap is at most tol, but rounding moves the network further",
     Status.INCONSISTENT: "the lower bound lies above the objective: an error in cvxjax",
 }
 

@@ -133,6 +133,9 @@ class Rounds:
         if self.lines[-1][0] == self.steps:
             self.lines.pop()  # what followed may have changed it
         self.end_line()
+        if status in (Status.STALLED, Status.MAX_ITERATIONS):
+            found = self.verdict()  # a last bound may have met the tolerance
+            status = status if found is Status.RUNNING else found
         dtype = self.program.X.dtype
         if multipliers is not None:
             multipliers = jnp.asarray(multipliers, dtype)
