@@ -23,7 +23,7 @@ from cvxjax.returned import inside, narrowed, proved, resolved, returned
 from cvxjax.solution import Solution, Status
 from cvxjax.solvers import InteriorPoint, loop
 from cvxjax.solvers.blocks.least_multipliers import with_least_multipliers
-from cvxjax.solvers.choice import Facts, chosen, is_small
+from cvxjax.solvers.choice import Facts, chosen, is_poor, is_small, second_choices
 from cvxjax.solvers.options import check_options
 from cvxjax.solvers.refusals import refusal
 from cvxjax.solvers.standard_form import (
@@ -59,7 +59,8 @@ def solve(
     Args:
       program: from `cvxjax.programs`.
       solver: from `cvxjax.solvers`; default, `solvers.choice.default_solver(program)`
-        with its default tolerance.
+        with its default tolerance. Where that one ends far from it on a small program,
+        which badly scaled data can make it do, others are tried, and the best is kept.
       start: where to start: parameters, or the solution of a similar program, whose
         dual vector is used as well. Default zero. For solvers that find patterns
         themselves also a trained network: its Flax variables, or the kernels of its
@@ -102,10 +103,33 @@ def _solve(
     if zero is not None:
         check_start(start, program, solver)
         return form.outward(zero)
-    form, solver = _suited(form, solver, watch)
+    given, (suited, solver) = solver, _suited(form, solver, watch)
+    start = check_start(start, program, solver)
+    solution = _solved(suited, solver, start, tol, watch)
+    if given is None and not watch.shared:
+        goal = float(solver.tolerance(program)) if tol is None else tol
+        for other in second_choices(form.program, solver):
+            if not is_poor(solution, goal) or watch.over:
+                break
+            suited, _ = _suited(form, other, watch)
+            found = _solved(suited, other, start, goal, watch)
+            proved_none = int(found.status) == Status.INFEASIBLE
+            solution = found if proved_none or found.gap < solution.gap else solution
+    return solution
+
+
+def _solved(
+    form: StandardForm, solver: Any, start: Any, tol: float | None, watch: Watch
+) -> Solution:
+    """The solver's solution, in the user's form.
+
+    Args:
+      form: suited to the solver.
+      start: checked.
+    """
+    program = form.given
     if not watch.shared and not solver.leaves_patterns:
         form = padded_form(form)
-    start = check_start(start, program, solver)
     solver = solver if tol is None else solver.replace(tol=tol)
     if tol is None and form.wide and solver.tol is None:
         solver = solver.replace(tol=solver.tolerance(program))

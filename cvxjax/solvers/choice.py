@@ -15,6 +15,7 @@ import numpy as np
 from cvxjax.bounds.exact import is_exact
 from cvxjax.forms.contracts import Blocks
 from cvxjax.interfaces import Program
+from cvxjax.solution import Status
 from cvxjax.solvers import loop
 from cvxjax.solvers.blocks.active_set_newton import ActiveSetNewton
 from cvxjax.solvers.blocks.admm import Admm
@@ -39,6 +40,7 @@ _SPARSE = 0.02  # of the beta from which on zero is optimal: few blocks are acti
 _SPARSE_GATES = 0.005  # likewise, of gates without cones
 _FEW_SAMPLES = 1_000  # up to which Admm's matrices take no time
 _TINY = 30_000  # multipliers, up to which InteriorPoint takes no time
+_FAR = 1e3  # times the tolerance: the gap of a solver that failed
 
 
 def is_small(program: Any) -> bool:
@@ -184,6 +186,24 @@ TABLE = (
     Row("blocks", Admm, _always),
     Row("trees of arrays", Fista, _always),
 )
+
+
+# Tried where the first choice fails. Their steps are others, and so are their faults.
+SECOND = SemismoothNewton, Admm
+
+
+def is_poor(solution: Any, tol: float) -> bool:
+    """Whether a solver ended so far from its tolerance that another should try."""
+    ended = Status(int(solution.status)) in (Status.STALLED, Status.MAX_ITERATIONS)
+    return ended and not float(solution.gap) <= _FAR * tol
+
+
+def second_choices(program: Any, first: Any) -> list[Any]:
+    """Other solvers for a program so small that they take little time."""
+    if not isinstance(program, Blocks) or _multipliers(program) > _TINY:
+        return []
+    others = [kind() for kind in SECOND if not isinstance(first, kind)]
+    return [solver for solver in others if refusal(solver, program) is None]
 
 
 def chosen(facts: Facts) -> Any:

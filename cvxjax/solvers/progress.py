@@ -143,8 +143,12 @@ class Progress(Record):
         for v in candidates:
             new = new.offer(program, v, multipliers)
         infeasible = jnp.asarray(False)
-        for ray in rays:
-            infeasible |= out_of_reach(program, *ray)
+        for ray in rays:  # of which there is none where a point is feasible
+            infeasible |= jax.lax.cond(
+                jnp.isfinite(new.objective),
+                lambda: False,
+                lambda ray=ray: out_of_reach(program, *ray),
+            )
         return new._judge(solver, program, finite_of, infeasible)
 
     def offer(self, program: Any, v: Array, multipliers: Array | None) -> Progress:

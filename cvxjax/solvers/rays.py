@@ -18,7 +18,7 @@ from cvxjax.terms.losses import FEASIBILITY
 
 Array = jax.Array
 
-_NEAR_RAY = 1e-6  # of what rows and multipliers pull: a gauge worth moving the ray for
+_NEAR_RAY = 0.1  # of what rows and multipliers pull: a gauge worth moving the ray for
 _SMALL = 1e-4  # of a ray's largest entry: likely zero where it ends
 _SEEN = 16  # times the rounding of a gauge: it may be zero
 

@@ -115,3 +115,37 @@ def test_gated_in_single_precision():
     patterns = cj.arrangements.sample_patterns(jax.random.key(0), X, num=25)
     program = cj.programs.make_two_layer(X, y, patterns, beta=0.1, gated=True)
     solved(program, 1e-4)
+
+
+@pytest.mark.parametrize("kind", ["gated", "margin", "parallel"])
+def test_another_solver_is_tried_where_the_default_fails(kind):
+    """CASES 1.15 and others: zero, or 6e7 times the optimum, where Admm had it."""
+    rng = np.random.default_rng(5)
+    if kind == "gated":
+        X, y = (
+            np.column_stack([rng.normal(size=8), 1e8 * np.ones(8)]),
+            rng.normal(size=8),
+        )
+        options = {"beta": 0.01, "gated": True}
+    elif kind == "margin":
+        X, y = np.array([[1.0], [1e-9]]), np.ones(2)
+        options = {"beta": 1.0, "loss": "hard_margin"}
+    else:
+        X = np.array(
+            [
+                [0.3342170715332031, 0.04816116765141487],
+                [0.22961275279521942, 0.9712396862122681],
+                [0.023623459041118622, 0.00340417493134737],
+                [0.9720910787582397, 0.9751132130622864],
+            ]
+        )
+        y = np.array([1.0, 1.0, -1.0, 1.0])
+        options = {"beta": 1e-10, "loss": "hinge"}
+    patterns = cj.arrangements.enumerate_patterns(X)
+    program = cj.programs.make_two_layer(X, y, patterns, **options)
+    solution = cj.solve(program)
+    assert float(solution.gap) <= 1e-7
+    certificate = cj.certify(program, solution)
+    assert certificate.gap <= 1e-7
+    if kind == "margin":
+        assert abs(certificate.primal - 1e9) <= 1.0

@@ -151,3 +151,19 @@ def test_the_term_for_rounding_covers_what_float64_loses():
         allowed = gauge_rounding(terms_of(n, 0, 2), np.abs(v) @ lengths(X))
         assert np.linalg.norm(got - exact) <= allowed
         assert allowed <= gamma(4 * n + 40) * np.abs(v) @ lengths(X)
+
+
+@pytest.mark.parametrize(
+    "X, y",
+    [
+        ([[1.0], [1.0]], [1.0, -1.0]),
+        ([[1e3, 0.0], [1e3, 0.0], [0.3, 2e-3]], [1.0, -1.0, 1.0]),
+        ([[1.0, 2.0], [2.0, 4.0], [0.0, 1.0]], [1.0, -1.0, 1.0]),
+    ],
+)
+def test_margins_that_no_network_has_are_infeasible_by_default(X, y):
+    """Rays appear early in the dual vectors of InteriorPoint, which ended STALLED."""
+    program = cj.programs.make_two_layer(X, y, beta=0.1, loss="hard_margin")
+    assert cj.solve(program).status == cj.Status.INFEASIBLE
+    met = cj.programs.make_two_layer(X[1:], y[1:], beta=0.1, loss="hard_margin")
+    assert cj.certify(met, cj.solve(met).check()).gap <= 1e-8

@@ -226,11 +226,13 @@ class InteriorPoint(SteppedSolver):
         lower = program.objective(sparse) < program.objective(w)
         point = jnp.where(lower, sparse, w)
         multipliers = None if program.cones is None else at.dual.cone
+        rays = []
         if program.loss.constraint is not None:
+            rays = [(at.r, multipliers)]
             none = None if multipliers is None else jnp.zeros_like(multipliers)
             point, _ = feasible_point(program, w, none, steps=0)
         progress = state.progress.update(
-            self, program, point, [at.r], multipliers, finite_of=at.w
+            self, program, point, [at.r], multipliers, finite_of=at.w, rays=rays
         )
         stalled = state.stuck & (progress.status == Status.RUNNING)
         status = jnp.where(stalled, int(Status.STALLED), progress.status)

@@ -67,6 +67,8 @@ def _priced(
             break
         priced[worst], pull = True, pulls[worst]
         size = np.linalg.norm(pull)
+        if size == 0:
+            continue
         signed = np.asarray(cones.rows_of(jnp.asarray(worst[1:]), every))[0]
         try:
             mu = size * scipy.optimize.nnls(signed.T, -pull / size)[0]
