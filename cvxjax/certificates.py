@@ -75,8 +75,7 @@ def certify(
       CertificateError: if the lower bound lies above the objective by more than
         rounding explains. One of them is wrong then: an error in cvxjax.
     """
-    if time_limit is not None and not float(time_limit) >= 0:
-        raise ValueError(f"want time_limit, seconds >= 0; got {time_limit}")
+    _check_call(program, solution, time_limit)
     at = solution.program_of(program)
     listed = program.verified_scope() if at is program else Scope.SAMPLED
     y = np.asarray(program.y, np.float64)
@@ -134,6 +133,25 @@ def certify(
         scope=covered,
         tol=float(tol),
     )
+
+
+def _check_call(program: Any, solution: Any, time_limit: Any) -> None:
+    """Raises ValueError for other arguments than those that `certify` wants."""
+    for name, given, method in (
+        ("a program of cvxjax.programs, then its solution", program, "judge"),
+        ("a Solution, as of cvxjax.solve or Solution.of", solution, "program_of"),
+    ):
+        if not callable(getattr(given, method, None)):
+            raise ValueError(f"want {name}; got {type(given).__name__}")
+    try:
+        np.asarray(program.y), np.asarray(solution.dual)
+    except TypeError:
+        raise ValueError(
+            "want values; got tracers of jit, vmap or grad: certify runs outside"
+        ) from None
+    seconds = np.asarray(0.0 if time_limit is None else time_limit)
+    if seconds.dtype.kind not in "iuf" or seconds.shape != () or not seconds >= 0:
+        raise ValueError(f"want time_limit, seconds >= 0; got {time_limit!r}")
 
 
 def _arrays(program: Any, solution: Solution) -> tuple[Any, Any, Any]:

@@ -16,9 +16,11 @@ import numpy as np
 from jax.core import Tracer
 
 from cvxjax.algebra import trees
+from cvxjax.algebra.arrays import is_number
 from cvxjax.devices.runtime import forget_old_programs, share_cores
 from cvxjax.devices.sharding import gather
 from cvxjax.interfaces import Program, Solver
+from cvxjax.record import Record
 from cvxjax.returned import inside, narrowed, proved, resolved, returned
 from cvxjax.solution import Solution, Status
 from cvxjax.solvers import InteriorPoint, loop
@@ -226,6 +228,7 @@ def solve_path(
     Raises:
       ValueError: as in `solve`, or if `betas` is empty or not positive.
     """
+    _check_concrete(program)
     values = np.asarray(betas, float)
     if values.ndim != 1 or values.size == 0:
         raise ValueError(f"want betas [k], k >= 1; got shape {values.shape}")
@@ -298,10 +301,10 @@ def _is_shared(program: Any) -> bool:
 
 
 def _check_limits(tol: float | None, time_limit: float | None) -> None:
-    if tol is not None and not float(tol) > 0:
-        raise ValueError(f"want tol > 0; got {tol}")
-    if time_limit is not None and not float(time_limit) >= 0:
-        raise ValueError(f"want time_limit, seconds >= 0; got {time_limit}")
+    if tol is not None and not (is_number(tol) and tol > 0):
+        raise ValueError(f"want tol > 0; got {tol!r}")
+    if time_limit is not None and not (is_number(time_limit) and time_limit >= 0):
+        raise ValueError(f"want time_limit, seconds >= 0; got {time_limit!r}")
 
 
 def _broken_down(program: Any) -> Solution:
@@ -312,7 +315,11 @@ def _broken_down(program: Any) -> Solution:
 
 
 def _check_concrete(*given: Any) -> None:
-    """Refuses programs and starts inside `jit`, `vmap` or `grad`."""
+    """Refuses programs and starts inside `jit`, `vmap` or `grad`, and no programs."""
+    program = given[0]
+    if not isinstance(program, Record) or isinstance(program, Solution):
+        arrived = type(program).__name__
+        raise ValueError(f"want a program of cvxjax.programs; got {arrived}")
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(given)):
         raise ValueError(
             "want a program with values; got tracers of jit, vmap or grad, where "

@@ -35,10 +35,21 @@ def as_array(given: Any, name: str) -> np.ndarray:
             f"want a dense array for {name}; got a sparse {kind} ({name}.toarray() is "
             "dense)"
         )
+    if np.ma.is_masked(given):
+        raise ValueError(
+            f"want {name} without missing entries; got a masked array with "
+            f"{np.ma.count_masked(given)} masked"
+        )
     try:
         return np.asarray(given)
     except ValueError as error:
         raise ValueError(f"want {name}, an array of real numbers; {error}") from None
+
+
+def is_number(given: Any) -> bool:
+    """Whether it is one real number, of Python, NumPy or JAX."""
+    number = np.asarray(given)
+    return number.dtype.kind in "iuf" and number.shape == ()
 
 
 def as_input(given: Any) -> jax.Array:

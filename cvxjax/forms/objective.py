@@ -102,7 +102,10 @@ class RegularisedProgram(Record):
           any_patterns: whether there may be more or fewer blocks, for other patterns.
           dtype: of the result; default that of w.
         """
-        params = trees.on_host(w, dtype)
+        try:
+            params = trees.on_host(w, dtype)
+        except ValueError as error:
+            raise ValueError(f"want params, arrays of numbers; {error}") from None
         wanted = trees.shapes_of(jax.eval_shape(self.zeros))
         got = trees.shapes_of(params)
         own = isinstance(wanted, list) and isinstance(got, list)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy
 
+from cvxjax.algebra.arrays import as_array
 from cvxjax.devices.runtime import share_cores
 
 
@@ -150,6 +151,11 @@ def prune(
     Returns:
       u [m', d], a [m'], balanced.
     """
+    u, a, X = (as_array(x, name) for x, name in ((u, "u"), (a, "a"), (X, "X")))
+    wide = u.ndim == X.ndim == 2 and u.shape[1:] == X.shape[1:]
+    if not wide or a.shape != u.shape[:1]:
+        shapes = ", ".join(str(list(x.shape)) for x in (u, a, X))
+        raise ValueError(f"want u [m, d], a [m] and X [n, d]; got {shapes}")
     dtype = np.result_type(u, a)
     if rtol is None:
         rtol = 1e-9 if dtype.itemsize == 8 else 1e-5

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from cvxjax.algebra.arrays import is_number
+
 _COUNTS = (  # integers >= 1
     "batch_size",
     "check_every",
@@ -33,23 +35,21 @@ _RANGES = {  # of real numbers, and whether the lower end is inside
 def check_options(solver: Any) -> None:
     """Raises ValueError where an option of the solver is out of its range.
 
-    None stands for a default wherever the solver's own default is None.
+    Whatever a solver has by default is in its range, None among them.
     """
     for name in _COUNTS + _NATURAL:
         value, least = getattr(solver, name, None), int(name in _COUNTS)
-        if value is None or callable(value):
+        if callable(value) or value is getattr(type(solver), name, None):
             continue
         whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
         if not whole or value < least:
             raise ValueError(f"want {name}, an integer >= {least}; got {value!r}")
     for name, (low, high, closed) in _RANGES.items():
         value = getattr(solver, name, None)
-        if value is None or callable(value):
+        if callable(value) or value is getattr(type(solver), name, None):
             continue
-        number = np.asarray(value)
-        real = number.dtype.kind in "iuf" and number.shape == ()
-        over = real and (low < number or (closed and low == number))
-        if not (over and number < high):
+        over = is_number(value) and (low < value or (closed and low == value))
+        if not (over and value < high):
             raise ValueError(f"want {_range(name, low, high, closed)}; got {value}")
 
 

@@ -114,6 +114,54 @@ REFUSED = {
         lambda: cj.solve(program(), S.WorkingSet(inner=S.WorkingSet())),
         "WorkingSet cannot take this program: its inner solver is a WorkingSet",
     ),
+    "a path under jit": (
+        lambda: traced(lambda p: cj.solve_path(p, [0.1])[0]),
+        "got tracers of jit, vmap or grad, where",
+    ),
+    "certify under jit": (
+        lambda: traced(lambda p: cj.certify(p, loop.run(S.Admm(max_iters=50), p))),
+        "want values; got tracers of jit, vmap or grad: certify runs outside",
+    ),
+    "no program": (
+        lambda: cj.solve(None),
+        r"want a program of cvxjax\.programs; got NoneType",
+    ),
+    "certify, the other way round": (
+        lambda: cj.certify(cj.solve(program()), program()),
+        "want a program of cvxjax.programs, then its solution; got Solution",
+    ),
+    "certify parameters": (
+        lambda: cj.certify(program(), cj.solve(program()).params),
+        "want a Solution, as of cvxjax.solve or Solution.of; got ArrayImpl",
+    ),
+    "certify words": (
+        lambda: cj.certify(program(), cj.solve(program()).replace(params="x")),
+        "want params, arrays of numbers; could not convert string",
+    ),
+    "a tolerance of text": (
+        lambda: cj.solve(program(), tol="a"),
+        "want tol > 0; got 'a'",
+    ),
+    "a time limit of text": (
+        lambda: cj.solve(program(), time_limit="a"),
+        "want time_limit, seconds >= 0; got 'a'",
+    ),
+    "a quantile of text": (
+        lambda: cj.losses.pinball("a"),
+        r"want a scalar quantile in \(0, 1\); got 'a'",
+    ),
+    "weights with NaN": (
+        lambda: cj.losses.weighted(cj.losses.squared(), [1.0, np.nan]),
+        "want finite weights > 0; got nan for sample 1",
+    ),
+    "a masked array": (
+        lambda: make(np.ma.masked_greater(X, 0)),
+        "want X without missing entries; got a masked array with .* masked",
+    ),
+    "output weights in a column": (
+        lambda: cj.recovery.prune(X, Y[:, None], X),
+        r"want u \[m, d\], a \[m\] and X \[n, d\]; got \[8, 2\], \[8, 1\], \[8, 2\]",
+    ),
     "an unfit inner solver": (
         lambda: cj.solve(program(), S.WorkingSet(inner=S.Fista())),
         "WorkingSet cannot take this program: .*cone constraints",
@@ -138,6 +186,7 @@ def test_one_sentence_says_what_is_wanted(name):
         (S.Admm(rho=-1), "want rho > 0; got -1"),
         (S.Admm(rho=np.nan), "want rho > 0; got nan"),
         (S.Admm(rho="1"), "want rho > 0; got 1"),
+        (S.Admm(rho=None), "want rho > 0; got None"),
         (S.Admm(cone_weight=0), "want cone_weight > 0; got 0"),
         (S.Admm(projection_steps=0), "want projection_steps, an integer >= 1; got 0"),
         (S.Semidefinite(cycle=0), "want cycle, an integer >= 1; got 0"),

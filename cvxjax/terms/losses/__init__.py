@@ -35,6 +35,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from cvxjax.algebra.arrays import is_number
 from cvxjax.terms.losses.elementwise import DOMAIN_EPS, FEASIBILITY, SampleSum
 from cvxjax.terms.losses.margin import HardMargin, Hinge, Logistic, SquaredHinge
 from cvxjax.terms.losses.residual import Huber, Interpolation, Pinball, Squared
@@ -115,8 +116,7 @@ def pinball(quantile: float | jax.Array = 0.5) -> Pinball:
       ValueError: `quantile` is no scalar in (0, 1) (not checked on a tracer).
     """
     if not isinstance(quantile, Tracer):
-        number = np.asarray(quantile)
-        if number.shape != () or not 0 < number < 1:
+        if not is_number(quantile) or not 0 < np.asarray(quantile) < 1:
             raise ValueError(f"want a scalar quantile in (0, 1); got {quantile!r}")
     return Pinball(quantile=quantile)
 
@@ -165,7 +165,10 @@ def weighted(loss: Any, weights: Any) -> Weighted:
                 f"want weights [n], real; got {weights.dtype} {list(weights.shape)}"
             )
         if not np.all(np.isfinite(weights)) or np.any(weights < 0):
-            raise ValueError("want finite weights > 0; got others")
+            bad = int(np.argmin(np.isfinite(weights) & (weights >= 0)))
+            raise ValueError(
+                f"want finite weights > 0; got {weights[bad]} for sample {bad}"
+            )
         if np.any(weights == 0):
             count = int(np.sum(weights == 0))
             raise ValueError(
