@@ -320,6 +320,8 @@ def _of_network(
     gated = type(at.network()).__name__.startswith("Gated")
     every = program.scope is not Scope.SAMPLED
     name = f"the network of {label}"
+    if "batch_stats" in variables:  # rounded, and those of no data
+        objective += bounds.eps * bounds.unit(objective)
     bounds.offer(name, primal=objective, listed=every or gated, wide=not gated)
     claimed = float(solution.objective)
     if not converged or program.loss.constraint is not None:
