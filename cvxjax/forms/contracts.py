@@ -63,6 +63,7 @@ class Patterned(Vectors, Protocol):
 class Padded(Vectors, Protocol):
     """Vectors over patterns whose number may be rounded up, so that less compiles."""
 
+    X: Any
     masks: Any  # [P, rows], bool
 
     def padded(self, count: int) -> Any:

@@ -45,7 +45,7 @@ def check_options(solver: Any) -> None:
         if not whole or value < least:
             raise ValueError(f"want {name}, an integer >= {least}; got {value!r}")
     for name, (low, high, closed) in _RANGES.items():
-        value = getattr(solver, name, None)
+        value: Any = getattr(solver, name, None)
         if callable(value) or value is getattr(type(solver), name, None):
             continue
         over = is_number(value) and (low < value or (closed and low == value))

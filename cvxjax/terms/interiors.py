@@ -74,8 +74,8 @@ def analytic_centres(
     """
     P = len(masks)
     more = (0, few_sizes(P) - P), (0, 0)
-    masks, gates = (np.pad(np.asarray(x), more, mode="edge") for x in (masks, gates))
-    return np.asarray(_all_centres(rows, masks, gates, root))[:P]
+    every = (np.pad(np.asarray(x), more, mode="edge") for x in (masks, gates))
+    return np.asarray(_all_centres(rows, *every, root))[:P]
 
 
 @jit_leanly
