@@ -144,7 +144,7 @@ def _check_call(program: Any, solution: Any, time_limit: Any) -> None:
         if not callable(getattr(given, method, None)):
             raise ValueError(f"want {name}; got {type(given).__name__}")
     try:
-        np.asarray(program.y), np.asarray(solution.dual)
+        _ = np.asarray(program.y), np.asarray(solution.dual)
     except TypeError:
         raise ValueError(
             "want values; got tracers of jit, vmap or grad: certify runs outside"
