@@ -26,6 +26,7 @@ _RIDGE = 1e-13
 _MOST_ELEMENTS = 1 << 22  # of a temporary [points, n]
 _TRIED, _CLIMBED = 1_000, 100  # points of `highest_found`, and those it moves
 _LONG = 80  # rounds of their ascent
+_TURNS = 10  # of ascents and output weights
 
 
 class Maxima(NamedTuple):
@@ -65,27 +66,31 @@ def whitening(unit: np.ndarray) -> np.ndarray:
 
 
 def highest_found(X: np.ndarray, v: np.ndarray) -> float:
-    """The largest |v^T (X u)_+| over ||u|| <= 1 that ascents find: a lower bound.
+    """The largest ||v^T (X u)_+|| over ||u|| <= 1 that ascents find: a lower bound.
 
     They start from the best of rows, of X^T v and of random directions, plain and in
     coordinates in which the data are white; the same for the same data.
 
     Args:
       X: [n, d].
-      v: [n].
+      v: [n], or [n, c] for c outputs.
     """
     lengths = np.linalg.norm(X, axis=1)
     unit = X / np.where(lengths > 0, lengths, 1)[:, None]
-    weights, rng = v * lengths, np.random.default_rng(0)
+    weights, rng = (v.T * lengths).T, np.random.default_rng(0)
     axes = whitening(unit)
     drawn = rng.standard_normal((_TRIED, X.shape[1]))
     white = rng.standard_normal((_TRIED, len(axes))) @ axes
     some = unit[rng.permutation(len(unit))[:_TRIED]]
-    starts = np.concatenate([(weights @ unit)[None], some, drawn, white])
+    whole = np.reshape(weights.T @ unit, (-1, X.shape[1]))
+    starts = np.concatenate([whole, some, drawn, white])
     starts = np.concatenate([starts, -starts])
     starts = starts[np.any(starts != 0, axis=1)]
     starts /= np.linalg.norm(starts, axis=1, keepdims=True)
     prices = np.maximum(starts @ unit.T, 0) @ weights
+    if v.ndim > 1:
+        best = np.argsort(-np.linalg.norm(prices, axis=1))[:_CLIMBED]
+        return _highest_of_outputs(unit, weights, starts[best])
     highest = 0.0
     for sign in (1.0, -1.0):
         best = starts[np.argsort(-sign * prices)[:_CLIMBED]]
@@ -93,6 +98,21 @@ def highest_found(X: np.ndarray, v: np.ndarray) -> float:
         found = ascend(unit, wide_weights, best, _LONG)
         highest = max(highest, float(np.max(found.values, initial=0)))
     return highest
+
+
+def _highest_of_outputs(unit: np.ndarray, weights: np.ndarray, u: np.ndarray) -> float:
+    """The largest ||weights^T (unit u)_+|| after ascents from u [S, d], weights [n, c].
+
+    A neuron's output weights are best along its price; for these the price is that of
+    one output, which an ascent raises. The two take turns.
+    """
+    for _ in range(_TURNS):
+        prices = np.maximum(u @ unit.T, 0) @ weights
+        sizes = np.linalg.norm(prices, axis=1, keepdims=True)
+        along = prices / np.where(sizes > 0, sizes, 1)
+        u = ascend(unit, along @ weights.T, u, _LONG).points
+    prices = np.maximum(u @ unit.T, 0) @ weights
+    return float(np.max(np.linalg.norm(prices, axis=1), initial=0))
 
 
 class _State(NamedTuple):

@@ -50,11 +50,11 @@ class ListedPatterns(RegularisedProgram):
         return float(np.max(prices, initial=0))
 
     def price_found(self, v: np.ndarray) -> float:
-        """By a search, where all patterns are too many and there is one output."""
-        if not self.all_patterns or v.ndim > 1 or self.judge().covers_every_neuron():
+        """By a search, where all patterns are too many."""
+        if not self.all_patterns or self.judge().covers_every_neuron():
             return super().price_found(v)
         rows = np.asarray(self.rows, np.float64)
-        return highest_found(rows, np.repeat(v, len(rows) // len(v)))
+        return highest_found(rows, np.repeat(v, len(rows) // len(v), axis=0))
 
     def parts_of(
         self, masks: np.ndarray, gates: np.ndarray

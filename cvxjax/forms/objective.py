@@ -203,10 +203,9 @@ class RegularisedProgram(Record):
 
         It is the price of v, minus the loss's gradient at 0: for ReLU,
         max |v^T (X u)_+| over the listed cells and ||u|| <= 1; for `all_patterns`, over
-        all cells, which is exact where rank X <= 3. Above that rank it is the largest
-        price that a search finds, the same at every call; with several outputs, an
-        upper bound that depends on the time. A price that may be rounding alone is
-        returned as 0: no neuron lowers the loss.
+        all cells, which is exact where rank X <= 3 and there is one output. Else it is
+        the largest price that a search finds, the same at every call. A price that may
+        be rounding alone is returned as 0: no neuron lowers the loss.
         """
         judge, v = self.judge(), self._slope_at_zero()
         if v is None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy
 
 import cvxjax as cj
 from cvxjax.bounds.ascent import highest_found
@@ -49,3 +50,29 @@ def test_beta_max_is_where_zero_becomes_optimal():
     below = cj.solve(make(X, y, beta=0.99 * top))
     above = cj.solve(make(X, y, beta=1.01 * top))
     assert np.any(below.params) and not np.any(above.params)
+
+
+def test_several_outputs_against_local_searches():
+    rng = np.random.default_rng(3)
+    X, V = rng.standard_normal((50, 5)), rng.standard_normal((50, 3))
+
+    def price(u):
+        return np.linalg.norm(V.T @ np.maximum(X @ u, 0)) / np.linalg.norm(u)
+
+    starts = rng.standard_normal((30, 5))
+    ends = [scipy.optimize.minimize(lambda u: -price(u), start).x for start in starts]
+    found = highest_found(X, V)
+    assert found >= max(map(price, ends)) * (1 - 1e-9)
+    assert found <= np.linalg.norm([highest_found(X, v) for v in V.T]) * (1 + 1e-9)
+    assert highest_found(X, V[:, :1]) == pytest.approx(highest_found(X, V[:, 0]))
+    assert highest_found(X, V) == found
+
+
+def test_beta_max_of_several_outputs_bounds_the_price_from_below():
+    rng = np.random.default_rng(4)
+    X, Y = rng.standard_normal((60, 5)), rng.standard_normal((60, 2))
+    program = cj.programs.make_vector_output(X, Y, beta=1.0)
+    assert program.all_patterns
+    top = program.beta_max()
+    assert program.beta_max() == top
+    assert 0.9 * program.price_at_zero() <= top <= program.price_at_zero()
