@@ -24,7 +24,7 @@ class Movable:
     """The entries of v that are not negligible, and their rows.
 
     Rows are divided by `unit`, a power of two, so that float32 holds them; prices of
-    all methods are in this unit.
+    all methods are in this unit. Equal rows whose v_i have the same sign are one.
 
     Args:
       X: [n K, d], K rows of each sample one after another, which share its v_i.
@@ -46,10 +46,13 @@ class Movable:
         self.keep = sizes > _NEGLIGIBLE * np.max(sizes)
         self.start = v[self.keep]
         self.used = np.repeat(self.keep, self.K)
-        self.rows, self.weights, self.matter, _ = significant(
-            X[self.used] / self.unit, np.repeat(self.start, self.K)
+        given = X[self.used] / self.unit
+        rows, weights, self.matter, _ = significant(
+            given, np.repeat(self.start, self.K)
         )
         self.used[self.used] = self.matter
+        first, self.group = _equal(given[self.matter], np.sign(weights))
+        self.rows, self.weights = rows[first], self._summed(weights)
         self._z = np.asarray(y, float).copy()
 
     @property
@@ -59,7 +62,11 @@ class Movable:
 
     def on_rows(self, now: np.ndarray) -> np.ndarray:
         """The weights of `rows` for the entries that are kept."""
-        return np.repeat(now, self.K)[self.matter]
+        return self._summed(np.repeat(now, self.K)[self.matter])
+
+    def _summed(self, weights: np.ndarray) -> np.ndarray:
+        """The weights of groups of equal rows, from those of all that matter."""
+        return np.bincount(self.group, weights)
 
     def scaled(self, now: np.ndarray, price: float) -> tuple[np.ndarray, float]:
         """The vector [n] whose price is beta if that of `now` is `price`; its value."""
@@ -81,7 +88,7 @@ class Movable:
           rise: its slope in the weights of `rows`.
         """
         of_rows = np.zeros(len(self.matter))
-        of_rows[self.matter] = rise
+        of_rows[self.matter] = rise[self.group]
         rise = of_rows.reshape(-1, self.K).sum(axis=1)
         z = self._z[self.keep]
         return self.beta / price * (z - (z @ now) / price * rise)
@@ -101,3 +108,12 @@ class Movable:
         if self.rows.shape[1] < self.width:
             extra += 8 * self.width * np.finfo(float).eps * float(v @ self.lengths)
         return extra
+
+
+def _equal(rows: np.ndarray, signs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first of each group of equal rows and signs, and the group of each row."""
+    keys = np.column_stack([rows, signs]) + 0.0  # -0 is 0
+    _, first, group = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    if len(first) == len(rows):
+        return np.arange(len(rows)), np.arange(len(rows))
+    return first, group.ravel()

@@ -6,6 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import cvxjax as cj
 from cvxjax.bounds.duals import improve_dual
+from cvxjax.bounds.movable import Movable
 from cvxjax.bounds.relaxed import Relaxation, neuron_bound
 from tests.bounds.test_exact import best_of_cells, draw
 
@@ -101,3 +102,23 @@ def test_a_turned_dual_vector_bounds_better(loss):
         return -float(loss.conjugate(-min(1, beta / price) * v, y))
 
     assert value(turned) > value(v)
+
+
+def test_equal_rows_are_one_for_a_dual_vector_that_moves():
+    rng = np.random.default_rng(8)
+    rows = np.round(100 * rng.standard_normal((20, 4)))
+    X, v = np.concatenate([rows, rows, rows[:5]]), rng.standard_normal(45)
+    v[20:40] = np.abs(v[20:40]) * np.sign(v[:20])  # the last five have other signs
+    v[40:] = -v[:5]
+    problem = Movable(X, v, v, loss=cj.losses.squared(), beta=1.0)
+    assert len(problem.rows) == 25
+    now = 1.5 * problem.start
+    u = rng.standard_normal((4, 7))
+    got = problem.on_rows(now) @ np.maximum(problem.rows @ u, 0) * problem.unit
+    assert_allclose(got, 1.5 * v @ np.maximum(X @ u, 0))
+    rise = rng.standard_normal(25)
+    change = rng.standard_normal(45)
+    moved = (problem.on_rows(now + 1e-3 * change) - problem.on_rows(now)) @ rise / 1e-3
+    slope = problem.slope(now, 1.0, rise) - problem.slope(now, 1.0, 0 * rise)
+    factor = -(v @ now)  # z is y at first
+    assert_allclose(slope @ change, factor * moved, rtol=1e-6)
