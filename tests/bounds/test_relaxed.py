@@ -120,5 +120,5 @@ def test_equal_rows_are_one_for_a_dual_vector_that_moves():
     change = rng.standard_normal(45)
     moved = (problem.on_rows(now + 1e-3 * change) - problem.on_rows(now)) @ rise / 1e-3
     slope = problem.slope(now, 1.0, rise) - problem.slope(now, 1.0, 0 * rise)
-    factor = -(v @ now)  # z is y at first
+    factor = -(v @ now) * problem.beta  # z is y at first
     assert_allclose(slope @ change, factor * moved, rtol=1e-6)
