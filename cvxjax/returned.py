@@ -171,7 +171,10 @@ def narrowed(program: Any, solution: Solution, tol: float) -> Solution:
         return solution
     listed = solution.scope in (Scope.SAMPLED, program.scope)
     scope = Scope.SAMPLED if listed else solution.scope
-    bound = certify(program, solution, scope=scope, tol=tol).dual
+    try:
+        bound = certify(program, solution, scope=scope, tol=tol).dual
+    except CertificateError:
+        return solution.replace(status=jnp.asarray(Status.INCONSISTENT, jnp.int32))
     y = np.asarray(program.y, np.float64)
     gap = relative_gap(
         float(solution.objective), bound, float(gap_floor(program.loss, y))
