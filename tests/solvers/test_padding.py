@@ -52,11 +52,11 @@ def test_further_patterns_have_no_effect(gated):
     "solver, gated",
     [
         (S.InteriorPoint(), False),
+        (S.Stochastic(max_iters=50), False),
         (S.Admm(tol=1e-5), False),
         (S.SemismoothNewton(), False),
         (S.WorkingSet(), False),
         (S.ActiveSetNewton(), True),
-        (S.Stochastic(max_iters=50), False),
     ],
     ids=lambda x: type(x).__name__,
 )
