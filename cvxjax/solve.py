@@ -20,7 +20,6 @@ from cvxjax.algebra.arrays import is_number
 from cvxjax.devices.runtime import forget_old_programs, share_cores
 from cvxjax.devices.sharding import gather
 from cvxjax.interfaces import Program, Solver
-from cvxjax.record import Record
 from cvxjax.returned import inside, narrowed, proved, resolved, returned
 from cvxjax.solution import Solution, Status
 from cvxjax.solvers import InteriorPoint, loop
@@ -37,6 +36,8 @@ from cvxjax.solvers.standard_form import (
 from cvxjax.solvers.starts import check_start
 from cvxjax.verdicts import gap_floor, relative_gap
 from cvxjax.watch import Report, Watch
+
+_NO_PROGRAMS = type(None), Solution, Solver, np.ndarray, jax.Array, str
 
 
 def solve(
@@ -317,7 +318,7 @@ def _broken_down(program: Any) -> Solution:
 def _check_concrete(*given: Any) -> None:
     """Refuses programs and starts inside `jit`, `vmap` or `grad`, and no programs."""
     program = given[0]
-    if not isinstance(program, Record) or isinstance(program, Solution):
+    if isinstance(program, _NO_PROGRAMS):
         arrived = type(program).__name__
         raise ValueError(f"want a program of cvxjax.programs; got {arrived}")
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(given)):
