@@ -121,8 +121,7 @@ def proved(
     y, v = np.asarray(program.y, np.float64), np.asarray(solution.dual, np.float64)
     if y.ndim != 1 or not np.all(np.isfinite(v)):
         return solution
-    listed = solution.scope in (Scope.SAMPLED, program.scope)
-    scope = Scope.SAMPLED if listed else solution.scope
+    scope = _scope_to_certify(program, solution)
     if scope is Scope.GLOBAL_BOUND:
         return solution
     judge = program.judge()
@@ -169,8 +168,7 @@ def narrowed(program: Any, solution: Solution, tol: float) -> Solution:
     moved = float(np.finfo(solution.dtype).eps) / 2 * pulled(v, judge.reach)
     if not moved > tol * float(program.beta):
         return solution
-    listed = solution.scope in (Scope.SAMPLED, program.scope)
-    scope = Scope.SAMPLED if listed else solution.scope
+    scope = _scope_to_certify(program, solution)
     try:
         bound = certify(program, solution, scope=scope, tol=tol).dual
     except CertificateError:
@@ -186,6 +184,12 @@ def narrowed(program: Any, solution: Solution, tol: float) -> Solution:
         dual_bound=jnp.asarray(bound, solution.gap.dtype),
         gap=jnp.asarray(gap, solution.gap.dtype),
     )
+
+
+def _scope_to_certify(program: Any, solution: Solution) -> Scope:
+    """What the solution's bound covers; SAMPLED, the listed patterns, if only these."""
+    listed = solution.scope in (Scope.SAMPLED, program.scope)
+    return Scope.SAMPLED if listed else solution.scope
 
 
 def _objective(program: Any, judge: Any, params: Any) -> float:

@@ -10,18 +10,22 @@ from typing import Any
 import jax
 
 _FEW = 64  # sizes up to here stay
-_STEPS = 32  # sizes between 0 and a power of two, beyond
+_STEPS = 32  # sizes between 0 and a power of two, beyond, by default
 _LEAN = {"xla_cpu_use_fusion_emitters": False}
 
 
-def few_sizes(count: int) -> int:
-    """The least size >= count of a list with few, at most a sixteenth larger.
+def few_sizes(count: int, steps: int = _STEPS) -> int:
+    """The least size >= count of a list with few, at most 2 / steps of it larger.
 
     Functions are compiled for every shape: arrays padded to these sizes share the code.
+
+    Args:
+      count: up to 64 it stays.
+      steps: sizes between 0 and a power of two, a power of two up to 64.
     """
     if count <= _FEW:
         return count
-    step = 2 ** math.ceil(math.log2(count)) // _STEPS
+    step = 2 ** math.ceil(math.log2(count)) // steps
     return -(-count // step) * step
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cvxjax.algebra.arrays import as_array
+from cvxjax.algebra.arrays import as_array, is_number
 from cvxjax.arrangements.patterns import Patterns
 from cvxjax.interfaces import Loss
 from cvxjax.terms import losses
@@ -87,12 +87,11 @@ def check_labels(y: Any, X: np.ndarray, loss: Loss) -> np.ndarray:
 
 def check_beta(beta: Any) -> float:
     """beta as a float; ValueError unless it is a positive, finite number."""
-    value = np.asarray(beta)
-    if value.dtype.kind not in "iuf" or value.shape != ():
+    if not is_number(beta):
         raise ValueError(f"want a number for beta; got {beta!r}")
-    if not (np.isfinite(value) and value > 0):
+    if not (np.isfinite(beta) and beta > 0):
         raise ValueError(f"want a finite beta > 0; got {beta}")
-    return float(value)
+    return float(beta)
 
 
 def check_patterns(

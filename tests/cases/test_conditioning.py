@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import cvxjax as cj
+from tests.cases.test_found_by_fuzzing import NEARLY_PARALLEL
 
 
 def solved(program, tol):
@@ -131,15 +132,7 @@ def test_another_solver_is_tried_where_the_default_fails(kind):
         X, y = np.array([[1.0], [1e-9]]), np.ones(2)
         options = {"beta": 1.0, "loss": "hard_margin"}
     else:
-        X = np.array(
-            [
-                [0.3342170715332031, 0.04816116765141487],
-                [0.22961275279521942, 0.9712396862122681],
-                [0.023623459041118622, 0.00340417493134737],
-                [0.9720910787582397, 0.9751132130622864],
-            ]
-        )
-        y = np.array([1.0, 1.0, -1.0, 1.0])
+        X, y = NEARLY_PARALLEL
         options = {"beta": 1e-10, "loss": "hinge"}
     patterns = cj.arrangements.enumerate_patterns(X)
     program = cj.programs.make_two_layer(X, y, patterns, **options)

@@ -20,6 +20,17 @@ from tests.references import two_layer_matrix
 
 Status = cj.Status
 FEW = cj.solvers.Admm(max_iters=100)
+NEARLY_PARALLEL = (  # two rows, of different labels
+    np.array(
+        [
+            [0.3342170715332031, 0.04816116765141487],
+            [0.22961275279521942, 0.9712396862122681],
+            [0.023623459041118622, 0.00340417493134737],
+            [0.9720910787582397, 0.9751132130622864],
+        ]
+    ),
+    np.array([1.0, 1.0, -1.0, 1.0]),
+)
 
 
 def test_cells_of_almost_equal_rows_are_round_for_the_relaxation():
@@ -336,15 +347,7 @@ def test_a_bound_of_listed_patterns_proves_nothing_about_all_networks():
 
 def test_a_float32_dual_vector_that_rounding_spoils_has_not_converged():
     """Two nearly parallel rows: rounding v to float32 moved its price by 250 beta."""
-    X = np.float32(
-        [
-            [0.3342170715332031, 0.04816116765141487],
-            [0.22961275279521942, 0.9712396862122681],
-            [0.023623459041118622, 0.00340417493134737],
-            [0.9720910787582397, 0.9751132130622864],
-        ]
-    )
-    y = np.float32([1.0, 1.0, -1.0, 1.0])
+    X, y = map(np.float32, NEARLY_PARALLEL)
     with pytest.warns(UserWarning, match="too thin"):
         patterns = cj.arrangements.enumerate_patterns(X)
     options = {"beta": 1e-10, "loss": cj.losses.hinge()}

@@ -11,20 +11,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cvxjax.algebra.compiled import few_sizes
 from cvxjax.solvers.host_bounds import HostBounds
 from cvxjax.terms.regularisers import group_norms
 
 Array = jax.Array
 
 SMALLEST = 64  # blocks of a selection
+_STEPS = 8  # sizes between 0 and a power of two: selections grow
 
 
 def padded(count: int) -> int:
     """The least size >= count among 64, 80, 96, 112, 128, 160, 192, 224, 256, ..."""
-    size = SMALLEST
-    while 2 * size < count:
-        size *= 2
-    return next(s for s in range(size, 2 * size + 1, size // 4) if s >= count)
+    return few_sizes(max(count, SMALLEST), _STEPS)
 
 
 def selected(program: Any, chosen: np.ndarray) -> tuple[Any, np.ndarray]:
