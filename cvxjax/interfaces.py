@@ -34,7 +34,7 @@ Array = jax.Array
 
 @runtime_checkable
 class Loss(Protocol):
-    """L(z, y), a sum over samples; every method accepts NumPy and JAX arrays alike.
+    """L(z, y), a sum over samples unless `coupled`; every method accepts NumPy and JAX arrays alike.
 
     Predictions z and x, labels y and points u of the conjugate's domain have one shape,
     [n] or [n, c].
@@ -63,6 +63,11 @@ class Loss(Protocol):
     @property
     def separable(self) -> bool:
         """True if L is a sum over the entries of z; then it is a `SeparableLoss`."""
+        ...
+
+    @property
+    def coupled(self) -> bool:
+        """True if L is no sum over samples, as with an intercept of all of them."""
         ...
 
     def in_units(self, unit: Any) -> tuple[Any, int] | None:

@@ -73,7 +73,7 @@ def check_labels(y: Any, X: np.ndarray, loss: Loss) -> np.ndarray:
         raise ValueError(f"want real numbers for y; got dtype {labels.dtype}")
     if labels.shape != X.shape[:1]:
         raise ValueError(f"want X [n, d], y [n]; got {X.shape}, {labels.shape}")
-    if not loss.separable:
+    if not loss.separable and not loss.coupled:
         raise ValueError(
             f"want a loss of one output; got {loss.name}, which is of several "
             "(make_vector_output takes it)"

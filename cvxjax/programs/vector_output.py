@@ -173,7 +173,9 @@ def _check_outputs(Y: Any, X: np.ndarray, loss: Loss) -> np.ndarray:
     """Y as [n, c] floats of X's dtype, one-hot for classes, or ValueError."""
     if loss.constraint is not None:
         raise ValueError(f"want a loss that is no constraint; got {loss.name}")
-    if not loss.separable and np.ndim(Y) == 1:
+    if loss.coupled:
+        raise ValueError(f"want a loss that is a sum over samples; got {loss.name}")
+    if not loss.separable and not loss.coupled and np.ndim(Y) == 1:
         Y = one_hot(Y)
     if np.ndim(Y) == 1:
         raise ValueError(

@@ -42,6 +42,7 @@ class Takes(NamedTuple):
     cones: bool | None = None  # whether there must be cones, or must be none
     smooth: bool = False  # only losses with a Lipschitz gradient
     constraints: bool = True  # also losses that are constraints
+    coupled: bool = False  # also losses that couple the samples
     losses: tuple[str, ...] | None = None  # only these, weighted or not
     regulariser: type = Gauge  # a contract of `interfaces`
     norms: tuple[str, ...] | None = None  # only regularisers of these norms
@@ -64,6 +65,8 @@ def refusal(solver: Any, program: Any) -> str | None:
         return f"the {loss.name} loss is not smooth"
     if not takes.constraints and loss.constraint is not None:
         return f"few blocks may not meet the constraint of {loss.name}"
+    if loss.coupled and not takes.coupled:
+        return f"the samples of the {loss.name} loss are coupled"
     wanted = takes.losses
     if wanted is not None and loss.name.removeprefix("weighted ") not in wanted:
         return f"its loss is {loss.name} ({name} takes {', '.join(wanted)})"

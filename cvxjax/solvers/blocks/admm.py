@@ -98,7 +98,7 @@ class Admm(Splitting):
     projection_steps: int = static(default=30)
     dense_samples: int = static(default=5_000)
     lean: bool = static(default=False)
-    takes: ClassVar[Takes] = Takes(form=Blocks, regulariser=Proximal)
+    takes: ClassVar[Takes] = Takes(form=Blocks, coupled=True, regulariser=Proximal)
 
     def another(self) -> Admm:
         """With a smaller penalty to begin with."""

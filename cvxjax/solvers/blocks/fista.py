@@ -45,7 +45,7 @@ class Fista(SteppedSolver):
     """
 
     takes: ClassVar[Takes] = Takes(
-        form=Linear, regulariser=Proximal, cones=False, smooth=True
+        form=Linear, regulariser=Proximal, cones=False, smooth=True, coupled=True
     )
 
     def init(self, program: Any, w: Any) -> FistaState:

@@ -89,7 +89,9 @@ class ColumnGeneration(SolverRecord):
     starts: int = static(default=512)
     seed: int = static(default=0)
     leaves_patterns: ClassVar[bool] = True  # of the program, for better ones
-    takes: ClassVar[Takes] = Takes(form=NeuronProgram, cones=True, constraints=False)
+    takes: ClassVar[Takes] = Takes(
+        form=NeuronProgram, cones=True, constraints=False, coupled=True
+    )
 
     def run(self, program: Any, start: Any, watch: Watch) -> Solution:
         """Rounds of sizes and prices, on the host."""
@@ -191,9 +193,21 @@ class _PricingRounds(Rounds):
         second = self.oracle.rng.standard_normal(count) * np.sqrt(NETWORKS / count)
         seed = self.solver.seed + self.trainings
         self.pool = trained(
-            self.program, self.rows, first, second, apart=True, seed=seed
+            self._summed(), self.rows, first, second, apart=True, seed=seed
         )
         self.trainings += 1
+
+    def _summed(self) -> Any:
+        """The program; an intercept stays what is best for the best neurons.
+
+        So that its loss is a sum over samples, parts of which a training can take.
+        """
+        if not self.loss.coupled:
+            return self.program
+        fit = np.zeros_like(self.y)
+        if len(self.best.u) > 0:
+            fit = self.best.predictions(self.rows) @ self.best.sizes
+        return self.program.replace(loss=self.loss.fixed(fit, self.y))
 
     def _descend(self) -> None:
         """Trains all neurons together, and keeps both them and what they were."""
@@ -204,7 +218,7 @@ class _PricingRounds(Rounds):
         else:
             sizes = np.sqrt(self.neurons.sizes)
             moved = trained(
-                self.program,
+                self._summed(),
                 self.rows,
                 self.neurons.u * sizes[:, None],
                 self.neurons.signs * sizes,

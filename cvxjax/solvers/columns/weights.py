@@ -9,20 +9,21 @@ steps are taken in the dual vector v = -u,
 
 so that every loss that is a sum over samples is solved alike, smooth or not: L* enters
 by two derivatives, and the ends of its domain by a barrier. Many neurons may be nearly
-parallel, which makes A ill-conditioned; the barrier copes with that.
+parallel, which makes A ill-conditioned; the barrier copes with that. Where the loss has
+an intercept, a constant is added to the predictions, and entries of u add up to zero.
 
 Source: Mehrotra, On the Implementation of a Primal-Dual Interior Point Method (1992).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import scipy
 
 if TYPE_CHECKING:
-    from cvxjax.interfaces import SeparableLoss
+    from cvxjax.interfaces import Loss
 
 _STEPS = 60
 _PATIENCE = 5  # steps without a lower gap, after which rounding stops them
@@ -48,7 +49,7 @@ class Weighted(NamedTuple):
 
 
 def best_sizes(
-    loss: SeparableLoss,
+    loss: Loss,
     y: np.ndarray,
     A: np.ndarray,
     beta: float,
@@ -59,7 +60,7 @@ def best_sizes(
     """Solves the problem above.
 
     Args:
-      loss: L, not a constraint.
+      loss: L, not a constraint; separable, or `with_intercept` of such a loss.
       y: [n].
       A: [n, m].
       beta: > 0.
@@ -95,16 +96,17 @@ class _Point:
 
     def __init__(
         self,
-        loss: SeparableLoss,
+        loss: Any,
         y: np.ndarray,
         A: np.ndarray,
         beta: float,
         near: np.ndarray | None,
     ) -> None:
         self.loss, self.y, self.A, self.beta = loss, y, A, beta
-        low, high = (np.asarray(x, np.float64) for x in loss.box(y))
+        self.sum = loss.loss if loss.coupled else loss  # over the samples
+        low, high = (np.asarray(x, np.float64) for x in self.sum.box(y))
         self.low, self.high = low, high
-        self.walled = not loss.steep  # else L* keeps u inside by itself
+        self.walled = not self.sum.steep  # else L* keeps u inside by itself
         self.u = self._start(near)
         self.slack = beta + self.u @ A
         self.room = high - self.u, self.u - low  # kept apart: differences lose digits
@@ -120,6 +122,8 @@ class _Point:
         bounded = np.where(np.isfinite(low), low, high - 2)
         middle = (bounded + np.where(np.isfinite(high), high, bounded + 2)) / 2
         middle = np.where((low < 0) & (high > 0), 0, middle)
+        if self.loss.coupled and np.any(middle != 0):
+            middle = _balanced(bounded, np.where(np.isfinite(high), high, bounded + 2))
         fall = max(0.0, -float(np.min(middle @ self.A, initial=0.0)))
         inner = middle * min(1.0, 0.5 * self.beta / fall if fall else 1.0)
         if near is None:
@@ -138,7 +142,7 @@ class _Point:
         """The objective of c, and what u proves."""
         value = float(self.loss.value(self.A @ self.c, self.y))
         value += self.beta * float(np.sum(self.c))
-        bound = -float(self.loss.conjugate(self.u, self.y))
+        bound = -float(self.sum.conjugate(self.u, self.y))
         return Weighted(self.c.copy(), -self.u, value, value - bound)
 
     def advance(self) -> bool:
@@ -147,12 +151,16 @@ class _Point:
         ends = self.up * self._finite(room[0]), self.down * self._finite(room[1])
         count = self.A.shape[1] + np.count_nonzero(ends[0]) + np.count_nonzero(ends[1])
         mu = (self.c @ self.slack + np.sum(ends[0]) + np.sum(ends[1])) / count
-        weight = np.asarray(self.loss.curvature(self.u, self.y), np.float64)
+        weight = np.asarray(self.sum.curvature(self.u, self.y), np.float64)
         weight = weight + self.up / room[0] + self.down / room[1]
-        solve = _newton(self.A, weight, self.c / self.slack)
+        if self.loss.coupled:
+            left = -float(np.sum(self.u))  # by rounding
+            solve = _newton_summing_to(left, self.A, weight, self.c / self.slack)
+        else:
+            solve = _newton(self.A, weight, self.c / self.slack)
         if solve is None or not mu > 0:
             return False
-        miss = np.asarray(self.loss.dual_slope(self.u, self.y))
+        miss = np.asarray(self.sum.dual_slope(self.u, self.y))
 
         def move(mu: float, twisted: tuple[np.ndarray, ...] | None) -> _Move:
             own, above, below = twisted or (0.0, 0.0, 0.0)
@@ -221,6 +229,12 @@ class _Point:
         return primal, dual
 
 
+def _balanced(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """The point low + t (high - low) whose entries add up to zero."""
+    t = -np.sum(low) / np.sum(high - low)
+    return low + t * (high - low)
+
+
 class _Move(NamedTuple):
     u: np.ndarray
     slack: np.ndarray
@@ -251,6 +265,31 @@ def _newton(A: np.ndarray, weight: np.ndarray, scale: np.ndarray):
                 break
             du = du + once(left)
         return du
+
+    return solve
+
+
+def _newton_summing_to(
+    total: float, A: np.ndarray, weight: np.ndarray, scale: np.ndarray
+):
+    """The same where the sum of du is given, and a constant is added to `right`.
+
+    The least curved entry k of du is what the sum leaves of it. With E du' the others
+    and minus their sum, E^T (diag(weight) + A diag(scale) A^T) E has the same form.
+    """
+    n, k = len(weight), int(np.argmin(weight))
+    others = np.arange(n) != k
+    columns = np.column_stack([A[others] - A[k], np.ones(n - 1)])
+    once = _newton(columns, weight[others], np.append(scale, weight[k]))
+    if once is None:
+        return None
+    pull = A @ (scale * A[k])
+    pull[k] += weight[k]
+
+    def solve(right: np.ndarray) -> np.ndarray:
+        right = right - total * pull
+        rest = once(right[others] - right[k])
+        return np.insert(rest, k, total - np.sum(rest))
 
     return solve
 

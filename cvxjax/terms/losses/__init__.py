@@ -8,7 +8,8 @@ of z, of one function f of one number:
     L(z, y) = sum_s log sum_k exp(z_sk) - y_s^T z_s    softmax, z [n, c]
 
 with y_i in {-1, +1} in the second row, one-hot y_s in the third. `weighted` multiplies
-the terms of any of them by a weight for each sample.
+the terms of any of them by a weight for each sample; `offset` adds a given constant to
+all predictions of one output, `with_intercept` the best one.
 
 Their methods are those of `interfaces.Loss` and, for losses that are `separable`, of
 `interfaces.SeparableLoss`; `terms` and `conjugate_terms` are the summands of `value`
@@ -37,6 +38,7 @@ from jax.core import Tracer
 
 from cvxjax.algebra.arrays import is_number
 from cvxjax.terms.losses.elementwise import DOMAIN_EPS, FEASIBILITY, SampleSum
+from cvxjax.terms.losses.intercept import Offset, WithIntercept
 from cvxjax.terms.losses.margin import HardMargin, Hinge, Logistic, SquaredHinge
 from cvxjax.terms.losses.residual import Huber, Interpolation, Pinball, Squared
 from cvxjax.terms.losses.softmax import Softmax
@@ -50,21 +52,25 @@ __all__ = [
     "Huber",
     "Interpolation",
     "Logistic",
+    "Offset",
     "Pinball",
     "Softmax",
     "Squared",
     "SquaredHinge",
     "Weighted",
+    "WithIntercept",
     "hard_margin",
     "hinge",
     "huber",
     "interpolation",
     "logistic",
+    "offset",
     "pinball",
     "softmax",
     "squared",
     "squared_hinge",
     "weighted",
+    "with_intercept",
 ]
 
 
@@ -156,8 +162,7 @@ def weighted(loss: Any, weights: Any) -> Weighted:
       ValueError: `weights` are not n positive, finite numbers (not checked on a
         tracer), or `loss` is no loss.
     """
-    if not isinstance(loss, SampleSum):
-        raise ValueError(f"want a loss of cvxjax.losses; got {loss!r}")
+    _check_sum(loss)
     if not isinstance(weights, Tracer):
         weights = np.asarray(weights)
         if weights.ndim != 1 or weights.size == 0 or weights.dtype.kind not in "biuf":
@@ -177,3 +182,53 @@ def weighted(loss: Any, weights: Any) -> Weighted:
             )
         weights = weights.astype(np.promote_types(weights.dtype, np.float32))
     return Weighted(loss=loss, weights=jnp.asarray(weights))
+
+
+def offset(loss: Any, constant: Any) -> Offset:
+    """L(z + c, y) for any loss L: predictions to which a given constant is added.
+
+    Args:
+      loss: an instance, such as `logistic()`.
+      constant: c, [], or [k] of k outputs, finite, in the units of z; traced.
+
+    Raises:
+      ValueError: `constant` is not finite (not checked on a tracer), or `loss` is no
+        loss that is a sum over samples.
+    """
+    _check_sum(loss)
+    if not isinstance(constant, Tracer):
+        known = np.asarray(constant)
+        real = known.dtype.kind in "biuf" and known.ndim <= 1
+        if not real or not np.all(np.isfinite(known)):
+            raise ValueError(f"want a finite constant; got {constant!r}")
+        constant = known.astype(np.promote_types(known.dtype, np.float32))
+    return Offset(loss=loss, offset=jnp.asarray(constant))
+
+
+def with_intercept(loss: Any) -> WithIntercept:
+    """min_c L(z + c, y) for any loss L of one output that is no constraint.
+
+    It makes the output bias of a network a free constant, without weight decay; for
+    predictions z, `intercept(z, y)` is the best one. As the loss couples the samples,
+    only ColumnGeneration, Admm and Fista take it.
+
+    Args:
+      loss: an instance, such as `logistic()`, or `weighted(hinge(), weights)`.
+
+    Raises:
+      ValueError: `loss` is no loss of one output, or it is a constraint.
+    """
+    _check_sum(loss)
+    if not loss.separable:
+        raise ValueError(f"want a loss of one output; got {loss.name}")
+    if loss.constraint is not None:
+        raise ValueError(f"want a loss that is no constraint; got {loss.name}")
+    return WithIntercept(loss=loss)
+
+
+def _check_sum(loss: Any) -> None:
+    """ValueError unless the loss is a sum over samples."""
+    if not isinstance(loss, SampleSum):
+        raise ValueError(f"want a loss of cvxjax.losses; got {loss!r}")
+    if loss.coupled:
+        raise ValueError(f"want a sum over samples; got {loss.name}")
