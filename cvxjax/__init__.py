@@ -44,6 +44,7 @@ _ROOMS = {
     "checkpoints": "saving",
     "communication": "devices",
     "cones": "terms",
+    "estimators": "",
     "preemption": "saving",
     "processes": "devices",
     "regularisers": "terms",

@@ -34,7 +34,9 @@ Array = jax.Array
 
 @runtime_checkable
 class Loss(Protocol):
-    """L(z, y), a sum over samples unless `coupled`; every method accepts NumPy and JAX arrays alike.
+    """L(z, y), a sum over samples unless it is `coupled`.
+
+    Every method accepts NumPy and JAX arrays alike.
 
     Predictions z and x, labels y and points u of the conjugate's domain have one shape,
     [n] or [n, c].

@@ -155,7 +155,9 @@ def narrowed(program: Any, solution: Solution, tol: float) -> Solution:
     """The solution, STALLED if rounding its dual vector to float32 loosens its bound.
 
     Solvers of float32 programs may compute in float64. Where the rounding of their dual
-    vector is large beside beta, only the certificate tells what it still bounds.
+    vector is large beside beta, only the certificate tells what it still bounds. And if
+    the loss is a constraint, only the certificate tells what a network costs that
+    meets it: a network that does so up to rounding may cost less. It is IMPRECISE then.
 
     Args:
       program: the user's.
@@ -166,18 +168,22 @@ def narrowed(program: Any, solution: Solution, tol: float) -> Solution:
         return solution
     v, judge = np.asarray(solution.dual, np.float64), program.judge()
     moved = float(np.finfo(solution.dtype).eps) / 2 * pulled(v, judge.reach)
-    if not moved > tol * float(program.beta):
+    constrained = program.loss.constraint is not None
+    if not (constrained or moved > tol * float(program.beta)):
         return solution
     scope = _scope_to_certify(program, solution)
     try:
-        bound = certify(program, solution, scope=scope, tol=tol).dual
+        certificate = certify(program, solution, scope=scope, tol=tol)
     except CertificateError:
         return solution.replace(status=jnp.asarray(Status.INCONSISTENT, jnp.int32))
+    bound = certificate.dual
     y = np.asarray(program.y, np.float64)
     gap = relative_gap(
         float(solution.objective), bound, float(gap_floor(program.loss, y))
     )
     if gap <= tol:
+        if constrained and not certificate.gap <= tol:
+            return solution.replace(status=jnp.asarray(Status.IMPRECISE, jnp.int32))
         return solution
     return solution.replace(
         status=jnp.asarray(Status.STALLED, jnp.int32),

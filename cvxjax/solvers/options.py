@@ -22,6 +22,7 @@ _COUNTS = (  # integers >= 1
 )
 _NATURAL = ("corrections", "dense_samples", "memory", "refinements", "seed")
 _RANGES = {  # of real numbers, and whether the lower end is inside
+    "bound_seconds": (0, np.inf, True),
     "cone_weight": (0, np.inf, False),
     "learning_rate": (0, np.inf, False),
     "momentum": (0, 1, True),
@@ -55,5 +56,5 @@ def check_options(solver: Any) -> None:
 
 def _range(name: str, low: float, high: float, closed: bool) -> str:
     if high == np.inf:
-        return f"{name} > {low}"
+        return f"{name} {'>=' if closed else '>'} {low}"
     return f"{low} {'<=' if closed else '<'} {name} < {high}"

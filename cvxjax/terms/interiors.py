@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
@@ -19,6 +20,8 @@ _DECREMENT = 1e-2  # Newton decrement, squared, at which a centre is good enough
 _CENTRAL = 1e-28  # the same for ||T u||, where T magnifies what is left
 _CHUNK_ELEMENTS = 1 << 22  # of a temporary
 _QR_BATCH = 1024  # LAPACK calls under vmap hang on larger batches
+_DOUBLED = 128  # patterns and rows, up to which sizes are powers of two
+_LEAST_SIZE = 32
 
 
 def inside(rows: np.ndarray, signs: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -72,10 +75,23 @@ def analytic_centres(
     By Newton's method with damping, from the gates. The deeper they are, the less does
     `lift` add to the objective. T is `root` [k, d], or the identity if that is None.
     """
-    P = len(masks)
-    more = (0, few_sizes(P) - P), (0, 0)
-    every = (np.pad(np.asarray(x), more, mode="edge") for x in (masks, gates))
-    return np.asarray(_all_centres(rows, *every, root))[:P]
+    P, n = masks.shape
+    if P == 0:
+        return np.asarray(gates)
+    more, rest = (0, _padded(P) - P), (0, _padded(n) - n)
+    rows = np.pad(np.asarray(rows), (rest, (0, 0)))  # rows of zeros count for nothing
+    masks = np.pad(
+        np.pad(np.asarray(masks), (more, (0, 0)), mode="edge"), ((0, 0), rest)
+    )
+    gates = np.pad(np.asarray(gates), (more, (0, 0)), mode="edge")
+    return np.asarray(_all_centres(rows, masks, gates, root))[:P]
+
+
+def _padded(count: int) -> int:
+    """The size to which patterns or rows are padded, so that few are compiled."""
+    if count <= _DOUBLED:
+        return max(_LEAST_SIZE, 2 ** math.ceil(math.log2(max(count, 1))))
+    return few_sizes(count)
 
 
 @jit_leanly

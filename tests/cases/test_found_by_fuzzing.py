@@ -358,6 +358,20 @@ def test_a_float32_dual_vector_that_rounding_spoils_has_not_converged():
     assert (solution.status == Status.CONVERGED) == (certificate.gap <= 1e-4)
 
 
+def test_a_float32_network_that_fits_up_to_rounding_alone_is_imprecise():
+    """One that fits exactly costs more than the tolerance of 1e-4."""
+    X = np.array(
+        [[1, 0.7], [0.7, 0.3], [0.02, 0.8], [0.4, 0.08], [0.6, 0.4]], np.float32
+    )
+    y = np.array([0.58, 0.12, 1.2, 0.014, 0.37], np.float32)
+    options = {"beta": 0.02, "loss": cj.losses.interpolation()}
+    program = make_two_layer(X, y, cj.arrangements.enumerate_patterns(X), **options)
+    solution = cj.solve(program, cj.solvers.Admm())
+    assert cj.certify(program, solution).gap > 1.1e-4 >= float(solution.gap)
+    assert solution.status == Status.IMPRECISE
+    assert cj.solve(program).status == Status.CONVERGED
+
+
 def test_a_multiple_of_a_dual_vector_without_an_end_is_finite():
     """Where nothing is priced, the bound grows with the multiple until it overflows."""
     v, y = np.array([-1e-3, -1.0, 1e20]), np.array([-1.0, -1.0, 1.0])

@@ -27,7 +27,7 @@ FLOORS = [
     {"programs", "solvers", "certificates"},
     {"returned"},
     {"solve"},
-    {"command_line", "stages"},
+    {"command_line", "estimators", "stages"},
     {"__init__", "__main__"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -59,7 +59,6 @@ _FINE = 1e-5  # of the tolerance: those prices need not be lower before a search
 _DEAD_AT_KINKS = 1e-10  # the same for losses with kinks, which any change costs
 _GAIN = 1e-9  # of beta: a price above it by less is no reason for a neuron
 _DEAD = 1e-6  # of the largest size: neurons left out
-_BOUND_SECONDS = 2.0  # for the bound over all networks at the end
 _PATIENCE = 10  # searches that may fail to lower the gap by their prices by 1 %
 _GAINED = 0.99
 
@@ -82,12 +81,14 @@ class ColumnGeneration(SolverRecord):
       max_iters: rounds, static.
       starts: points from which a search climbs, for each sign, static.
       seed: of the starts and the trainings, static.
+      bound_seconds: for the bound over all networks at the end, static.
     """
 
     tols: ClassVar[tuple[float, float]] = 1e-4, 1e-4
     max_iters: int = static(default=1000)
     starts: int = static(default=512)
     seed: int = static(default=0)
+    bound_seconds: float = static(default=2.0)
     leaves_patterns: ClassVar[bool] = True  # of the program, for better ones
     takes: ClassVar[Takes] = Takes(
         form=NeuronProgram, cones=True, constraints=False, coupled=True
@@ -360,5 +361,6 @@ class _PricingRounds(Rounds):
             return np.inf, Scope.GLOBAL_BOUND
         if stopped:
             return self.oracle.relaxed(v), Scope.GLOBAL_BOUND
-        budget = Budget(min(_BOUND_SECONDS, max(AT_ONCE, self.watch.seconds_left())))
+        seconds = max(AT_ONCE, self.watch.seconds_left())
+        budget = Budget(min(self.solver.bound_seconds, seconds))
         return self.program.judge().network_bound(v, budget), Scope.GLOBAL_BOUND

@@ -16,7 +16,7 @@ from cvxjax.watch import Watch
 
 _FEASIBLE = 1e-12  # A u of a unit vector above minus this counts as >= 0
 _ATTEMPTS = 100  # rounds of rows that join one projection
-_MOST = 200  # cells that are solved in one pricing
+_MOST = 5_000  # cells that are solved in one pricing
 _CHUNK_ELEMENTS = 1 << 24
 
 
@@ -25,7 +25,7 @@ def listed_price(
 ) -> tuple[float, np.ndarray]:
     """An upper bound of the price over the cells, and neurons worth more than `floor`.
 
-    The bound is the price itself, or `floor`, unless more than 200 cells are near it.
+    The bound is the price itself, or `floor`, unless more than 5,000 cells are near it.
 
     Args:
       rows: the data.

@@ -63,20 +63,28 @@ class Offset(SampleSum):
             return None
         return self.replace(loss=found[0], offset=self.offset / unit), found[1]
 
+    def _shift(self, z: Array, y: Array) -> tuple[Any, ...]:
+        """NumPy or JAX, z, y, and the constant in z's shape."""
+        xp, z, y = prepare(z, y)
+        c = xp.asarray(self.offset, dtype=z.dtype)
+        return xp, z, y, xp.broadcast_to(c, z.shape)
+
     def terms(self, z: Array, y: Array) -> Array:
-        return self.loss.terms(z + self.offset, y)
+        _, z, y, c = self._shift(z, y)
+        return self.loss.terms(z + c, y)
 
     def gradient(self, z: Array, y: Array) -> Array:
-        return self.loss.gradient(z + self.offset, y)
+        _, z, y, c = self._shift(z, y)
+        return self.loss.gradient(z + c, y)
 
     def conjugate_terms(self, u: Array, y: Array) -> Array:
-        shift = u * self.offset
-        return self.loss.conjugate_terms(u, y) - (
-            shift if self.separable else shift.sum(axis=-1)
-        )
+        xp, u, y, c = self._shift(u, y)
+        terms = self.loss.conjugate_terms(u, y)
+        return terms - xp.sum(u * c, axis=tuple(range(terms.ndim, u.ndim)))
 
     def dual_slope(self, u: Array, y: Array) -> Array:
-        return self.loss.dual_slope(u, y) - self.offset
+        _, u, y, c = self._shift(u, y)
+        return self.loss.dual_slope(u, y) - c
 
     def curvature(self, u: Array, y: Array) -> Array:
         return self.loss.curvature(u, y)
@@ -88,7 +96,8 @@ class Offset(SampleSum):
         return self.loss.clip_dual(u, y)
 
     def prox(self, x: Array, y: Array, step: Array) -> Array:
-        return self.loss.prox(x + self.offset, y, step) - self.offset
+        _, x, y, c = self._shift(x, y)
+        return self.loss.prox(x + c, y, step) - c
 
     def take(self, rows: Array) -> Offset:
         return self.replace(loss=self.loss.take(rows))

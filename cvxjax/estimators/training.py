@@ -1,0 +1,227 @@
+"""Networks for standardised samples, by the convex program, for one or several betas.
+
+One output has its intercept in the program (`losses.with_intercept`), but for the
+squared loss, whose labels the caller centres. Several outputs of the softmax loss have
+theirs by turns: networks for given constants, then the best constants for the network.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy
+
+import cvxjax as cj
+from cvxjax.estimators.layers import Layers
+from cvxjax.verdicts import gap_floor, relative_gap
+
+_GATES = 1_000  # of a gated network
+_CERTIFYING = 1.0  # seconds for the bound over all networks
+_TURNS = 5  # between networks and constants, at most
+_WORTH = 0.1  # of the tolerance, which a turn must gain
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is trained."""
+
+    X: np.ndarray  # [n, d], as it enters the network
+    y: np.ndarray  # [n], or [n, c]
+    loss: Any  # without an intercept
+    reference: Any  # the loss with which beta_max is found, likewise
+    intercept: bool  # whether the program finds one
+    weight: float = 1.0  # of the loss; beta is divided by it
+    gated: bool = False
+    seed: int = 0
+    tol: float = 1e-3
+    max_neurons: int | None = None
+    verbose: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A network, and what is known of it."""
+
+    layers: Layers
+    constants: np.ndarray  # [c], added to its outputs
+    beta: float  # weight decay
+    beta_max: float  # the least one for which zero is optimal
+    certificate: cj.Certificate | None
+    status: cj.Status
+    iterations: int
+    seconds: float
+
+
+def train_path(
+    task: Task,
+    betas: Sequence[float],
+    *,
+    relative: bool = True,
+    certify: bool = True,
+    time_limit: float | None = None,
+) -> Iterator[Trained]:
+    """A network for each beta in turn, started from the last one.
+
+    Args:
+      task: what is trained.
+      betas: > 0, descending; of the least one for which zero is optimal if `relative`,
+        else as in the objective loss + beta/2 ||weights||^2.
+      relative: see `betas`.
+      certify: whether to bound the optimum independently.
+      time_limit: seconds for all of them together. When it has passed, there are no
+        more networks but the one at hand.
+    """
+    deadline = None if time_limit is None else time.monotonic() + time_limit
+    program = _program(task, task.loss)
+    same = task.reference is task.loss
+    known = program if same else _program(task, task.reference)
+    highest = float(known.beta_max())
+    start, constants = None, None
+    for k, beta in enumerate(betas):
+        if relative:  # where zero always is optimal, any beta will do
+            beta = beta * highest if highest > 0 else 1.0
+        else:
+            beta = beta / task.weight
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        if k > 0 and left == 0.0:
+            return
+        began = time.monotonic()
+        at = program.replace(beta=jnp.asarray(beta, program.X.dtype))
+        if task.y.ndim == 2 and task.intercept:
+            at, solution, constants = _by_turns(task, at, start, constants, left)
+        else:
+            solution = _solve(task, at, start, left)
+        start = solution
+        yield _trained(task, at, solution, highest, constants, certify, began)
+
+
+def _program(task: Task, loss: Any) -> Any:
+    """The program with beta 1, over all patterns or over sampled gates."""
+    patterns = None
+    if task.gated:
+        key = jax.random.key(task.seed)
+        patterns = cj.arrangements.sample_patterns(key, task.X, num=_GATES)
+    make: Any = cj.programs.make_two_layer
+    if task.y.ndim == 2:
+        make = cj.programs.make_vector_output
+        if task.intercept:
+            loss = cj.losses.offset(loss, _constants(loss, 0 * task.y, task.y))
+    elif task.intercept:
+        loss = cj.losses.with_intercept(loss)
+    return make(task.X, task.y, patterns, beta=1.0, loss=loss, gated=task.gated)
+
+
+def _solve(task: Task, program: Any, start: Any, time_limit: float | None) -> Any:
+    """The solution for one beta."""
+    solver = None
+    if not task.gated:
+        solver = cj.solvers.BurerMonteiro(seed=task.seed)
+        if task.y.ndim == 1:  # the certificate has a bound of its own
+            solver = cj.solvers.ColumnGeneration(seed=task.seed, bound_seconds=0.0)
+    report = _printed if task.verbose else None
+    return cj.solve(
+        program,
+        solver,
+        start=start,
+        tol=task.tol,
+        time_limit=time_limit,
+        report=report,
+    )
+
+
+def _printed(iteration: int, objective: float, bound: float, gap: float) -> None:
+    print(
+        f"step {iteration}: objective {objective:.8g}, lower bound {bound:.8g}, "
+        f"gap {gap:.1e}",
+        flush=True,
+    )
+
+
+def _by_turns(
+    task: Task, program: Any, start: Any, constants: Any, time_limit: float | None
+) -> tuple[Any, Any, np.ndarray]:
+    """The program with its constants, its solution, and the constants [c]."""
+    deadline = np.inf if time_limit is None else time.monotonic() + time_limit
+    if constants is None:
+        constants = np.asarray(program.loss.offset, float)
+    before, found = np.inf, None
+    for _ in range(_TURNS):
+        left = None if time_limit is None else max(0.0, deadline - time.monotonic())
+        if found is not None and left == 0.0:
+            break
+        at = program.replace(loss=cj.losses.offset(task.loss, constants))
+        solution = _solve(task, at, start, left)
+        value = float(solution.objective)
+        if found is None or value < before:
+            found = at, solution, constants
+        if not value < before * (1 - _WORTH * task.tol):
+            break
+        before, start = value, solution
+        fit = at.judge().predict(np.asarray(solution.params, np.float64))
+        constants = _constants(task.loss, fit, task.y)
+    assert found is not None
+    return found
+
+
+def _constants(loss: Any, z: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The best constants [c] to add to outputs z [n, c], their sum zero."""
+
+    def value(c: np.ndarray) -> tuple[float, np.ndarray]:
+        return float(loss.value(z + c, y)), np.sum(loss.gradient(z + c, y), axis=0)
+
+    found = scipy.optimize.minimize(value, np.zeros(y.shape[1]), jac=True)
+    return found.x - np.mean(found.x)
+
+
+def _trained(
+    task: Task,
+    program: Any,
+    solution: Any,
+    highest: float,
+    constants: np.ndarray | None,
+    certify: bool,
+    began: float,
+) -> Trained:
+    """The recovered network."""
+    at = solution.program_of(program)
+    variables = at.recover(solution.params)
+    layers = Layers.of(variables)
+    certificate = None
+    if certify:
+        certificate = cj.certify(
+            program, solution, tol=task.tol, time_limit=_CERTIFYING
+        )
+    most = task.max_neurons
+    if most is not None and layers.width > most:
+        layers = layers.narrowed(most, task.X, program)
+        if certificate is not None:
+            value = layers.objective(task.X, program)
+            certificate = _moved(certificate, value, program)
+    if constants is None:
+        constants = np.zeros(layers.second.shape[1])
+        if task.intercept:
+            fit = layers.outputs(task.X)[:, 0]
+            constants[:] = program.loss.intercept(fit, task.y)
+    return Trained(
+        layers=layers,
+        constants=constants,
+        beta=float(program.beta) * task.weight,
+        beta_max=highest * task.weight,
+        certificate=certificate,
+        status=cj.Status(int(solution.status)),
+        iterations=int(solution.iterations),
+        seconds=time.monotonic() - began,
+    )
+
+
+def _moved(certificate: cj.Certificate, value: float, program: Any) -> cj.Certificate:
+    """The certificate of a network of another objective, by the same lower bound."""
+    floor = float(gap_floor(program.loss, np.asarray(program.y)))
+    gap = relative_gap(value, certificate.dual, floor)
+    return dataclasses.replace(certificate, primal=value, gap=gap)
