@@ -19,7 +19,7 @@ def blocks(language):
 
 
 def test_the_library_example_runs(capsys):
-    (example,) = blocks("python")
+    _, example = blocks("python")
     assert len([line for line in example.splitlines() if line]) <= 15
     exec(compile(example, "README.md", "exec"), {})
     certificate, neurons, prediction = capsys.readouterr().out.splitlines()
@@ -27,6 +27,16 @@ def test_the_library_example_runs(capsys):
     assert "(exhaustive: " in certificate
     assert re.fullmatch(r"[1-5] neurons", neurons)
     assert re.fullmatch(r"\[[\d.]+\]", prediction)
+
+
+def test_the_example_of_a_table_runs(capsys):
+    example, _ = blocks("python")
+    assert len([line for line in example.splitlines() if line]) <= 10
+    exec(compile(example, "README.md", "exec"), {})
+    score, certificate = capsys.readouterr().out.splitlines()
+    assert 0.2 < float(re.match(r"R\^2 ([\d.]+), \d+ neurons", score)[1]) < 0.5
+    assert 0 < float(re.search("relative gap ([^ ]+)", certificate)[1]) < 0.5
+    assert "over all networks" in certificate
 
 
 COMMANDS = [

@@ -42,7 +42,7 @@ class ReLUEstimator(BaseEstimator):
 
     def __init__(
         self,
-        beta: float = 0.03,
+        beta: float = 0.05,
         *,
         relative_beta: bool = True,
         fit_intercept: bool = True,
@@ -160,18 +160,19 @@ class ReLUEstimator(BaseEstimator):
         """For each beta the networks of all tasks, each with its share of the time."""
         share = None if time_limit is None else time_limit / len(prepared)
         with jax.enable_x64(self.dtype == "float64"):
-            paths = [
-                list(
-                    train_path(
-                        one.task,
-                        betas,
-                        relative=self.relative_beta,
-                        certify=certify,
-                        time_limit=share,
-                    )
+            paths = []
+            for one in prepared:
+                path = train_path(
+                    one.task,
+                    betas,
+                    relative=self.relative_beta,
+                    certify=certify,
+                    time_limit=share,
                 )
-                for one in prepared
-            ]
+                paths.append(list(path))
+                stopped = paths[-1][-1].status is cj.Status.INTERRUPTED
+                if stopped and len(prepared) > 1:  # a class without a network
+                    raise KeyboardInterrupt
         yield from map(list, zip(*paths, strict=False))
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -231,7 +232,8 @@ class ReLUEstimator(BaseEstimator):
     def certificate_(self) -> cj.Certificate:
         """The certificate of the network; of several, that with the largest gap."""
         check_is_fitted(self)
-        return max(self.certificates_, key=lambda found: found.gap)
+        found: list[Any] = self.certificates_
+        return max(found, key=lambda certificate: certificate.gap)
 
     @property
     def network_(self) -> Any:
@@ -249,7 +251,7 @@ class ReLUEstimator(BaseEstimator):
         """The network's Flax variables, in JAX's default precision."""
         check_is_fitted(self)
         layers = self.layers_
-        variables = {
+        variables: dict[str, Any] = {
             "params": {
                 "first": {"kernel": jnp.asarray(layers.first)},
                 "second": {"kernel": jnp.asarray(layers.second)},

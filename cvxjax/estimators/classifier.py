@@ -50,7 +50,7 @@ class ReLUClassifier(ClassifierMixin, ReLUEstimator):
 
     def __init__(
         self,
-        beta: float = 0.03,
+        beta: float = 0.05,
         *,
         loss: str = "logistic",
         multi_class: str = "ovr",

@@ -10,10 +10,11 @@ import joblib
 import numpy as np
 from sklearn.base import is_classifier
 from sklearn.metrics import check_scoring
-from sklearn.model_selection import check_cv
-from sklearn.utils import _safe_indexing
+from sklearn.model_selection import KFold, StratifiedKFold, check_cv
+from sklearn.utils import _safe_indexing, indexable
 
 from cvxjax.estimators.base import ReLUEstimator
+from cvxjax.estimators.samples import check_weights, merged
 
 _LEAST = 1e-3  # of beta_max: the smallest beta of a grid
 _ROUGH = 1e-2  # relative gap in folds, if the tolerance is not larger
@@ -62,10 +63,16 @@ class CrossValidated(ReLUEstimator):
         began = time.monotonic()
         betas = self._grid()
         prepared = self._prepared(X, y, sample_weight)
-        folds = check_cv(
-            5 if self.cv is None else self.cv, y, classifier=is_classifier(self)
-        )
-        splits = list(folds.split(X, y))
+        X, y, sample_weight = indexable(X, y, sample_weight)
+        folds: Any = self.cv
+        if folds is None or isinstance(folds, int | np.integer):
+            X, y, sample_weight = self._distinct(X, y, sample_weight)
+            kind = StratifiedKFold if is_classifier(self) else KFold
+            seed = prepared[0].task.seed
+            count = 5 if folds is None else int(folds)
+            folds = kind(count, shuffle=True, random_state=seed)
+        splitter: Any = check_cv(folds, y, classifier=is_classifier(self))
+        splits = list(splitter.split(X, y))
         limit = self.time_limit
         share = None if limit is None else _FOLDS * limit / len(splits)
         scorer = check_scoring(self, scoring=self.scoring)
@@ -81,6 +88,16 @@ class CrossValidated(ReLUEstimator):
         left = None if limit is None else max(1.0, began + limit - time.monotonic())
         (parts,) = self._path(prepared, [self.best_beta_], left)
         return self._keep(parts, prepared)
+
+    def _distinct(self, X: Any, y: Any, sample_weight: Any) -> tuple[np.ndarray, ...]:
+        """Distinct samples and their weights, so that none is in two folds."""
+        X, y = self._checked(X), np.asarray(y)
+        weights = check_weights(sample_weight, len(X))
+        if not is_classifier(self):
+            return merged(X, y.astype(float), weights)
+        classes, codes = np.unique(y, return_inverse=True)
+        X, codes, weights = merged(X, codes, weights)
+        return X, classes[codes.astype(int)], weights
 
 
 def _scores(
@@ -105,7 +122,9 @@ def _scores(
     prepared = model._prepared(part(X, train), part(y, train), part(weights, train))
     scores = np.full(len(betas), np.nan)
     path = model._path(prepared, betas, time_limit, certify=False)
-    options = {} if weights is None else {"sample_weight": weights[test]}
+    options = {}
+    if weights is not None and np.ptp(weights) > 0:  # not every score takes weights
+        options["sample_weight"] = weights[test]
     for k, parts in enumerate(path):
         model._keep(parts, prepared)
         scores[k] = scorer(model, part(X, test), part(y, test), **options)

@@ -56,7 +56,7 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, ReLUEstimator):
 
     def __init__(
         self,
-        beta: float = 0.03,
+        beta: float = 0.05,
         *,
         loss: str = "squared",
         quantile: float = 0.5,
@@ -134,7 +134,8 @@ class ReLURegressorCV(CrossValidated, ReLURegressor):
     Args:
       betas: how many, from beta_max down to a thousandth of it, or the numbers
         themselves, as `ReLURegressor` takes them.
-      cv: folds, as `sklearn.model_selection.check_cv` takes them; default 5.
+      cv: how many folds, of distinct samples in random order, default 5; or folds as
+        `sklearn.model_selection.check_cv` takes them.
       one_standard_error: take the largest beta whose mean score is within one standard
         error of the best, and so a simpler network.
       scoring: as scikit-learn takes it; default R^2.

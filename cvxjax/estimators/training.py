@@ -55,7 +55,6 @@ class Trained:
     certificate: cj.Certificate | None
     status: cj.Status
     iterations: int
-    seconds: float
 
 
 def train_path(
@@ -74,8 +73,8 @@ def train_path(
         else as in the objective loss + beta/2 ||weights||^2.
       relative: see `betas`.
       certify: whether to bound the optimum independently.
-      time_limit: seconds for all of them together. When it has passed, there are no
-        more networks but the one at hand.
+      time_limit: seconds for all of them together. When it has passed, and after a
+        Ctrl-C, there are no more networks but the one at hand.
     """
     deadline = None if time_limit is None else time.monotonic() + time_limit
     program = _program(task, task.loss)
@@ -91,14 +90,16 @@ def train_path(
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         if k > 0 and left == 0.0:
             return
-        began = time.monotonic()
         at = program.replace(beta=jnp.asarray(beta, program.X.dtype))
         if task.y.ndim == 2 and task.intercept:
             at, solution, constants = _by_turns(task, at, start, constants, left)
         else:
             solution = _solve(task, at, start, left)
         start = solution
-        yield _trained(task, at, solution, highest, constants, certify, began)
+        found = _trained(task, at, solution, highest, constants, certify)
+        yield found
+        if found.status is cj.Status.INTERRUPTED:
+            return
 
 
 def _program(task: Task, loss: Any) -> Any:
@@ -186,7 +187,6 @@ def _trained(
     highest: float,
     constants: np.ndarray | None,
     certify: bool,
-    began: float,
 ) -> Trained:
     """The recovered network."""
     at = solution.program_of(program)
@@ -203,20 +203,18 @@ def _trained(
         if certificate is not None:
             value = layers.objective(task.X, program)
             certificate = _moved(certificate, value, program)
-    if constants is None:
-        constants = np.zeros(layers.second.shape[1])
-        if task.intercept:
-            fit = layers.outputs(task.X)[:, 0]
-            constants[:] = program.loss.intercept(fit, task.y)
+    added = np.zeros(layers.second.shape[1]) if constants is None else constants
+    if constants is None and task.intercept:
+        fit = layers.outputs(task.X)[:, 0]
+        added = added + float(program.loss.intercept(fit, task.y))
     return Trained(
         layers=layers,
-        constants=constants,
+        constants=added,
         beta=float(program.beta) * task.weight,
         beta_max=highest * task.weight,
-        certificate=certificate,
+        certificate=None if certificate is None else _scaled(certificate, task.weight),
         status=cj.Status(int(solution.status)),
         iterations=int(solution.iterations),
-        seconds=time.monotonic() - began,
     )
 
 
@@ -225,3 +223,9 @@ def _moved(certificate: cj.Certificate, value: float, program: Any) -> cj.Certif
     floor = float(gap_floor(program.loss, np.asarray(program.y)))
     gap = relative_gap(value, certificate.dual, floor)
     return dataclasses.replace(certificate, primal=value, gap=gap)
+
+
+def _scaled(certificate: cj.Certificate, unit: float) -> cj.Certificate:
+    """The certificate of the objective times `unit`."""
+    primal, dual = unit * certificate.primal, unit * certificate.dual
+    return dataclasses.replace(certificate, primal=primal, dual=dual)

@@ -79,12 +79,13 @@ def analytic_centres(
     if P == 0:
         return np.asarray(gates)
     more, rest = (0, _padded(P) - P), (0, _padded(n) - n)
-    rows = np.pad(np.asarray(rows), (rest, (0, 0)))  # rows of zeros count for nothing
-    masks = np.pad(
-        np.pad(np.asarray(masks), (more, (0, 0)), mode="edge"), ((0, 0), rest)
+    listed = np.pad(np.asarray(masks), (more, (0, 0)), mode="edge")
+    parts = (
+        np.pad(np.asarray(rows), (rest, (0, 0))),  # rows of zeros count for nothing
+        np.pad(listed, ((0, 0), rest)),
+        np.pad(np.asarray(gates), (more, (0, 0)), mode="edge"),
     )
-    gates = np.pad(np.asarray(gates), (more, (0, 0)), mode="edge")
-    return np.asarray(_all_centres(rows, masks, gates, root))[:P]
+    return np.asarray(_all_centres(*parts, root))[:P]
 
 
 def _padded(count: int) -> int:

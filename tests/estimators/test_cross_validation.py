@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.base import clone
+from sklearn.model_selection import KFold
 
 from cvxjax.estimators import ReLUClassifierCV, ReLURegressor, ReLURegressorCV
 from cvxjax.estimators.cross_validation import _chosen, _summary
@@ -13,7 +15,9 @@ from tests.estimators.test_estimators import table
 @pytest.fixture(scope="module")
 def chosen():
     X, y = table(60)
-    return ReLURegressorCV(betas=[0.9, 0.1, 0.01], cv=3, tol=1e-3).fit(X, y)
+    return ReLURegressorCV(
+        betas=[0.9, 0.1, 0.01], cv=KFold(3), tol=1e-3, time_limit=None
+    ).fit(X, y)
 
 
 def test_scores_are_those_of_the_folds(chosen):
@@ -23,12 +27,12 @@ def test_scores_are_those_of_the_folds(chosen):
     assert path["scores"].shape == (3, 3)
     test = np.arange(20)  # folds of KFold are not shuffled
     train = np.arange(20, 60)
-    model = ReLURegressor(beta=0.1, tol=1e-2).fit(X[train], y[train])
+    model = ReLURegressor(beta=0.1, tol=1e-2, time_limit=None).fit(X[train], y[train])
     score = model.score(X[test], y[test])
     assert path["scores"][0, 1] == pytest.approx(score, abs=0.02)
     best = int(np.argmax(path["mean_score"]))
     assert chosen.best_beta_ == path["betas"][best] < 0.9
-    again = ReLURegressor(beta=chosen.best_beta_, tol=1e-3).fit(X, y)
+    again = ReLURegressor(beta=chosen.best_beta_, tol=1e-3, time_limit=None).fit(X, y)
     np.testing.assert_allclose(again.predict(X), chosen.predict(X), rtol=1e-9)
 
 
@@ -50,6 +54,15 @@ def test_classes():
     assert model.path_["betas"] == pytest.approx([1e-3**0.5, 1e-3])
     assert np.all(model.path_["scores"] < 0)
     assert model.score(X, labels) > 0.8
+
+
+def test_repeated_samples_are_in_one_fold():
+    X, y = table(20)
+    weighted = ReLURegressorCV(betas=[0.5, 0.1], cv=2, tol=1e-2, time_limit=None)
+    weighted.fit(X, y, sample_weight=np.full(20, 3.0))
+    repeated = clone(weighted).fit(np.tile(X, (3, 1)), np.tile(y, 3))
+    np.testing.assert_array_equal(weighted.path_["scores"], repeated.path_["scores"])
+    assert weighted.best_beta_ == repeated.best_beta_
 
 
 @pytest.mark.parametrize(

@@ -230,5 +230,5 @@ def _check_sum(loss: Any) -> None:
     """ValueError unless the loss is a sum over samples."""
     if not isinstance(loss, SampleSum):
         raise ValueError(f"want a loss of cvxjax.losses; got {loss!r}")
-    if loss.coupled:
+    if isinstance(loss, WithIntercept):
         raise ValueError(f"want a sum over samples; got {loss.name}")

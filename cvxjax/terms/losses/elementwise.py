@@ -68,7 +68,7 @@ class SampleSum(Record):
     """A loss of this package: L and L* are sums of `terms` and of `conjugate_terms`."""
 
     quadratic: ClassVar[bool] = False
-    coupled: ClassVar[bool] = False
+    coupled = False
 
     def terms(self, z: Array, y: Array) -> Array: ...
     def conjugate_terms(self, u: Array, y: Array) -> Array: ...

@@ -226,11 +226,10 @@ def _root(xp: ModuleType, rising: Callable[[Any], Any], like: Array) -> tuple[An
         unit *= 2
     else:
         raise ValueError("want finite predictions and labels; got others")
-    eps = 4 * float(np.finfo(float).eps)
-    root = brentq(rising, -unit, unit, xtol=1e-300, rtol=eps, maxiter=10_000)
+    eps = 4 * np.finfo(float).eps
+    root: Any = brentq(rising, -unit, unit, xtol=1e-300, rtol=eps, maxiter=10_000)
     width = eps * abs(root)
-    ends = root - width, root + width
-    return tuple(np.asarray(c, like.dtype) for c in ends)
+    return np.asarray(root - width, like.dtype), np.asarray(root + width, like.dtype)
 
 
 def _traced_root(
