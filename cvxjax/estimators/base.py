@@ -137,12 +137,9 @@ class ReLUEstimator(BaseEstimator):
 
     def _scale(self, X: np.ndarray, weights: np.ndarray) -> None:
         """Decides how features are scaled."""
-        live = weights > 0
+        X, _, weights = merged(X, np.zeros(len(X)), weights)
         self.scaling_ = Scaling.of(
-            X[live],
-            weights[live],
-            standardize=self.standardize,
-            ones=self.hidden_bias,
+            X, weights, standardize=self.standardize, ones=self.hidden_bias
         )
 
     def _prepared(self, X: Any, y: Any, sample_weight: Any) -> list[Prepared]:

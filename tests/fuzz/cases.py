@@ -26,6 +26,7 @@ class Case:
     options: dict[str, Any]
     loss: str | None = None  # its code, such as "cj.losses.huber(0.1)"
     weights: np.ndarray | None = None  # [n], of the samples
+    intercept: bool = False  # added to the predictions, best
     patterns: str | None = None  # "all", "sampled" or "gates"; None: the constructor's
     gates: np.ndarray | None = None  # [P, d], of "gates"
     draws: int = 0  # of "sampled"
@@ -40,6 +41,8 @@ class Case:
 
     @property
     def loss_code(self) -> str | None:
+        if self.intercept:
+            return f"cj.losses.with_intercept({self.loss})"
         if self.weights is None:
             return self.loss
         return f"cj.losses.weighted({self.loss}, {array_code(self.weights)})"
@@ -94,6 +97,8 @@ def build(case: Case, beta: float | None = None) -> Any:
         if case.weights is not None:
             weighted: Any = getattr(cj.losses, "weighted")  # noqa: B009
             options["loss"] = weighted(options["loss"], case.weights)
+        if case.intercept:
+            options["loss"] = cj.losses.with_intercept(options["loss"])
     code = patterns_code(case)
     if code is not None:
         options["patterns"] = eval(code, known)

@@ -56,6 +56,7 @@ def draw(seed: int, number: int) -> Case:
         options=dict(family.options),
         loss=_loss(rng, family, y),
         weights=10 ** rng.uniform(-3, 3, n) if family.weighted else None,
+        intercept=family.intercept,
         patterns=family.patterns,
         gates=_kinks(rng, X) if family.patterns == "gates" else None,
         draws=5,

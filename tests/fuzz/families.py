@@ -35,6 +35,7 @@ class Family:
     outputs: int | None = None
     dtype: type = np.float64
     common: int = 1  # how many blocks of cases a round has
+    intercept: bool = False  # whether a constant is added to the predictions
 
     @property
     def label(self) -> str:
@@ -43,6 +44,7 @@ class Family:
         kind = options.get("kind") or options.get("order") or ""
         gated = "gated" if options.get("gated") else ""
         parts = [self.constructor, kind, gated, "weighted" * self.weighted, self.loss]
+        parts.append("intercept" if self.intercept else None)
         parts.append("float32" if self.dtype is np.float32 else None)
         return " ".join(p for p in parts if p)
 
@@ -69,6 +71,9 @@ def _two_layer() -> list[Family]:
         if loss in ("squared", "hinge"):
             heavy = Family("two_layer", (8, 2), options, loss, True, "all")
             found.append(heavy)
+        if loss in ("squared", "pinball", "logistic", "hinge"):
+            free = Family("two_layer", (8, 2), options, loss, patterns="all")
+            found.append(dataclasses.replace(free, intercept=True))
     return found
 
 

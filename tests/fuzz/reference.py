@@ -62,6 +62,8 @@ def witness(program: Any) -> float | None:
 
 def _form(loss: Any, z: Any, y: np.ndarray) -> tuple[Any, list[Any]]:
     """The loss as an expression and constraints."""
+    if loss.coupled:
+        return _form(loss.loss, z + cp.Variable(), y)
     if loss.name == "pinball":
         q = float(loss.quantile)
         return cp.sum(cp.maximum(q * (y - z), (q - 1) * (y - z))), []
