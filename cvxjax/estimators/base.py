@@ -83,10 +83,10 @@ class ReLUEstimator(BaseEstimator):
         if np.dtype(self.dtype).name not in ("float64", "float32"):
             raise ValueError(f"want dtype float64 or float32; got {self.dtype!r}")
 
-    def _checked(self, X: Any, **options: Any) -> np.ndarray:
+    def _checked(self, X: Any) -> np.ndarray:
         """X [n, d] as float64, by scikit-learn's checks, for a fitted estimator."""
         known = {"accept_sparse": True, "dtype": np.float64, "reset": False}
-        return _dense(validate_data(self, X, **known, **options))
+        return _dense(validate_data(self, X, **known))
 
     def _checked_both(self, X: Any, y: Any, **options: Any) -> Any:
         """X [n, d] as float64 and y, by scikit-learn's checks, to fit."""

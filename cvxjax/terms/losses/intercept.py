@@ -35,8 +35,6 @@ class Offset(SampleSum):
     loss: Any
     offset: Array  # c, [], or [k] of k outputs
 
-    coupled = False
-
     @property
     def name(self) -> str:
         return f"{self.loss.name} with an offset"
