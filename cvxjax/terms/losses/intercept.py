@@ -129,9 +129,18 @@ class WithIntercept(SampleSum):
         return None if found is None else (self.replace(loss=found[0]), found[1])
 
     def intercept(self, z: Array, y: Array) -> Array:
-        """The best constant c for predictions z, []."""
+        """The best constant c for predictions z, [].
+
+        Where it may be y_i - z_i for a sample, as with losses that have a kink there
+        and with equal labels, it is exactly that.
+        """
         low, high = self._bracket(z, y)
-        return (low + high) / 2
+        xp, z, y = prepare(z, y)
+        middle = (low + high) / 2
+        exact = xp.ravel(y - z)
+        exact = exact[xp.argmin(xp.abs(exact - middle))]
+        better = self.loss.value(z + exact, y) <= self.loss.value(z + middle, y)
+        return xp.where(better, exact, middle)
 
     def fixed(self, z: Array, y: Array) -> Offset:
         """The loss whose constant stays what is best for predictions z."""

@@ -100,6 +100,14 @@ def cvxpy_value(name: str, z, y):
     }[name]()
 
 
+@pytest.mark.parametrize("label", [-0.08, 0.1, 1e8 + 0.3])
+@pytest.mark.parametrize("inner", [losses.pinball(0.9), losses.huber(0.7)])
+def test_equal_labels_cost_nothing(inner, label):
+    loss, y = losses.with_intercept(inner), np.full(3, label)
+    assert loss.value(np.zeros(3), y) == 0
+    assert jax.jit(loss.value)(jnp.zeros(3), y) == 0
+
+
 def test_units_and_weights():
     loss = losses.with_intercept(losses.huber(0.7))
     scaled, power = loss.in_units(8.0)
