@@ -116,10 +116,17 @@ class Cones(Record):
         return w + self.adjoint(mu), mu
 
     def lift(self, w: Array) -> Array:
-        """The least t >= 0, [S, P], with A_i (w_i + t_i interior_i) >= 0."""
-        margin = self.apply(self.interior[None])
+        """The least t >= 0, [S, P], with A_i (w_i + t_i interior_i) >= 0.
+
+        It is inf where the cone is so thin that rounding takes its interior point
+        outside, and w_i is outside by more than rounding there.
+        """
+        margin, missed = self.apply(self.interior[None]), -self.apply(w)
+        unit = (w.shape[-1] + 1) * float(jnp.finfo(w.dtype).eps)
+        unseen = unit * jnp.linalg.norm(w, axis=-1, keepdims=True)
         safe = jnp.where(margin > 0, margin, 1)
-        short = jnp.where(margin > 0, jnp.maximum(-self.apply(w), 0) / safe, 0)
+        thin = jnp.where(missed > unseen, jnp.inf, 0)
+        short = jnp.where(margin > 0, jnp.maximum(missed, 0) / safe, thin)
         return jnp.max(short, axis=-1, initial=0)
 
     def violation(self, w: Array) -> Array:

@@ -378,3 +378,20 @@ def test_a_multiple_of_a_dual_vector_without_an_end_is_finite():
     value, t = scaled_dual(cj.losses.hard_margin(), v, y, 0.4, 1e-320)
     assert value > 1e100
     assert np.isfinite(t)
+
+
+def test_no_float32_point_outside_a_thin_cell_counts_as_feasible():
+    """Two rows are parallel but for rounding; the cells between are thinner than it."""
+    X = np.array([[-0.11437109112739563, -3.0897865295410156],
+                  [-0.03812369704246521, -1.0299288034439087],
+                  [0.48355379700660706, -1.2969661951065063]], np.float32)  # fmt: skip
+    y, options = (
+        np.ones(3, np.float32),
+        {"beta": 3.0, "loss": cj.losses.interpolation()},
+    )
+    with pytest.warns(UserWarning, match="too thin for a gate"):
+        patterns = cj.arrangements.enumerate_patterns(X)
+    program = make_two_layer(X, y, patterns, **options)
+    solution = cj.solve(program, cj.solvers.Admm(max_iters=500))
+    assert solution.status == Status.MAX_ITERATIONS
+    assert np.isinf(solution.objective) and float(solution.dual_bound) < 1.4e9

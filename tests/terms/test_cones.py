@@ -133,6 +133,14 @@ def test_lift_is_the_least_that_makes_feasible(data):
     assert np.all(np.asarray(cones.lift(inside)) <= 1e-12 * np.max(t + 1))
 
 
+def test_a_cone_without_a_point_that_rounding_leaves_inside_lifts_nothing():
+    rows = np.array([[1.0, 0.0], [0.0, 1.0]])
+    cones, _ = make_sign_cones(rows, np.array([[True, True]]), np.ones((1, 2)))
+    cones = cones.replace(interior=jnp.array([[1.0, 0.0]]))  # on the second row's plane
+    outside = jnp.array([[[1.0, -1.0]], [[-1.0, 0.0]], [[1.0, -1e-17]]])
+    assert np.asarray(cones.lift(outside)).ravel().tolist() == [np.inf, 1, 0]
+
+
 def test_violation():
     cones = make(DATA["plane"])
     w = jnp.stack([cones.interior, cones.interior])

@@ -22,8 +22,12 @@ Array = jax.Array
 
 
 def lifted(cones: Any, w: Array) -> Array:
-    """w, moved along the cones' interior points to where A w >= 0."""
-    return w + cones.lift(w)[..., None] * cones.interior[None]
+    """w, moved along the cones' interior points to where A w >= 0.
+
+    Blocks for which rounding leaves no such point become zero.
+    """
+    far = cones.lift(w)[..., None]
+    return jnp.where(jnp.isfinite(far), w + far * cones.interior[None], 0)
 
 
 def feasible_point(
@@ -38,7 +42,8 @@ def feasible_point(
       steps: of the projection; more steps need less lifting.
 
     Returns:
-      The point and the projection's multipliers, a start for the next call.
+      The point and the projection's multipliers, a start for the next call. Where
+      rounding leaves no point that meets a constraint, it is infinite.
     """
     cones = program.cones
     if cones is not None:
@@ -48,8 +53,9 @@ def feasible_point(
     if program.loss.constraint == "equality":
         w = _match(program, w)
         if cones is not None:
-            both = jnp.max(cones.lift(w), axis=0)
-            w = w + (both[:, None] * cones.interior)[None]
+            both = jnp.max(cones.lift(w), axis=0)[:, None]
+            moved = w + (both * cones.interior)[None]
+            w = jnp.where(jnp.isfinite(both)[None], moved, jnp.inf)
         return w, multipliers
     if cones is not None:
         w = lifted(cones, w)
