@@ -7,15 +7,16 @@ early_interrupts.watch_start()
 # isort: on
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cvxjax import arrangements, data, networks, programs, recovery, solvers
-from cvxjax.certificates import certify
-from cvxjax.recovery import from_gated as decomposition
-from cvxjax.solution import Certificate, Scope, Solution, SolverError, Status
-from cvxjax.solve import solve, solve_path
-from cvxjax.terms import losses
-from cvxjax.verdicts import CertificateError
+if TYPE_CHECKING:
+    from cvxjax import arrangements, data, networks, programs, recovery, solvers
+    from cvxjax.certificates import certify
+    from cvxjax.recovery import from_gated as decomposition
+    from cvxjax.solution import Certificate, Scope, Solution, SolverError, Status
+    from cvxjax.solving import solve, solve_path
+    from cvxjax.terms import losses
+    from cvxjax.verdicts import CertificateError
 
 __version__ = "0.1.0"
 
@@ -39,29 +40,51 @@ __all__ = [
     "solvers",
 ]
 
-# Public modules that lie in rooms, imported when they are first asked for.
-_ROOMS = {
-    "checkpoints": "saving",
-    "communication": "devices",
-    "cones": "terms",
-    "estimators": "",
-    "preemption": "saving",
-    "processes": "devices",
-    "regularisers": "terms",
-    "runtime": "devices",
-    "sharding": "devices",
-    "spectra": "terms",
-    "stages": "",
+# JAX takes a second to import, so everything is imported when it is first asked for:
+# `cvxjax --help` asks for nothing. By the module in which a name lies:
+_NAMES = {
+    "certificates": ["certify"],
+    "solution": ["Certificate", "Scope", "Solution", "SolverError", "Status"],
+    "solving": ["solve", "solve_path"],
+    "verdicts": ["CertificateError"],
+}
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
+
+# Modules by their public names.
+_MODULES = {
+    "arrangements": "arrangements",
+    "checkpoints": "saving.checkpoints",
+    "communication": "devices.communication",
+    "cones": "terms.cones",
+    "data": "data",
+    "decomposition": "recovery.from_gated",
+    "estimators": "estimators",
+    "losses": "terms.losses",
+    "networks": "networks",
+    "preemption": "saving.preemption",
+    "processes": "devices.processes",
+    "programs": "programs",
+    "recovery": "recovery",
+    "regularisers": "terms.regularisers",
+    "runtime": "devices.runtime",
+    "sharding": "devices.sharding",
+    "solvers": "solvers",
+    "spectra": "terms.spectra",
+    "stages": "stages",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _ROOMS:
+    if name in _MODULES:
+        found = importlib.import_module(f"{__name__}.{_MODULES[name]}")
+    elif name in _MODULE_OF:
+        module = importlib.import_module(f"{__name__}.{_MODULE_OF[name]}")
+        found = getattr(module, name)
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return importlib.import_module(
-        ".".join(filter(None, (__name__, _ROOMS[name], name)))
-    )
+    globals()[name] = found
+    return found
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_ROOMS})
+    return sorted({*globals(), *__all__, *_MODULES})

@@ -128,6 +128,11 @@ class Certificate:
     scope: Scope
     tol: float  # the gap up to which the objective is called optimal
 
+    def times(self, factor: float) -> Certificate:
+        """The certificate of the objective times a factor > 0."""
+        primal, dual = factor * self.primal, factor * self.dual
+        return dataclasses.replace(self, primal=primal, dual=dual)
+
     def __str__(self) -> str:
         return (
             f"objective {self.primal:.8g}, lower bound {self.dual:.8g}, relative gap "

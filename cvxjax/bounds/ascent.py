@@ -65,7 +65,7 @@ def whitening(unit: np.ndarray) -> np.ndarray:
     return axes[wide] / values[wide, None]
 
 
-def highest_found(X: np.ndarray, v: np.ndarray) -> float:
+def highest_found(X: np.ndarray, v: np.ndarray, climbed: int = _CLIMBED) -> float:
     """The largest ||v^T (X u)_+|| over ||u|| <= 1 that ascents find: a lower bound.
 
     They start from the best of rows, of X^T v and of random directions, plain and in
@@ -74,6 +74,7 @@ def highest_found(X: np.ndarray, v: np.ndarray) -> float:
     Args:
       X: [n, d].
       v: [n], or [n, c] for c outputs.
+      climbed: from how many points of each sign the ascents start.
     """
     lengths = np.linalg.norm(X, axis=1)
     unit = X / np.where(lengths > 0, lengths, 1)[:, None]
@@ -89,11 +90,11 @@ def highest_found(X: np.ndarray, v: np.ndarray) -> float:
     starts /= np.linalg.norm(starts, axis=1, keepdims=True)
     prices = np.maximum(starts @ unit.T, 0) @ weights
     if v.ndim > 1:
-        best = np.argsort(-np.linalg.norm(prices, axis=1))[:_CLIMBED]
+        best = np.argsort(-np.linalg.norm(prices, axis=1))[:climbed]
         return _highest_of_outputs(unit, weights, starts[best])
     highest = 0.0
     for sign in (1.0, -1.0):
-        best = starts[np.argsort(-sign * prices)[:_CLIMBED]]
+        best = starts[np.argsort(-sign * prices)[:climbed]]
         wide_weights = np.broadcast_to(sign * weights, (len(best), len(weights)))
         found = ascend(unit, wide_weights, best, _LONG)
         highest = max(highest, float(np.max(found.values, initial=0)))

@@ -18,9 +18,10 @@ INTERRUPTED = 130
 
 
 def watch_start() -> None:
-    """Makes a Ctrl-C end this process at once, if it is `python -m cvxjax`."""
+    """Makes a Ctrl-C end this process at once, if it is the command line's."""
     words = sys.orig_argv
-    if ("-m", "cvxjax") in zip(words, words[1:], strict=False):
+    script = os.path.basename(sys.argv[0]) in ("cvxjax", "cvxjax.exe")
+    if script or ("-m", "cvxjax") in zip(words, words[1:], strict=False):
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, _leave)
 

@@ -1,4 +1,4 @@
-"""What the command line prints: results, progress, notes, certificates, verdicts."""
+"""How the command line prints: results, progress, notes, and the time it takes."""
 
 from __future__ import annotations
 
@@ -9,17 +9,12 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import jax
-import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-from cvxjax.command_line.weights_file import Network
-from cvxjax.programs.two_layer import TwoLayerProgram
-from cvxjax.solution import Certificate, Solution, Status
-from cvxjax.verdicts import gap_floor, relative_gap
 
 DONE, WRONG_INPUT, NOT_CERTIFIED = 0, 2, 3
 LARGER_THAN_TOL = 10  # a certified gap up to this times tol passes
@@ -29,6 +24,13 @@ _SECONDS_BETWEEN_LINES = 5.0
 def row(name: str, value: object) -> None:
     """Prints a result: its name and its value."""
     show(f"{name:15} {value}")
+
+
+def show_notes(path: Path, notes: Sequence[str]) -> None:
+    """Prints how a table was read."""
+    row("data", path)
+    for note in notes:
+        row("", note)
 
 
 def show(line: str) -> None:
@@ -90,9 +92,9 @@ def progress(
         nonlocal first, last
         first = min(first, gap) if first == math.inf else first
         text = f"iteration {iteration:,}, objective {objective:.6g}"
-        if searched:
+        if searched and gap < 1:
             text += f", gap to the neurons found {gap:.1e}"
-        else:
+        elif not searched:
             text += f", lower bound {bound:.6g}, gap {gap:.1e}"
         if console.is_terminal:
             bar.update(task, description=text, completed=_way(first, gap, tol))
@@ -117,11 +119,11 @@ class Stopwatch:
     def __enter__(self) -> Stopwatch:
         self._spans: list[tuple[float, float]] = []
         jax.monitoring.register_event_time_span_listener(self._listen)
-        self._start = time.perf_counter()
+        self.began = time.perf_counter()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.seconds = time.perf_counter() - self._start
+        self.seconds = time.perf_counter() - self.began
         jax.monitoring.unregister_event_time_span_listener(self._listen)
 
     def _listen(
@@ -138,65 +140,3 @@ class Stopwatch:
             total += max(0.0, end - max(start, reached))
             reached = max(reached, end)
         return total
-
-
-def show_problem(program: TwoLayerProgram) -> None:
-    """Prints which problem was solved."""
-    kind = "gated ReLU" if program.cones is None else "ReLU"
-    loss, beta = program.loss.name, float(program.beta)
-    row("problem", f"{kind}, {loss} loss, beta {beta:g}, {program.X.dtype}")
-
-
-def show_search(solution: Solution) -> None:
-    """Prints what the search for neurons found, if there was one."""
-    if solution.price is not None and int(solution.status) == Status.SEARCHED:
-        worth, count = float(solution.price) - 1, int(solution.searches)
-        row("search", f"from {count:,} points: no neuron worth {worth:.1e} more than")
-        row("", "its weight decay; nothing proves that none exists")
-
-
-def show_certificate(certificate: Certificate) -> None:
-    """Prints both bounds of the certificate, its gap and its scope."""
-    scope, gap = certificate.scope, certificate.gap
-    row("objective", f"{certificate.primal:.10g}")
-    row("lower bound", f"{certificate.dual:.10g}")
-    claim = scope.claim(gap, certificate.tol)
-    row("certified gap", f"{gap:.1e} ({scope.value}: {claim})")
-    row("cone violation", f"{certificate.cone_violation:.1e}")
-
-
-def show_network(
-    program: TwoLayerProgram,
-    network: Network,
-    certificate: Certificate,
-    recovered: Network | None = None,
-) -> float:
-    """Prints the network's size and objective, and returns its gap to the lower bound.
-
-    Neurons of a network may be outside of the listed patterns. The gap can then be
-    negative, because the bound is on networks with these patterns.
-    """
-    neurons, objective = str(network.num_neurons), network.objective(program)
-    if recovered is not None and network is not recovered:
-        neurons += f" ({recovered.num_neurons} before merging and pruning)"
-    if outside := network.num_outside(program):
-        neurons += f"; {outside} outside the given patterns"
-    floor = float(gap_floor(program.loss, np.asarray(program.y, np.float64)))
-    gap = relative_gap(objective, certificate.dual, floor)
-    row("neurons", neurons)
-    row("network", f"objective {objective:.10g}, certified gap {gap:.1e}")
-    return gap
-
-
-def why_not_certified(
-    solution: Solution, certificate: Certificate, tol: float
-) -> str | None:
-    """The reason, or None if the solver converged and the certificate confirms it."""
-    status = Status(int(solution.status))
-    gaps = f"the solver's gap is {float(solution.gap):.1e}, the certified one "
-    gaps += f"{certificate.gap:.1e}, wanted {tol:g}"
-    if status is not Status.CONVERGED:
-        return f"not converged: {status.name}: {status.message}; {gaps}"
-    if not certificate.gap <= LARGER_THAN_TOL * tol:
-        return f"not certified: {gaps}"
-    return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Self
@@ -49,12 +51,14 @@ class ReLUEstimator(BaseEstimator):
         hidden_bias: bool = True,
         standardize: bool = True,
         gated: bool = False,
+        patterns: int | str | None = None,
+        solver: Any = None,
         max_neurons: int | None = None,
         tol: float = 1e-3,
         time_limit: float | None = 30.0,
         dtype: str = "float64",
         random_state: Any = 0,
-        verbose: bool = False,
+        verbose: Any = False,
     ) -> None:
         self.beta = beta
         self.relative_beta = relative_beta
@@ -62,6 +66,8 @@ class ReLUEstimator(BaseEstimator):
         self.hidden_bias = hidden_bias
         self.standardize = standardize
         self.gated = gated
+        self.patterns = patterns
+        self.solver = solver
         self.max_neurons = max_neurons
         self.tol = tol
         self.time_limit = time_limit
@@ -80,6 +86,12 @@ class ReLUEstimator(BaseEstimator):
             raise ValueError(f"want time_limit, seconds > 0 or None; got {limit!r}")
         if most is not None and (not isinstance(most, int | np.integer) or most < 1):
             raise ValueError(f"want max_neurons, an integer >= 1 or None; got {most!r}")
+        some = self.patterns
+        if isinstance(some, str):
+            if some != "all":
+                raise ValueError(f"want patterns all, a number or None; got {some!r}")
+        elif some is not None and (not isinstance(some, int | np.integer) or some < 1):
+            raise ValueError(f"want patterns, an integer >= 1; got {some!r}")
         if np.dtype(self.dtype).name not in ("float64", "float32"):
             raise ValueError(f"want dtype float64 or float32; got {self.dtype!r}")
 
@@ -128,9 +140,12 @@ class ReLUEstimator(BaseEstimator):
             intercept=self.fit_intercept and not centred,
             weight=unit,
             gated=self.gated,
+            patterns=self.patterns,
+            solver=self.solver,
             seed=int(check_random_state(self.random_state).randint(2**31)),
             tol=self.tol,
             max_neurons=self.max_neurons,
+            report=self.verbose if callable(self.verbose) else None,
             verbose=bool(self.verbose),
         )
         return Prepared(task, shift)
@@ -154,23 +169,30 @@ class ReLUEstimator(BaseEstimator):
         *,
         certify: bool = True,
     ) -> Iterator[list[Trained]]:
-        """For each beta the networks of all tasks, each with its share of the time."""
-        share = None if time_limit is None else time_limit / len(prepared)
+        """For each beta the networks of all tasks, which share the time."""
+        ends = None if time_limit is None else time.monotonic() + time_limit
+
+        def path(k: int) -> Iterator[Trained]:
+            left = None if ends is None else max(0.0, ends - time.monotonic())
+            return train_path(
+                prepared[k].task,
+                betas,
+                relative=self.relative_beta,
+                certify=certify,
+                time_limit=None if left is None else left / (len(prepared) - k),
+            )
+
         with jax.enable_x64(self.dtype == "float64"):
-            paths = []
-            for one in prepared:
-                path = train_path(
-                    one.task,
-                    betas,
-                    relative=self.relative_beta,
-                    certify=certify,
-                    time_limit=share,
-                )
-                paths.append(list(path))
-                stopped = paths[-1][-1].status is cj.Status.INTERRUPTED
-                if stopped and len(prepared) > 1:  # a class without a network
-                    raise KeyboardInterrupt
-        yield from map(list, zip(*paths, strict=False))
+            if len(prepared) == 1:
+                for found in path(0):
+                    yield [found]
+                return
+            lists = []
+            for k in range(len(prepared)):
+                lists.append(list(path(k)))
+                if lists[-1][-1].status is cj.Status.INTERRUPTED:
+                    raise KeyboardInterrupt  # a class without a network
+        yield from map(list, zip(*lists, strict=False))
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Trains the network.
@@ -186,6 +208,37 @@ class ReLUEstimator(BaseEstimator):
         prepared = self._prepared(X, y, sample_weight)
         (parts,) = self._path(prepared, [self.beta], self.time_limit)
         return self._keep(parts, prepared)
+
+    def fit_path(
+        self, X: Any, y: Any, betas: Sequence[float], sample_weight: Any = None
+    ) -> Iterator[Self]:
+        """A fitted copy for each beta in turn, each started from the one before.
+
+        Args:
+          X: [n, d], numbers.
+          y: labels, as the class says.
+          betas: > 0, descending, as the parameter `beta`, which is not used.
+          sample_weight: [n], >= 0; default ones.
+
+        Yields:
+          Estimators; fewer than betas where `time_limit`, which is for all of them
+          together, has passed.
+
+        Raises:
+          ValueError: a parameter or the data are not as wanted.
+        """
+        prepared = self._prepared(X, y, sample_weight)
+        for parts, beta in zip(
+            self._path(prepared, betas, self.time_limit), betas, strict=False
+        ):
+            copied = copy.copy(self)
+            copied.beta = float(beta)
+            try:
+                copied._keep(parts, prepared)
+            except KeyboardInterrupt:
+                yield copied
+                raise
+            yield copied
 
     def _keep(self, parts: list[Trained], prepared: list[Prepared]) -> Self:
         """Sets the attributes of a fitted estimator.
@@ -205,6 +258,9 @@ class ReLUEstimator(BaseEstimator):
         self.beta_max_ = np.asarray([part.beta_max for part in parts])
         self.n_iter_ = max(1, max(part.iterations for part in parts))
         self.certificates_ = [part.certificate for part in parts]
+        self.programs_ = [part.program for part in parts]
+        self.solutions_ = [part.solution for part in parts]
+        self._constants = [part.constants for part in parts]
         self.statuses_ = [part.status for part in parts]
         self._warn()
         if cj.Status.INTERRUPTED in self.statuses_:

@@ -36,18 +36,24 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, ReLUEstimator):
         decays like its other weights.
       standardize: give features mean 0 and standard deviation 1.
       gated: a gated ReLU network on 1,000 random gates; faster, but another model.
+      patterns: activation patterns: None, those that the solver finds; a number, that
+        many random ones, or gates; "all", every one of them.
+      solver: of `cvxjax.solvers`; default one that fits.
       max_neurons: keep that many of the largest neurons; the certificate then says
         what it costs.
       tol: relative duality gap to reach.
       time_limit: seconds; the best network so far is kept, with a ConvergenceWarning.
       dtype: "float64" or "float32", of the training.
       random_state: of the search for patterns; the same number, the same network.
-      verbose: print where the solver stands, once a second.
+      verbose: print where the solver stands, once a second; or a function that takes
+        this: the iteration, the objective, its lower bound and the gap.
 
     Attributes:
       network_, variables_: the Flax network, for `network_input(X)`; `intercept_` is
         then added to its outputs.
       intercept_: [c], c above.
+      programs_, solutions_: what was solved, one for each network that is put side by
+        side, with arrays of NumPy.
       certificate_: bounds of the optimum; its scope says over which networks.
       n_neurons_: the width.
       beta_, beta_max_: weight decay, and the least for which zero is optimal, [1].
@@ -66,12 +72,14 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, ReLUEstimator):
         hidden_bias: bool = True,
         standardize: bool = True,
         gated: bool = False,
+        patterns: int | str | None = None,
+        solver: Any = None,
         max_neurons: int | None = None,
         tol: float = 1e-3,
         time_limit: float | None = 30.0,
         dtype: str = "float64",
         random_state: Any = 0,
-        verbose: bool = False,
+        verbose: Any = False,
     ) -> None:
         super().__init__(
             beta,
@@ -80,6 +88,8 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, ReLUEstimator):
             hidden_bias=hidden_bias,
             standardize=standardize,
             gated=gated,
+            patterns=patterns,
+            solver=solver,
             max_neurons=max_neurons,
             tol=tol,
             time_limit=time_limit,
@@ -167,12 +177,14 @@ class ReLURegressorCV(CrossValidated, ReLURegressor):
         hidden_bias: bool = True,
         standardize: bool = True,
         gated: bool = False,
+        patterns: int | str | None = None,
+        solver: Any = None,
         max_neurons: int | None = None,
         tol: float = 1e-3,
         time_limit: float | None = 60.0,
         dtype: str = "float64",
         random_state: Any = 0,
-        verbose: bool = False,
+        verbose: Any = False,
     ) -> None:
         self.betas = betas
         self.cv = cv
@@ -188,6 +200,8 @@ class ReLURegressorCV(CrossValidated, ReLURegressor):
             hidden_bias=hidden_bias,
             standardize=standardize,
             gated=gated,
+            patterns=patterns,
+            solver=solver,
             max_neurons=max_neurons,
             tol=tol,
             time_limit=time_limit,

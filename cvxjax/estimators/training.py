@@ -22,7 +22,8 @@ from cvxjax.estimators.layers import Layers
 from cvxjax.verdicts import gap_floor, relative_gap
 
 _GATES = 1_000  # of a gated network
-_CERTIFYING = 1.0  # seconds for the bound over all networks
+_CERTIFYING = 0.1  # of the time: for the bound over all networks
+_BOUND_SECONDS = (1.0, 10.0)  # its least and most
 _TURNS = 5  # between networks and constants, at most
 _WORTH = 0.1  # of the tolerance, which a turn must gain
 
@@ -38,16 +39,21 @@ class Task:
     intercept: bool  # whether the program finds one
     weight: float = 1.0  # of the loss; beta is divided by it
     gated: bool = False
+    patterns: int | str | None = None  # how many are sampled, or "all", listed
+    solver: Any = None  # None: one that fits
     seed: int = 0
     tol: float = 1e-3
     max_neurons: int | None = None
-    verbose: bool = False
+    report: Any = None  # where the solver stands, as `cvxjax.solve` takes it
+    verbose: bool = False  # prints it, if there is no report
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Trained:
     """A network, and what is known of it."""
 
+    program: Any  # what was solved, with arrays of NumPy
+    solution: Any
     layers: Layers
     constants: np.ndarray  # [c], added to its outputs
     beta: float  # weight decay
@@ -77,9 +83,9 @@ def train_path(
         Ctrl-C, there are no more networks but the one at hand.
     """
     deadline = None if time_limit is None else time.monotonic() + time_limit
-    program = _program(task, task.loss)
+    program = program_of(task, task.loss)
     same = task.reference is task.loss
-    known = program if same else _program(task, task.reference)
+    known = program if same else program_of(task, task.reference)
     highest = float(known.beta_max())
     start, constants = None, None
     for k, beta in enumerate(betas):
@@ -96,36 +102,58 @@ def train_path(
         else:
             solution = _solve(task, at, start, left)
         start = solution
-        found = _trained(task, at, solution, highest, constants, certify)
+        seconds = _BOUND_SECONDS[1] if time_limit is None else _CERTIFYING * time_limit
+        seconds = float(np.clip(seconds, *_BOUND_SECONDS)) if certify else 0.0
+        found = _trained(task, at, solution, highest, constants, seconds)
         yield found
         if found.status is cj.Status.INTERRUPTED:
             return
 
 
-def _program(task: Task, loss: Any) -> Any:
-    """The program with beta 1, over all patterns or over sampled gates."""
-    patterns = None
-    if task.gated:
-        key = jax.random.key(task.seed)
-        patterns = cj.arrangements.sample_patterns(key, task.X, num=_GATES)
+def program_of(
+    task: Task, loss: Any, *, patterns: Any = None, constants: Any = None
+) -> Any:
+    """The program with beta 1: over all patterns, these ones, or those of the task.
+
+    Args:
+      task: what is trained.
+      loss: the task's loss, or its reference.
+      patterns: `arrangements.Patterns`.
+      constants: [c], added to several outputs; default the best ones for zeros.
+    """
+    if patterns is None:
+        patterns = _patterns(task)
     make: Any = cj.programs.make_two_layer
     if task.y.ndim == 2:
         make = cj.programs.make_vector_output
         if task.intercept:
-            loss = cj.losses.offset(loss, _constants(loss, 0 * task.y, task.y))
+            if constants is None:
+                constants = _constants(loss, 0 * task.y, task.y)
+            loss = cj.losses.offset(loss, constants)
     elif task.intercept:
         loss = cj.losses.with_intercept(loss)
     return make(task.X, task.y, patterns, beta=1.0, loss=loss, gated=task.gated)
 
 
+def _patterns(task: Task) -> Any:
+    """The patterns that the task asks for; None: the solver finds some of all."""
+    count = task.patterns
+    if count == "all":
+        return cj.arrangements.enumerate_patterns(task.X)
+    if not task.gated and count is None:
+        return None
+    key, num = jax.random.key(task.seed), _GATES if count is None else int(count)
+    return cj.arrangements.sample_patterns(key, task.X, num=num)
+
+
 def _solve(task: Task, program: Any, start: Any, time_limit: float | None) -> Any:
     """The solution for one beta."""
-    solver = None
-    if not task.gated:
+    solver = task.solver
+    if solver is None and program.all_patterns:
         solver = cj.solvers.BurerMonteiro(seed=task.seed)
         if task.y.ndim == 1:  # the certificate has a bound of its own
             solver = cj.solvers.ColumnGeneration(seed=task.seed, bound_seconds=0.0)
-    report = _printed if task.verbose else None
+    report = task.report or (_printed if task.verbose else None)
     return cj.solve(
         program,
         solver,
@@ -186,17 +214,15 @@ def _trained(
     solution: Any,
     highest: float,
     constants: np.ndarray | None,
-    certify: bool,
+    seconds: float,
 ) -> Trained:
-    """The recovered network."""
+    """The recovered network, with a certificate if there are seconds for it."""
     at = solution.program_of(program)
     variables = at.recover(solution.params)
     layers = Layers.of(variables)
     certificate = None
-    if certify:
-        certificate = cj.certify(
-            program, solution, tol=task.tol, time_limit=_CERTIFYING
-        )
+    if seconds > 0:
+        certificate = cj.certify(program, solution, tol=task.tol, time_limit=seconds)
     most = task.max_neurons
     if most is not None and layers.width > most:
         layers = layers.narrowed(most, task.X, program)
@@ -208,11 +234,13 @@ def _trained(
         fit = layers.outputs(task.X)[:, 0]
         added = added + float(program.loss.intercept(fit, task.y))
     return Trained(
+        program=jax.tree.map(np.asarray, program),
+        solution=jax.tree.map(np.asarray, solution),
         layers=layers,
         constants=added,
         beta=float(program.beta) * task.weight,
         beta_max=highest * task.weight,
-        certificate=None if certificate is None else _scaled(certificate, task.weight),
+        certificate=None if certificate is None else certificate.times(task.weight),
         status=cj.Status(int(solution.status)),
         iterations=int(solution.iterations),
     )
@@ -223,9 +251,3 @@ def _moved(certificate: cj.Certificate, value: float, program: Any) -> cj.Certif
     floor = float(gap_floor(program.loss, np.asarray(program.y)))
     gap = relative_gap(value, certificate.dual, floor)
     return dataclasses.replace(certificate, primal=value, gap=gap)
-
-
-def _scaled(certificate: cj.Certificate, unit: float) -> cj.Certificate:
-    """The certificate of the objective times `unit`."""
-    primal, dual = unit * certificate.primal, unit * certificate.dual
-    return dataclasses.replace(certificate, primal=primal, dual=dual)

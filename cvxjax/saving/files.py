@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,15 +17,12 @@ import numpy as np
 def atomic(path: Path) -> Iterator[IO[bytes]]:
     """Opens a file that appears as `path` if the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(
-        dir=path.parent, prefix=f".{path.name}.", suffix=".part"
-    )
+    name = path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
     try:
-        with os.fdopen(handle, "wb") as file:
+        with name.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o644)
         os.replace(name, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
@@ -52,15 +50,15 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         return {key: stored[key] for key in stored.files}
 
 
-def check_writable(path: Path | None) -> None:
-    """Raises ValueError if no .npz file can be written there; None is accepted.
+def check_writable(path: Path | None, endings: tuple[str, ...] = (".npz",)) -> None:
+    """Raises ValueError if no file of this kind can be written; None is accepted.
 
     For use before a long run.
     """
     if path is None:
         return
-    if path.suffix != ".npz" or path.is_dir():
-        raise ValueError(f"want a .npz file to write; got {path}")
+    if path.suffix not in endings or path.is_dir():
+        raise ValueError(f"want a {' or '.join(endings)} file to write; got {path}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):

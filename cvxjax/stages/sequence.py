@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from cvxjax.certificates import certify
 from cvxjax.interfaces import Program, Solver
 from cvxjax.solution import Certificate, Solution, Status
-from cvxjax.solve import solve
+from cvxjax.solving import solve
 
 
 class Solved(NamedTuple):

@@ -1,0 +1,209 @@
+"""From the columns of a table to the features of a network, and again for new data.
+
+Numbers stay numbers; a missing one becomes the column's mean. Text becomes a column of
+zeros and ones for each of its values, a single one where there are two; a missing text
+is zero in all of them. Which column is what is decided once, on the data of the fit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from cvxjax.command_line.tables import InputError, Table
+
+_MOST_VALUES = 50  # of a column of text; more, and mostly distinct, is dropped
+_NAMED = 6  # names in a note
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A column of the table: numbers, or categories."""
+
+    name: str
+    mean: float = 0.0  # of its numbers, in place of missing ones
+    values: tuple[str, ...] | None = None  # categories; None for numbers
+
+    @property
+    def width(self) -> int:
+        """How many features it makes."""
+        if self.values is None:
+            return 1
+        return 1 if len(self.values) == 2 else len(self.values)
+
+    @property
+    def features(self) -> list[str]:
+        """The names of its features."""
+        if self.values is None:
+            return [self.name]
+        return [f"{self.name}={value}" for value in self.values[-self.width :]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Features:
+    """All columns that the network sees."""
+
+    columns: tuple[Column, ...]
+    headed: bool  # whether they have names of their own
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the features, [d]."""
+        return [name for column in self.columns for name in column.features]
+
+    def of(self, table: Table, notes: list[str] | None = None) -> np.ndarray:
+        """The features [n, d] of a table with these columns.
+
+        Args:
+          table: columns are found by name; where there are no names, by position.
+          notes: what is worth saying is appended.
+
+        Raises:
+          InputError: a column is missing, or holds no numbers where it did.
+        """
+        notes = [] if notes is None else notes
+        places = self._places(table, notes)
+        parts = []
+        for column, j in zip(self.columns, places, strict=True):
+            text, missing = table.text[:, j], table.missing[:, j]
+            if column.values is None:
+                numbers = np.where(missing, column.mean, table.numbers[:, j])
+                if np.any(np.isnan(numbers)):
+                    _refuse_text(table, j)
+                parts.append(numbers[:, None])
+            else:
+                new = sorted(set(text[~missing]) - set(column.values))
+                if new:
+                    notes.append(
+                        f"column {column.name}: {_listed(new)} not seen by the fit; "
+                        "taken as missing"
+                    )
+                wanted = np.array(column.values[-column.width :], object)
+                parts.append((text[:, None] == wanted).astype(float))
+        return np.concatenate(parts, axis=1)
+
+    def _places(self, table: Table, notes: list[str]) -> list[int]:
+        names = [column.name for column in self.columns]
+        if self.headed and table.headed:
+            if lacking := [name for name in names if name not in table.names]:
+                raise InputError(
+                    f"want the columns of the fit; {_listed(lacking)} not among "
+                    f"{_listed(table.names)}"
+                )
+            if other := [name for name in table.names if name not in names]:
+                notes.append(f"columns without use: {_listed(other)}")
+            return [table.names.index(name) for name in names]
+        if len(table.names) != len(names):
+            raise InputError(
+                f"want {len(names)} columns, as in the fit; got {len(table.names)}"
+            )
+        return list(range(len(names)))
+
+    def as_json(self) -> dict[str, Any]:
+        """What `from_json` takes."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Features:
+        """The features that were saved."""
+        columns = []
+        for one in stored["columns"]:
+            values = one["values"]
+            values = None if values is None else tuple(map(str, values))
+            columns.append(Column(str(one["name"]), float(one["mean"]), values))
+        return cls(tuple(columns), bool(stored["headed"]))
+
+
+def decide_features(
+    table: Table, *, categorical: tuple[str, ...] = (), missing: str = "mean"
+) -> tuple[Features, np.ndarray, list[str]]:
+    """Decides which columns are numbers and which categories.
+
+    Args:
+      table: without the label.
+      categorical: columns that are categories whatever they hold.
+      missing: "mean" replaces missing values; "drop" leaves rows with one out;
+        "refuse".
+
+    Returns:
+      The features, which rows [n] are kept, and what was decided, a line each.
+
+    Raises:
+      InputError: a column mixes numbers with text, or nothing is left.
+    """
+    asked = {table.find(name) for name in categorical}
+    counts = np.sum(table.missing, axis=0)
+    notes: list[str] = []
+    if counts.any():
+        where = [f"{table.names[j]} {counts[j]:,}" for j in np.flatnonzero(counts)]
+        found = f"{counts.sum():,} missing values ({_listed(where)})"
+        if missing == "refuse":
+            raise InputError(f"{found}; --missing mean or drop takes them")
+        does = "their rows left out" if missing == "drop" else "the column's mean"
+        texts = "" if missing == "drop" else ", no category for text"
+        notes.append(f"{found}: {does}{texts} (--missing)")
+    kept = np.ones(len(table.text), bool)
+    if missing == "drop":
+        kept = np.asarray(~table.missing.any(axis=1))
+        if not kept.any():
+            raise InputError("every row has a missing value; want --missing mean")
+    columns, left_out, whole = [], [], []
+    for j, name in enumerate(table.names):
+        known = ~table.missing[:, j]
+        numbers = table.numbers[known, j]
+        if j not in asked and len(numbers) and not np.any(np.isnan(numbers)):
+            mean = float(np.mean(table.numbers[known & kept, j]))
+            columns.append(Column(name, mean))
+            if np.all(numbers == np.round(numbers)) and len(set(numbers)) > 2:
+                whole.append(name)
+            continue
+        values = sorted(set(table.text[known & kept, j]))
+        if j not in asked:
+            if 2 * np.sum(~np.isnan(numbers)) > len(numbers):
+                _refuse_text(table, j)
+            if len(values) > _MOST_VALUES and 2 * len(values) > len(numbers):
+                left_out.append(f"{name} ({len(values):,}, such as {values[0]!r})")
+                continue
+        if not values:
+            left_out.append(f"{name} (empty)")
+        else:
+            columns.append(Column(name, values=tuple(map(str, values))))
+    notes += _said(columns, left_out, whole)
+    if not columns:
+        raise InputError("no column is left to predict from")
+    return Features(tuple(columns), table.headed), kept, notes
+
+
+def _said(columns: list[Column], left_out: list[str], whole: list[str]) -> list[str]:
+    notes = []
+    texts = [f"{c.name} {len(c.values)}" for c in columns if c.values is not None]
+    if texts:
+        some = "column" if len(texts) == 1 else "columns"
+        notes.append(f"{len(texts)} categorical {some} one-hot: {_listed(texts)}")
+    if whole:
+        notes.append(
+            f"whole numbers taken as numbers: {_listed(whole)} (--categorical for "
+            "codes)"
+        )
+    if left_out:
+        notes.append(
+            f"columns of texts that are mostly distinct, dropped: {_listed(left_out)}"
+        )
+    return notes
+
+
+def _refuse_text(table: Table, j: int) -> None:
+    """InputError for the first cell of a column of numbers that is none."""
+    wrong = np.isnan(table.numbers[:, j]) & ~table.missing[:, j]
+    row = int(np.argmax(wrong))
+    raise InputError(
+        f"column {table.names[j]}, row {row + 1}: want a number, as in most rows; got "
+        f"{table.text[row, j]!r} (--categorical {table.names[j]} takes texts)"
+    )
+
+
+def _listed(words: list[str]) -> str:
+    more = f", and {len(words) - _NAMED:,} more" if len(words) > _NAMED else ""
+    return ", ".join(words[:_NAMED]) + more

@@ -1,0 +1,326 @@
+"""The file that `fit`, `cv` and `path` save: networks, and what proves them good.
+
+It holds, in an .npz archive without pickles: how a table becomes features and labels;
+the networks, one for each beta; and for each of their parts, one for each class that is
+told from the rest, the solution and its dual vector, from which `certify` computes the
+bounds anew. Nothing that the solver said of itself is believed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cvxjax import estimators
+from cvxjax.arrangements.patterns import Patterns
+from cvxjax.command_line.features import Features
+from cvxjax.command_line.labels import Labels
+from cvxjax.command_line.tables import InputError, read_npz, refusing
+from cvxjax.estimators.layers import Layers
+from cvxjax.estimators.samples import Scaling
+from cvxjax.estimators.training import Task, program_of
+from cvxjax.saving.files import write_arrays
+from cvxjax.solution import Scope, Solution, Status
+
+FORMAT = 2
+_CLASSES = ("ReLURegressor", "ReLUClassifier")
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """What a file holds."""
+
+    features: Features
+    labels: Labels
+    label_at: int  # position of the label in the table
+    rows: np.ndarray  # [n], which rows of the table were trained on
+    fitted: tuple[Any, ...]  # estimators, one for each beta, without programs
+    parts: tuple[tuple[Part, ...], ...]  # of each beta, those of each class
+
+    def at(self, beta: float | None) -> int:
+        """The network whose beta is nearest, by default the last one."""
+        betas = np.array([one.beta for one in self.fitted])
+        return len(betas) - 1 if beta is None else int(np.argmin(abs(betas - beta)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One convex program's solution, with what it takes to certify it."""
+
+    params: Any
+    dual: np.ndarray
+    multipliers: np.ndarray | None
+    masks: np.ndarray | None  # [P, n], None without patterns of its own
+    gates: np.ndarray | None
+    every: bool  # over all patterns, of which these are those in use
+    scope: str
+    beta: float  # of the program, whose loss has weights of mean one
+    constants: np.ndarray  # [c]
+    data: str  # a fingerprint of the samples
+
+    @classmethod
+    def of(cls, program: Any, solution: Solution, constants: np.ndarray) -> Part:
+        """From a program and its solution."""
+        patterns, every = solution.patterns, bool(program.all_patterns)
+        if patterns is None and not every:
+            patterns = program.patterns
+        return cls(
+            params=np.asarray(solution.params),
+            dual=np.asarray(solution.dual),
+            multipliers=None
+            if solution.multipliers is None
+            else np.asarray(solution.multipliers),
+            masks=None if patterns is None else np.asarray(patterns.masks),
+            gates=None if patterns is None else np.asarray(patterns.gates),
+            every=every,
+            scope=program.scope.value,
+            beta=float(program.beta),
+            constants=np.asarray(constants, float),
+            data=fingerprint(program.X, program.y),
+        )
+
+    def rebuilt(self, task: Task) -> tuple[Any, Solution]:
+        """The program of these samples, and the solution.
+
+        The scope is not believed: patterns are EXHAUSTIVE only if the data, enumerated
+        again, have none that is not among them.
+
+        Raises:
+          ValueError: arrays do not fit each other or the data.
+        """
+        patterns = None
+        if not 0 < self.beta < np.inf:
+            raise ValueError(f"want beta > 0; got {self.beta}")
+        if not self.every and (self.masks is None or self.gates is None):
+            raise ValueError("masks or gates are missing")
+        if self.masks is not None and self.gates is not None:
+            claimed = Scope(self.scope)
+            if claimed is not Scope.EXHAUSTIVE or self.every:
+                claimed = Scope.SAMPLED
+            patterns = Patterns(
+                masks=jnp.asarray(self.masks),
+                gates=jnp.asarray(self.gates),
+                scope=claimed,
+            )
+        program = program_of(
+            task,
+            task.loss,
+            patterns=None if self.every else patterns,
+            constants=self.constants if task.y.ndim == 2 else None,
+        )
+        program = program.replace(beta=jnp.asarray(self.beta, program.X.dtype))
+        solution = Solution.of(
+            program,
+            jnp.asarray(self.params),
+            jnp.asarray(self.dual),
+            multipliers=None
+            if self.multipliers is None
+            else jnp.asarray(self.multipliers),
+            patterns=patterns if self.every else None,
+        )
+        return program, solution
+
+
+def fingerprint(X: Any, y: Any) -> str:
+    """A hash of samples as they enter a program."""
+    digest = hashlib.sha256(repr((np.shape(X), np.dtype(X.dtype))).encode())
+    for array in (X, y):
+        digest.update(np.ascontiguousarray(np.asarray(array) + 0.0).tobytes())
+    return digest.hexdigest()
+
+
+def save_model(
+    path: Path,
+    fitted: Sequence[Any],
+    *,
+    features: Features,
+    labels: Labels,
+    label_at: int,
+    rows: np.ndarray,
+    more: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes one .npz file, whole or not at all.
+
+    Args:
+      path: of the file.
+      fitted: estimators, one for each beta.
+      features, labels, label_at, rows: as in `Model`.
+      more: arrays that are kept beside, for people who read the file.
+    """
+    arrays: dict[str, Any] = dict(more or {})
+    told = []
+    for k, model in enumerate(fitted):
+        params = model.get_params(deep=False)
+        params["solver"] = params["verbose"] = params["random_state"] = None
+        params = {name: params[name] for name in _plain_params(params)}
+        told.append(
+            {
+                "params": params,
+                "ones": model.scaling_.ones,
+                "statuses": [Status(status).name for status in model.statuses_],
+                "beta": np.asarray(model.beta_).tolist(),
+                "beta_max": np.asarray(model.beta_max_).tolist(),
+            }
+        )
+        name = _prefix(k, len(fitted))
+        arrays[f"{name}mean"] = model.scaling_.mean
+        arrays[f"{name}scale"] = model.scaling_.scale
+        arrays[f"{name}first/kernel"] = model.layers_.first
+        arrays[f"{name}second/kernel"] = model.layers_.second
+        arrays[f"{name}intercept"] = model.intercept_
+        if model.layers_.gates is not None:
+            arrays[f"{name}network_gates"] = model.layers_.gates
+        for j, (program, solution, constants) in enumerate(
+            zip(model.programs_, model.solutions_, model._constants, strict=True)
+        ):
+            part = Part.of(program, solution, constants)
+            for key, value in vars(part).items():
+                if value is not None:
+                    arrays[f"{_prefix(k, len(fitted))}part{j}/{key}"] = value
+    arrays["rows"] = rows
+    arrays["model"] = json.dumps(
+        {
+            "format": FORMAT,
+            "estimator": type(fitted[0]).__name__.removesuffix("CV"),
+            "features": features.as_json(),
+            "labels": labels.as_json(),
+            "label_at": label_at,
+            "fitted": told,
+        }
+    )
+    write_arrays(path, arrays)
+
+
+def _prefix(k: int, count: int) -> str:
+    return "" if count == 1 else f"beta{k}/"
+
+
+def _plain_params(params: Mapping[str, Any]) -> list[str]:
+    """The parameters that the plain estimators share and JSON can say."""
+    left_out = {"betas", "cv", "one_standard_error", "scoring", "n_jobs"}
+    return [name for name in params if name not in left_out]
+
+
+def is_model(saved: Mapping[str, np.ndarray]) -> bool:
+    """Whether a file is of this format, and not of weights saved before it."""
+    return "model" in saved
+
+
+def load_model(path: Path) -> Model:
+    """Reads a file that `save_model` wrote.
+
+    Raises:
+      InputError: it is missing or corrupt.
+    """
+    with refusing(path):
+        saved = read_npz(path)
+    if not is_model(saved):
+        raise InputError(f"{path}: want a file saved by fit --out")
+    with refusing(path):
+        return _model(saved)
+
+
+def _model(saved: Mapping[str, np.ndarray]) -> Model:
+    told = json.loads(str(saved["model"]))
+    if told["format"] != FORMAT or told["estimator"] not in _CLASSES:
+        raise ValueError(f"want format {FORMAT}; got {told['format']}")
+    labels = Labels.from_json(told["labels"])
+    count = len(told["fitted"])
+    fitted, parts = [], []
+    for k, one in enumerate(told["fitted"]):
+        name = _prefix(k, count)
+        model = getattr(estimators, told["estimator"])(**one["params"])
+        model.layers_ = Layers(
+            _numbers(saved, f"{name}first/kernel", 2),
+            _numbers(saved, f"{name}second/kernel", 2),
+            _numbers(saved, f"{name}network_gates", 2)
+            if f"{name}network_gates" in saved
+            else None,
+        )
+        model.scaling_ = Scaling(
+            mean=_numbers(saved, f"{name}mean", 1),
+            scale=_numbers(saved, f"{name}scale", 1),
+            ones=bool(one["ones"]),
+        )
+        model.intercept_ = _numbers(saved, f"{name}intercept", 1)
+        model.n_features_in_ = len(model.scaling_.mean)
+        model.n_neurons_ = model.layers_.width
+        model.statuses_ = [Status[status] for status in one["statuses"]]
+        model.beta_, model.beta_max_ = map(np.array, (one["beta"], one["beta_max"]))
+        d, m = model.layers_.first.shape
+        if d != model.n_features_in_ + model.scaling_.ones or (
+            model.layers_.second.shape != (m, len(model.intercept_))
+        ):
+            raise ValueError("layers of different sizes")
+        if labels.classes is None:
+            model._column = False
+        else:
+            model.classes_ = np.arange(len(labels.classes))
+        fitted.append(model)
+        parts.append(_parts(saved, name))
+    return Model(
+        Features.from_json(told["features"]),
+        labels,
+        int(told["label_at"]),
+        saved["rows"].astype(bool),
+        tuple(fitted),
+        tuple(parts),
+    )
+
+
+def _parts(saved: Mapping[str, np.ndarray], name: str) -> tuple[Part, ...]:
+    parts = []
+    while f"{name}part{len(parts)}/params" in saved:
+        at = f"{name}part{len(parts)}/"
+        arrays = {
+            key.removeprefix(at): saved[key] for key in saved if key.startswith(at)
+        }
+        for key, array in arrays.items():
+            if array.dtype.kind == "f" and not np.all(np.isfinite(array)):
+                raise ValueError(f"{at}{key} has infinite or NaN entries")
+        parts.append(
+            Part(
+                params=arrays["params"],
+                dual=arrays["dual"],
+                multipliers=arrays.get("multipliers"),
+                masks=arrays.get("masks"),
+                gates=arrays.get("gates"),
+                every=bool(arrays["every"]),
+                scope=str(arrays["scope"]),
+                beta=float(arrays["beta"]),
+                constants=arrays["constants"],
+                data=str(arrays["data"]),
+            )
+        )
+    if not parts:
+        raise ValueError("no solutions")
+    return tuple(parts)
+
+
+def _numbers(saved: Mapping[str, np.ndarray], key: str, ndim: int) -> np.ndarray:
+    array = saved[key]
+    if array.ndim != ndim or array.dtype.kind not in "bf":
+        raise ValueError(f"{key}: want numbers in {ndim} dimensions")
+    if not np.all(np.isfinite(array)):
+        raise ValueError(f"{key} has infinite or NaN entries")
+    return array.astype(float)
+
+
+def tasks_of(model: Any, X: np.ndarray, y: np.ndarray) -> list[Task]:
+    """What an estimator trains for these samples; one for each part.
+
+    Args:
+      model: an estimator.
+      X: [n, d].
+      y: [n], numbers, or the numbers of classes.
+    """
+    with jax.enable_x64(model.dtype == "float64"):
+        return [one.task for one in model._prepared(X, y, None)]

@@ -1,0 +1,329 @@
+"""Reads a table from a file of any common kind, and says how it was read.
+
+Text is read as text: what is a number, a header, an index or a missing value is decided
+here, once, by rules that a line each tells the user, and flags override.
+"""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import csv
+import dataclasses
+import gzip
+import lzma
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cvxjax.command_line.headers import find_header, find_index
+from cvxjax.command_line.numbers import decimal_mark, is_missing, to_numbers
+
+_SEPARATORS = {
+    **{"\t": "tab", ";": "semicolon", "|": "bar", ",": "comma"},
+    " ": "white space",
+}
+_SNIFFED = 200  # lines, of which the separator is found
+_OPENERS: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.decompress,
+    ".bz2": bz2.decompress,
+    ".xz": lzma.decompress,
+}
+
+
+class InputError(Exception):
+    """Wrong input by the user; its message is the one line that is printed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ReadingFlags:
+    """What the user says of a file; None: it is found out."""
+
+    sep: str | None = None
+    decimal: str | None = None
+    header: str | None = None  # yes or no
+    index_col: str | None = None  # a name or position; none: there is none
+    drop: tuple[str, ...] = ()
+    label: str | None = None  # a name or position, or the key of an .npz file
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Columns of a file: their text, and the numbers among it."""
+
+    names: list[str]
+    text: np.ndarray  # [n, w] of str, stripped
+    numbers: np.ndarray  # [n, w], NaN where the text is no number
+    missing: np.ndarray  # [n, w], bool
+    headed: bool  # whether the names were in the file
+    notes: list[str]  # how it was read, a line each
+
+    def take(self, columns: list[int]) -> Table:
+        """These columns alone."""
+        return dataclasses.replace(
+            self,
+            names=[self.names[j] for j in columns],
+            text=self.text[:, columns],
+            numbers=self.numbers[:, columns],
+            missing=self.missing[:, columns],
+        )
+
+    def rows(self, which: np.ndarray) -> Table:
+        """These rows alone."""
+        return dataclasses.replace(
+            self,
+            text=self.text[which],
+            numbers=self.numbers[which],
+            missing=self.missing[which],
+        )
+
+    def find(self, name: str) -> int:
+        """The position of a column, by its name, else by its number from 0 (or -1).
+
+        Raises:
+          InputError: there is no such column.
+        """
+        if name in self.names:
+            return self.names.index(name)
+        with contextlib.suppress(ValueError, IndexError):
+            return range(len(self.names))[int(name)]
+        some = ", ".join(self.names[:8]) + (", ..." if len(self.names) > 8 else "")
+        raise InputError(f"want a column among {some}, or its number; got {name!r}")
+
+
+def read_table(path: Path, flags: ReadingFlags) -> Table:
+    """Reads a table of text, .npz or .parquet.
+
+    Raises:
+      InputError: the file is missing, corrupt, or no table, or a flag does not fit it.
+    """
+    endings = [ending.lower() for ending in path.suffixes[-2:]]
+    with refusing(path):
+        if endings[-1:] == [".npz"]:
+            table = _of_arrays(path, flags)
+        elif endings[-1:] in ([".parquet"], [".pq"]):
+            table = _of_parquet(path)
+        else:
+            table = _of_text(path, flags)
+    if not table.text.shape[0]:
+        raise InputError(f"{path}: a header and no rows")
+    dropped = [table.find(name) for name in flags.drop]
+    if dropped:
+        names = ", ".join(table.names[j] for j in dropped)
+        table.notes.append(f"dropped as asked: {names}")
+    return table.take([j for j in range(len(table.names)) if j not in dropped])
+
+
+@contextlib.contextmanager
+def refusing(path: Path) -> Iterator[None]:
+    """Raises an InputError in place of what a missing or broken file raises."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from None
+    except MemoryError:
+        raise InputError(f"{path}: corrupt, or too large for this memory") from None
+    except (
+        *(ValueError, TypeError, KeyError, EOFError, RuntimeError, NotImplementedError),
+        *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, csv.Error, SyntaxError),
+    ) as error:
+        what = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: corrupt, or of another format: {what}") from None
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of a .npz file, without pickles; call it inside `refusing`."""
+    with path.open("rb") as file:  # np.load leaves a broken file open
+        stored = np.load(file, allow_pickle=False)
+        if not isinstance(stored, np.lib.npyio.NpzFile):
+            raise ValueError("one array instead of an archive of arrays")
+        arrays = {key: stored[key] for key in stored.files}
+        if wrong := [k for k, v in arrays.items() if not isinstance(v, np.ndarray)]:
+            raise ValueError(f"its member {wrong[0]} is no array")
+        return arrays
+
+
+def _of_arrays(path: Path, flags: ReadingFlags) -> Table:
+    """X [n, d] of an .npz file, and its labels as the last column, if there are any."""
+    arrays, key = read_npz(path), flags.label or "y"
+    if "X" not in arrays or (flags.label is not None and key not in arrays):
+        raise InputError(
+            f"{path}: want arrays X and {key}; got {', '.join(arrays) or 'none'}"
+        )
+    X, y = arrays["X"], arrays.get(key)
+    if X.ndim != 2 or not X.size or (y is not None and y.shape != X.shape[:1]):
+        got = [list(part.shape) for part in (X, y) if part is not None]
+        raise InputError(
+            f"{path}: want X [n, d], {key} [n] with n, d >= 1; got "
+            f"{', '.join(map(str, got))}"
+        )
+    if X.dtype.kind not in "biuf":
+        raise InputError(f"{path}: want real numbers for X; got dtype {X.dtype}")
+    frame = pd.DataFrame(X, columns=[f"x{j}" for j in range(X.shape[1])])
+    if y is not None:
+        if y.dtype.kind not in "biufUS":
+            raise InputError(f"{path}: want numbers or text as labels; got {y.dtype}")
+        frame[key] = y
+    return _of_frame(frame, f"arrays: X {list(X.shape)}")
+
+
+def _of_parquet(path: Path) -> Table:
+    try:
+        frame = pd.read_parquet(path)
+    except ImportError:
+        raise InputError(
+            f"{path}: parquet needs pyarrow: pip install pyarrow"
+        ) from None
+    return _of_frame(frame, f"parquet: {len(frame):,} rows, {frame.shape[1]} columns")
+
+
+def _of_frame(frame: pd.DataFrame, note: str) -> Table:
+    """The table of typed columns."""
+    text = np.empty(frame.shape, object)
+    numbers = np.full(frame.shape, np.nan)
+    for j in range(frame.shape[1]):
+        column = frame.iloc[:, j]
+        text[:, j] = column.astype(object).where(column.notna(), "").map(_written)
+        if pd.api.types.is_numeric_dtype(column) and column.dtype != bool:
+            numbers[:, j] = column.to_numpy(float, na_value=np.nan)
+            if np.any(np.isinf(numbers[:, j])):
+                raise InputError(f"column {frame.columns[j]} has infinite entries")
+    missing = np.array(frame.isna())
+    return Table([str(c) for c in frame.columns], text, numbers, missing, True, [note])
+
+
+def _written(value: object) -> str:
+    """A value as text; whole floats as integers, so that classes 1.0 and 1 agree."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return str(value)
+
+
+def _of_text(path: Path, flags: ReadingFlags) -> Table:
+    """A table of separated values, its text found out."""
+    text = _text_of(path)
+    lines = [line for line in text.splitlines()[:_SNIFFED] if line.strip()]
+    if not lines:
+        raise InputError(f"{path}: the file is empty")
+    sep = flags.sep or _separator(lines)
+    sep = {"tab": "\t", "\\t": "\t", "space": " "}.get(sep, sep)
+    cells = _cells(path, text, sep)
+    notes = []
+    if cells.shape[1] > 1:
+        notes.append(f"separator: {_SEPARATORS.get(sep, repr(sep))}")
+    mark = flags.decimal or decimal_mark(cells)
+    if mark not in (".", ","):
+        raise InputError(
+            f"{path}: numbers are written with points and with commas; say which is "
+            "the decimal mark by --decimal"
+        )
+    if mark == ",":
+        notes.append("decimal mark: comma")
+    numbers, missing = to_numbers(cells, mark), is_missing(cells)
+    names, why = find_header(cells, numbers, missing, flags.header)
+    if names is not None:
+        cells, numbers, missing = cells[1:], numbers[1:], missing[1:]
+        notes.append(f"header: {why}")
+    else:
+        notes.append(f"no header: {why}; columns are x0, x1, ...")
+    if not len(cells):
+        raise InputError(f"{path}: a header and no rows")
+    table = Table(
+        names or [f"x{j}" for j in range(cells.shape[1])],
+        cells,
+        numbers,
+        missing,
+        names is not None,
+        notes,
+    )
+    return _without_index(_with_unique_names(table), flags)
+
+
+def _with_unique_names(table: Table) -> Table:
+    """Names without repetition, as pandas makes them."""
+    seen: dict[str, int] = {}
+    names = []
+    for name in table.names:
+        seen[name] = seen.get(name, -1) + 1
+        names.append(f"{name}.{seen[name]}" if seen[name] else name)
+    if names != table.names:
+        twice = sorted({name for name, count in seen.items() if count})
+        table.notes.append(f"columns of the same name are numbered: {', '.join(twice)}")
+    return dataclasses.replace(table, names=names)
+
+
+def _without_index(table: Table, flags: ReadingFlags) -> Table:
+    if flags.index_col == "none":
+        return table
+    at = None if flags.index_col is None else table.find(flags.index_col)
+    if at is None and find_index(table.names[0], table.text[:, 0], table.headed):
+        at = 0
+    if at is None or table.text.shape[1] < 2:
+        return table
+    first, last = table.text[0, at], table.text[-1, at]
+    named = f" {table.names[at]!r}" if table.headed and table.names[at] else ""
+    table.notes.append(f"index column{named} dropped: {first}..{last}")
+    return table.take([j for j in range(len(table.names)) if j != at])
+
+
+def _text_of(path: Path) -> str:
+    raw = path.read_bytes()
+    raw = _OPENERS.get(path.suffix.lower(), bytes)(raw)
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return raw.decode("utf-16")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: want text in UTF-8, or .npz or .parquet") from None
+    if "\0" in text:
+        raise InputError(f"{path}: want a table of text, .npz or .parquet; got binary")
+    return text
+
+
+def _separator(lines: list[str]) -> str:
+    """The character that parts every line into the same number of cells, two or more.
+
+    Where none does, that which does for most lines, so that the others are named.
+    """
+    best, share = ",", 0.0
+    for sep in _SEPARATORS:
+        widths = np.array([len(row) for row in _rows(lines, sep)])
+        if widths[0] + 1 == widths[-1]:  # a header without the name of the index
+            widths[0] += 1
+        counts = np.bincount(widths)
+        if len(counts) > 2 and (most := counts[2:].max() / len(widths)) > share:
+            best, share = sep, most
+    return best
+
+
+def _rows(lines: list[str], sep: str) -> list[list[str]]:
+    if sep == " ":
+        lines = [line.replace("\t", " ").strip() for line in lines]
+    reader = csv.reader(lines, delimiter=sep, skipinitialspace=True)
+    return [[cell.strip() for cell in row] for row in reader]
+
+
+def _cells(path: Path, text: str, sep: str) -> np.ndarray:
+    """All cells as text, [lines, w]."""
+    if len(sep) != 1:
+        raise InputError(f"want --sep, one character, tab or space; got {sep!r}")
+    lines = text.splitlines()
+    if sep == " ":
+        lines = [line.replace("\t", " ").strip() for line in lines]
+    reader = csv.reader(lines, delimiter=sep, skipinitialspace=True)
+    rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    rows = [(at, row) for at, row in rows if row not in ([], [""])]
+    if len(rows) > 1 and len(rows[0][1]) + 1 == len(rows[1][1]) == len(rows[-1][1]):
+        rows[0][1].insert(0, "")  # a header without the name of the index column
+    width = len(rows[0][1])
+    for at, row in rows:
+        if len(row) != width:
+            raise InputError(
+                f"{path}: want {width} cells in every line, as in line {rows[0][0]}; "
+                f"got {len(row)} in line {at}"
+            )
+    return np.array([row for _, row in rows], object)
