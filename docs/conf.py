@@ -71,4 +71,5 @@ def copy_mathjax(app: Any, failed: Exception | None) -> None:
 
 
 def setup(app: Any) -> None:
+    """Sphinx calls it first."""
     app.connect("build-finished", copy_mathjax)

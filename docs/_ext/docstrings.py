@@ -36,6 +36,7 @@ def escaped(text: str) -> str:
 
 
 def indent_of(line: str) -> int:
+    """How many spaces a line begins with."""
     return len(line) - len(line.lstrip())
 
 
@@ -50,7 +51,9 @@ def body(lines: list[str]) -> list[str]:
             k += 1
         elif indent_of(line):
             end = k
-            while end < len(lines) and (not lines[end].strip() or indent_of(lines[end])):
+            while end < len(lines) and (
+                not lines[end].strip() or indent_of(lines[end])
+            ):
                 end += 1
             block = textwrap.dedent("\n".join(lines[k:end])).rstrip().splitlines()
             out += ["", ".. code-block:: none", ""]
@@ -151,6 +154,7 @@ def skip(
 
 
 def setup(app: Any) -> dict[str, Any]:
+    """Sphinx calls it first."""
     app.connect("autodoc-process-docstring", process)
     app.connect("autodoc-skip-member", skip)
     return {"parallel_read_safe": True, "version": "1"}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from sentences import SENTENCES
 from sphinx.util.docutils import SphinxDirective
 
 VERDICTS = {
@@ -54,7 +55,7 @@ class Gallery(SphinxDirective):
             self.env.note_dependency(str(figures / "data" / f"{record['name']}.json"))
         total = sum(counts(found).values())
         summary = nodes.paragraph(
-            text=f"{len(found)} figures with {total} claims, of which the numbers are: "
+            text=f"There are {len(found)} figures with {total} claims. Of these are"
         )
         table = _table(
             ["verdict", "claims"],
@@ -66,11 +67,10 @@ class Gallery(SphinxDirective):
     def _section(self, record: dict[str, Any]) -> nodes.section:
         name, title = record["name"], record["title"].rstrip(".")
         section = nodes.section(ids=[name.replace("_", "-")], names=[name])
+        self.state.document.note_explicit_target(section)
         section += nodes.title(text=title)
-        image = nodes.image(uri=f"/../figures/{name}.png", alt=title)
-        image["uri"] = f"../figures/{name}.png"
-        image["loading"] = "lazy"
-        section += image
+        section += nodes.paragraph(text=SENTENCES[name])
+        section += nodes.image(uri=f"../figures/{name}.png", alt=SENTENCES[name])
         claims = [[c["claim"], c["measured"], c["verdict"]] for c in record["claims"]]
         section += _table(["claim", "measured", "verdict"], claims, "claims")
         command = nodes.literal_block(record["command"], record["command"])
@@ -86,7 +86,7 @@ def _provenance(record: dict[str, Any]) -> str:
     return (
         f"Measured on {day} at commit {commit}, {record['dtype']}, on "
         f"{record['device']} with {record['cores']} cores, in {seconds:.0f} s. "
-        "This draws it again:"
+        "This command draws it again:"
     )
 
 
@@ -111,5 +111,6 @@ def _row(cells: list[str]) -> nodes.row:
 
 
 def setup(app: Any) -> dict[str, Any]:
+    """Sphinx calls it first."""
     app.add_directive("gallery", Gallery)
     return {"parallel_read_safe": True, "version": "1"}

@@ -73,6 +73,11 @@ def public_names() -> list[str]:
     return sorted(name for name in found if not inspect.ismodule(thing_of(name)))
 
 
+def canonical_names() -> set[str]:
+    """Public names as API pages have them: `losses.hinge` by the room it lies in."""
+    return set(public_names())
+
+
 def thing_of(name: str) -> Any:
     """What a full name stands for."""
     module, _, own = name.rpartition(".")

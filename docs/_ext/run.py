@@ -3,11 +3,14 @@
 A page whose front matter says `run: true` (or `run: slow`, which the short test suite
 leaves out) has its fenced `python` blocks executed in order, in one process for the
 page. Below each block stands its output, and a picture of every figure that it left
-open. An exception fails the build.
+open. An exception fails the build. Outputs are kept, and shown again
+while neither the page's code nor the library's has changed.
 """
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
 import os
 import re
@@ -54,6 +57,15 @@ def blocks_of(source: str) -> list[str]:
     return BLOCK.findall(source)
 
 
+@functools.cache
+def library(root: Path) -> str:
+    """A hash of the library's code: outputs of other code are not shown again."""
+    total = hashlib.sha256(RUNNER.encode())
+    for path in sorted((root / "cvxjax").rglob("*.py")):
+        total.update(path.read_bytes())
+    return total.hexdigest()
+
+
 def outputs_of(blocks: list[str], stem: Path, root: Path) -> list[Any]:
     """What each block prints, and the files of its figures.
 
@@ -65,6 +77,12 @@ def outputs_of(blocks: list[str], stem: Path, root: Path) -> list[Any]:
       ExtensionError: where a block raised; the message has the traceback.
     """
     stem.parent.mkdir(parents=True, exist_ok=True)
+    kept = stem.with_suffix(".json")
+    key = hashlib.sha256((library(root) + "\0".join(blocks)).encode()).hexdigest()
+    if kept.is_file():
+        known, outputs = json.loads(kept.read_text(encoding="utf-8"))
+        if known == key and all(Path(p).is_file() for _, ps in outputs for p in ps):
+            return outputs
     done = subprocess.run(
         [sys.executable, "-W", "error::DeprecationWarning:__main__", "-c", RUNNER],
         input=json.dumps([blocks, str(stem)]),
@@ -75,7 +93,9 @@ def outputs_of(blocks: list[str], stem: Path, root: Path) -> list[Any]:
     )
     if done.returncode:
         raise ExtensionError(f"{stem.name}: its code fails\n{done.stderr}")
-    return json.loads(done.stdout)
+    outputs = json.loads(done.stdout)
+    kept.write_text(json.dumps([key, outputs]), encoding="utf-8")
+    return outputs
 
 
 def run_page(app: Any, name: str, content: list[str]) -> None:
@@ -91,7 +111,9 @@ def run_page(app: Any, name: str, content: list[str]) -> None:
         text, pictures = next(outputs)
         parts = [found[0]]
         if text.strip():
-            parts.append(f":::{{div}} output\n```text\n{text.rstrip()}\n```\n:::\n")
+            parts.append(
+                f":::{{container}} output\n```text\n{text.rstrip()}\n```\n:::\n"
+            )
         for picture in pictures:
             place = Path("/") / Path(picture).relative_to(here)
             parts.append(f"```{{image}} {place}\n:alt: What this code draws\n```\n")
@@ -101,5 +123,6 @@ def run_page(app: Any, name: str, content: list[str]) -> None:
 
 
 def setup(app: Any) -> dict[str, Any]:
+    """Sphinx calls it first."""
     app.connect("source-read", run_page)
     return {"parallel_read_safe": True, "version": "1"}
