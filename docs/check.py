@@ -41,6 +41,9 @@ SHOWN = (
 ).split()
 """Pages of which --screenshots keeps pictures."""
 
+SETTLED = """() => [...document.images].every(image => image.complete)
+    && (!document.querySelector(".math") || window.MathJax?.startup?.promise)"""
+
 LOOK = """() => ({
     images: [...document.images]
         .filter(image => !image.complete || image.naturalWidth === 0)
@@ -105,6 +108,7 @@ class Check:
     def page(self, size: str) -> Any:
         width, height = SIZES[size]
         page = self.browser.new_page(viewport={"width": width, "height": height})
+        page.set_default_timeout(60_000)
         page.on("console", self._console)
         page.on("pageerror", lambda error: self._say(page, f"script: {error}"))
         page.on("request", lambda request: self._request(page, request))
@@ -132,7 +136,7 @@ class Check:
         page.evaluate(
             "() => { for (const image of document.images) image.loading = 'eager' }"
         )
-        page.wait_for_load_state("networkidle")
+        page.wait_for_function(SETTLED)
         page.evaluate("() => window.MathJax?.startup?.promise")
         return page.evaluate(LOOK)
 
@@ -205,6 +209,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--site", type=Path, default=HERE / "_build" / "html")
     parser.add_argument("--screenshots", type=Path, help="a folder for pictures")
+    parser.add_argument("--verbose", action="store_true", help="name every page")
     options = parser.parse_args()
     pages = sorted(
         str(path.relative_to(options.site)) for path in options.site.rglob("*.html")
@@ -227,6 +232,8 @@ def main() -> int:
         for size in SIZES:
             page = check.page(size)
             for name in pages:
+                if options.verbose:
+                    print(size, name, flush=True)
                 check.visit(page, size, name)
             check.search(page, "certificate", "certificates.html")
             check.search(page, "SemismoothNewton", "api/solvers.html")

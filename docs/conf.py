@@ -43,6 +43,7 @@ highlight_language = "none"
 
 html_theme = "furo"
 html_title = "cvxjax"
+html_favicon = "_static/favicon.svg"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False

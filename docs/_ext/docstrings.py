@@ -115,7 +115,7 @@ def sections(lines: list[str]) -> list[str]:
 
 
 def fields(kind: type) -> list[str]:
-    """The fields that a record declares itself, with their comments."""
+    """The fields that a record declares itself, each as `name: comment`."""
     source = textwrap.dedent(inspect.getsource(kind)).splitlines()
     known = [f.name for f in dataclasses.fields(kind)]  # type: ignore[arg-type]
     out: list[str] = []
@@ -139,7 +139,8 @@ def process(
     shown = sections(lines)
     is_enum = inspect.isclass(thing) and issubclass(thing, enum.Enum)
     if inspect.isclass(thing) and dataclasses.is_dataclass(thing) and not is_enum:
-        found = fields(thing)
+        named = {word for line in lines for word in re.findall(r"^ +(\w+):", line)}
+        found = [line for line in fields(thing) if line.split(":")[0][2:] not in named]
         if found:
             shown += ["", ".. rubric:: Fields", "", *entries(found)]
     lines[:] = shown

@@ -55,7 +55,7 @@ class Gallery(SphinxDirective):
             self.env.note_dependency(str(figures / "data" / f"{record['name']}.json"))
         total = sum(counts(found).values())
         summary = nodes.paragraph(
-            text=f"There are {len(found)} figures with {total} claims. Of these are"
+            text=f"There are {len(found)} figures with {total} claims:"
         )
         table = _table(
             ["verdict", "claims"],

@@ -112,7 +112,7 @@ def test_scripts_and_commands_exist():
     for name, text in TEXTS.items():
         for script in re.findall(r"\./(scripts/\w+)", text):
             assert (ROOT / script).is_file(), (name, script)
-        for module in re.findall(r"python -m experiments\.(\w+)", text):
+        for module in re.findall(r"python -m experiments\.([a-z]\w+)", text):
             assert (ROOT / "experiments" / f"{module}.py").is_file(), (name, module)
 
 
