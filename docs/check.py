@@ -119,7 +119,7 @@ class Check:
         self.wrong.append(f"{page.url.removeprefix(self.root)}: {what}")
 
     def _console(self, message: Any) -> None:
-        if message.type in ("error", "warning"):
+        if message.type == "error":
             self._say(message.page, f"console: {message.text}")
 
     def _request(self, page: Any, request: Any) -> None:

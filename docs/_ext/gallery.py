@@ -70,7 +70,9 @@ class Gallery(SphinxDirective):
         self.state.document.note_explicit_target(section)
         section += nodes.title(text=title)
         section += nodes.paragraph(text=SENTENCES[name])
-        section += nodes.image(uri=f"../figures/{name}.png", alt=SENTENCES[name])
+        image = nodes.image(uri=f"../figures/{name}.png", alt=SENTENCES[name])
+        whole = f"_images/{name}.png"  # where Sphinx copies it, at its full size
+        section += nodes.reference("", "", image, refuri=whole, internal=True)
         claims = [[c["claim"], c["measured"], c["verdict"]] for c in record["claims"]]
         section += _table(["claim", "measured", "verdict"], claims, "claims")
         command = nodes.literal_block(record["command"], record["command"])
