@@ -65,7 +65,7 @@ make_environment() {
         echo "[1/3] bringing .venv up to date ..."
     fi
     rm -f "$stamp"
-    echo "[2/3] installing the pinned packages (the first time: a minute or two, 1.4 GB) ..."
+    echo "[2/3] installing the pinned packages (the first time: a minute or two, 1.7 GB) ..."
     "$python" -m pip install -qq --no-deps -r "$root/requirements.txt"
     echo "[3/3] installing cvxjax ..."
     "$python" -m pip install -qq --no-deps --no-build-isolation -e "$root"
