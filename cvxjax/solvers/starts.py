@@ -16,6 +16,8 @@ from cvxjax.interfaces import NeuronProgram
 from cvxjax.record import Record
 from cvxjax.solution import Scope, Solution
 
+_ON = 1e-12  # of the lengths: a product that counts as zero
+
 
 class Start(Record):
     """A point to start from; None stands for what is not known.
@@ -61,6 +63,9 @@ def check_start(given: Any, program: Any, solver: Any) -> Start | None:
     networks = isinstance(program, NeuronProgram | Neurons)
     if networks and isinstance(given, Mapping | tuple):
         given = _of_network(given, program)
+        keeps = solver is None or not solver.leaves_patterns
+        if given is not None and given.patterns is not None and keeps:
+            given = _on_listed(given, program)
     start = as_start(given)
     if start is None:
         return None
@@ -144,6 +149,31 @@ def _of_network(given: Any, program: Any) -> Any:
             scope=Scope.SAMPLED,
         ),
     )
+
+
+def _on_listed(start: Start, program: Any) -> Start:
+    """The start of a network, each neuron in the first listed cell that holds it.
+
+    Raises:
+      ValueError: if a neuron lies in none.
+    """
+    u = np.sum(np.asarray(start.params, np.float64), axis=0)
+    sides = np.asarray(start.params, np.float64) != 0
+    rows = np.asarray(program.rows, np.float64)
+    values = u @ rows.T
+    slack = _ON * np.outer(np.linalg.norm(u, axis=1), np.linalg.norm(rows, axis=1))
+    masks = np.asarray(program.masks)
+    wrong = (values > slack).astype(float) @ ~masks.T
+    wrong += (values < -slack).astype(float) @ masks.T
+    if np.any(lost := np.all(wrong > 0, axis=1)):
+        raise ValueError(
+            f"want a start within the program's {len(masks)} patterns; "
+            f"{int(np.sum(lost))} of {len(u)} neurons lie outside of them"
+        )
+    params = np.zeros(program.shape)
+    for neuron, cell in enumerate(np.argmin(wrong, axis=1)):
+        params[:, cell] += u[neuron] * sides[:, neuron]
+    return Start(params=params)
 
 
 def _array(value: Any, name: str, dtype: Any) -> Any:

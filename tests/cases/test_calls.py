@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose
 
 import cvxjax as cj
 from cvxjax.solvers import loop
+from cvxjax.solvers.starts import check_start
 from tests import instances
 
 S = cj.solvers
@@ -273,6 +274,19 @@ def test_a_solution_is_a_start(name):
     solution = cj.solve(p)
     again = cj.solve(p, start=solution).check()
     assert_allclose(again.objective, solution.objective, rtol=1e-6)
+
+
+def test_a_network_is_a_start_where_patterns_are_listed():
+    p = program()
+    neurons = np.random.default_rng(0).standard_normal((5, p.X.shape[1]))
+    network = neurons.T, np.array([1.0, -2.0, 0.5, 0.0, -1.0])
+    start = check_start(network, p, S.Admm())
+    X = np.asarray(p.X)
+    assert_allclose(p.forward(start.params), np.maximum(X @ neurons.T, 0) @ network[1])
+    cj.solve(p, start=network).check()
+    few = p.with_patterns(p.masks[:1], p.gates[:1])
+    with pytest.raises(ValueError, match="want a start within the program's 1 pat"):
+        cj.solve(few, S.Admm(), start=network)
 
 
 def test_a_path_by_column_generation():
