@@ -209,7 +209,9 @@ def resolved(program: Any, solution: Solution, tol: float) -> Solution:
     """The solution, IMPRECISE if its network's predictions are off by more than `tol`.
 
     The recovered network computes in the user's precision: products in its first layer
-    may nearly cancel, and rounding may put a sample on the other side of a gate.
+    may nearly cancel, and rounding may put a sample on the other side of a gate. Sums
+    that cancel are computed in extended precision, where NumPy has it, to see by how
+    much rounding moves them in float64, whatever the order of their terms.
 
     Args:
       program: the user's.
@@ -227,7 +229,13 @@ def resolved(program: Any, solution: Solution, tol: float) -> Solution:
         return solution
     want = judge.predict(params)
     size = max(np.max(np.abs(want)), size)
+    imprecise = solution.replace(status=jnp.asarray(Status.IMPRECISE, jnp.int32))
+    if lost > tol * size:
+        longer = jax.tree.map(lambda x: x.astype(np.longdouble), params)
+        moved = np.asarray(judge.predict(longer), np.float64) - want
+        if np.max(np.abs(moved)) > tol * size:
+            return imprecise
     network = at.network().apply(at.recover(solution.params), at.inputs)
     if np.max(np.abs(np.asarray(network, np.float64) - want)) <= tol * size:
         return solution
-    return solution.replace(status=jnp.asarray(Status.IMPRECISE, jnp.int32))
+    return imprecise

@@ -1,5 +1,6 @@
 """Programs that `scripts/fuzz` found to go wrong, shrunk; one test a kind."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -395,3 +396,14 @@ def test_no_float32_point_outside_a_thin_cell_counts_as_feasible():
     solution = cj.solve(program, cj.solvers.Admm(max_iters=500))
     assert solution.status == Status.MAX_ITERATIONS
     assert np.isinf(solution.objective) and float(solution.dual_bound) < 1.4e9
+
+
+def test_a_gated_network_whose_sums_cancel_is_imprecise():
+    """In any order of its terms a prediction is off by 1e-6 of the largest label."""
+    X = np.array([[0.09, 0.6], [0.5, 0.8], [0.04, 0.4], [3e9, 3e10]])
+    y = np.array([-2e-08, -9e-08, -1e-07, -7e-08])
+    patterns = cj.arrangements.sample_patterns(jax.random.key(0), X, num=5)
+    program = make_two_layer(X, y, patterns, beta=3e-9, gated=True)
+    solution = cj.solve(program)
+    assert solution.status == Status.IMPRECISE
+    assert cj.certify(program, solution).gap <= 1e-8
