@@ -56,9 +56,9 @@ UCI_SIZES = {
 
 
 def load_uci(
-    name: str, data_dir: str | Path | None = None
+    name: str, data_dir: str | Path | None = None, *, classes: bool = False
 ) -> tuple[FloatArray, FloatArray]:
-    """One table of `UCI_SIZES`, with its classes as -1 and +1.
+    """One table of `UCI_SIZES`, with two classes as -1 and +1.
 
     Of two classes, the larger label is +1. Of more, the class with the most rows is +1
     (among equals the smallest label) and all others are -1.
@@ -67,10 +67,11 @@ def load_uci(
       name: A key of `UCI_SIZES`.
       data_dir: A folder with uci/NAME.tsv.gz or NAME.tsv.gz; if None, that in the
         environment variable CVXJAX_DATA.
+      classes: keep all classes, as the file numbers them.
 
     Returns:
       X: [n, d], in the file's order and units; no column of ones.
-      y: [n], -1 and +1.
+      y: [n], -1 and +1, or the numbers of classes.
 
     Raises:
       ValueError: No table has that name, or the file is not that table.
@@ -94,7 +95,9 @@ def load_uci(
             f"want {n} rows of {d} finite features and a class in {path.name}; "
             f"got an array {list(table.shape)}"
         )
-    return np.delete(table, column, axis=1), _signs(table[:, column])
+    labels = table[:, column]
+    X = np.delete(table, column, axis=1)
+    return X, labels if classes else _signs(labels)
 
 
 def _read(path: Path) -> tuple[FloatArray, int]:
