@@ -41,6 +41,7 @@ from experiments._frame.record import Claim, Verdict, resumable
 from experiments._parts import images
 
 MINUTES = 1
+STAND_INS = {"digits": "scikit-learn's digits 3 and 8, in place of CIFAR-10"}
 
 _CLASSES = {"digits": (3, 8), "cifar10": (0, 1)}
 _HALF = 0.5  # of the first residual along a direction: then it counts as learned
@@ -66,6 +67,10 @@ class Config:
         return cls(
             num_train=12, ranks=(2,), num_gates=5, num_neurons=8, steps=200, starts=2
         )
+
+
+def reads(config: Config) -> tuple[str, ...]:
+    return images.reads(config.data)
 
 
 def run(config: Config) -> dict[str, np.ndarray]:

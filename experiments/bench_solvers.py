@@ -31,6 +31,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Iterable
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -40,7 +41,7 @@ from experiments._frame.record import Claim, Verdict, resumable
 from experiments._peers import claims as made_of
 from experiments._peers import suites
 from experiments._peers.drawing import draw_curves, draw_profile
-from experiments._peers.lines import LINES, PROFILED, Line
+from experiments._peers.lines import LINES, PROFILED
 from experiments._peers.measure import Effort, first_calls, measure
 from experiments._peers.scores import errors, missing, seconds_to
 from experiments._peers.session import Workers
@@ -67,7 +68,13 @@ class Config:
     target: float = 1e-3  # relative error that the performance profile is about
     certified: float = 1e-4  # the same, and the certified gap wanted there
     num_tables: int = 24  # of suite uci
-    data: str | None = None  # folder with uci/; CVXJAX_DATA if not given
+    data_dir: str | None = None  # folder with uci/; CVXJAX_DATA if not given
+
+    def check(self) -> None:
+        """Raises ValueError for suites and lines that there are not."""
+        _check_names("lines", {*self.lines, *self.first}, LINES)
+        _check_names("lines", {*self.profiled}, PROFILED)
+        _check_names("suites", {*self.suites}, suites.SUITES)
 
     @classmethod
     def smoke(cls) -> Config:
@@ -81,14 +88,18 @@ class Config:
         )
 
 
+def reads(config: Config) -> tuple[str, ...]:
+    wanted = config.num_tables if "uci" in config.suites else 0
+    return tuple(suites.smallest_tables(wanted))
+
+
 def run(config: Config) -> dict[str, np.ndarray]:
-    _check_names({*config.lines, *config.first}, LINES)
-    _check_names(set(config.profiled), PROFILED)
+    config.check()
     parts = resumable("bench_solvers", config)
     measured, cases, sizes, firsts = [], [], [], {}
     for suite in config.suites:
         made = suites.make_cases(
-            suite, num_tables=config.num_tables, data_dir=config.data
+            suite, num_tables=config.num_tables, data_dir=config.data_dir
         )
         with Workers(shared=True) as workers:
             for case in made:
@@ -142,10 +153,10 @@ def stacked(parts: list[np.ndarray]) -> np.ndarray:
     return np.concatenate(padded)
 
 
-def _check_names(names: set[str], known: dict[str, Line]) -> None:
+def _check_names(what: str, names: set[str], known: Iterable[str]) -> None:
     unknown = sorted(names - set(known))
     if unknown:
-        raise ValueError(f"want lines of {', '.join(known)}; got {unknown}")
+        raise ValueError(f"want {what} of {', '.join(known)}; got {unknown}")
 
 
 def _measured(

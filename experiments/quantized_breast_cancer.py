@@ -47,6 +47,10 @@ from experiments._quantized.drawing import plot
 from experiments._quantized.sign_networks import Split
 
 MINUTES = 3
+STAND_INS = {
+    "wisconsin": "scikit-learn's breast cancer table of Wisconsin, in place of "
+    "Ljubljana's"
+}
 
 __all__ = ["Config", "claims", "plot", "run"]
 
@@ -89,6 +93,10 @@ class Config:
             planted_neurons=2,
             planted_steps=50,
         )
+
+
+def reads(config: Config) -> tuple[str, ...]:
+    return ("breast-cancer",) if config.data == "ljubljana" else ()
 
 
 def load(config: Config) -> tuple[np.ndarray, np.ndarray]:
