@@ -77,7 +77,8 @@ def run(config: Config) -> dict[str, np.ndarray]:
     split = images.load(
         config.data, config.data_dir, config.num_train, _CLASSES[config.data]
     )
-    X, T = (side.reshape(len(side), -1) for side in (split.train, split.test))
+    pixels, unseen = (side.reshape(len(side), -1) for side in (split.train, split.test))
+    X, T = in_span(pixels, unseen)
     y, y_test = (2.0 * side - 1 for side in (split.train_labels, split.test_labels))
     columns = cj.programs.whitened(X, shift=False)
     full = columns.shape[1]
@@ -103,14 +104,33 @@ def run(config: Config) -> dict[str, np.ndarray]:
             "closed_form": np.asarray(
                 cj.programs.orthogonal_optimum(y, beta=config.beta)
             ),
-            "values": np.linalg.svd(X - X.mean(axis=0), compute_uv=False)[:full],
+            "values": np.linalg.norm(X, axis=0),
             "data": np.asarray(config.data),
             "names": np.asarray(split.names),
-            "shape": np.asarray([*X.shape, len(T)]),
+            "shape": np.asarray([*pixels.shape, len(T)]),
             "beta": np.asarray(config.beta),
             "num_neurons": np.asarray(config.num_neurons),
         }
     )
+
+
+def in_span(X: np.ndarray, T: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates of images along the singular directions of the centred training ones.
+
+    Normalisation before the ReLU takes the mean away, and first layers see training
+    images in these alone: programs and optima stay as they are, products are short.
+
+    Args:
+      X: [n, d], for training.
+      T: [m, d], for test; their parts outside of the span are left out.
+
+    Returns:
+      [n, r] and [m, r], r the rank.
+    """
+    mean = X.mean(axis=0)
+    _, values, right = np.linalg.svd(X - mean, full_matrices=False)
+    directions = right[values > 1e-10 * values[0]].T
+    return (X - mean) @ directions, (T - mean) @ directions
 
 
 def _truncated(
@@ -198,7 +218,8 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
     style.caption(
         figure,
         f"{images.source(str(arrays['data']))}, {' and '.join(arrays['names'])}, {n} "
-        f"training and {n_test} test images of {d} numbers, squared loss, "
+        f"training and {n_test} test images of {d} numbers, in the "
+        "span of the centred training images, squared loss, "
         f"normalisation before the ReLU, beta = {arrays['beta']:g}. Truncated optima: "
         f"column generation, certified gaps at most {arrays['gap'].max():.0e} (scope: "
         "sampled, its patterns; no search finds a neuron that improves). Gradient "
