@@ -1,11 +1,12 @@
 """Batch normalisation: the optimum in closed form, truncated, and what is learned.
 
     python -m experiments.batch_norm_cifar
-    python -m experiments.batch_norm_cifar --data=cifar10 --num_train=200
+    python -m experiments.batch_norm_cifar --data=cifar10 --num_train=100
 
-About 1 minute on two CPU cores. The first line takes scikit-learn's digits 3 and 8, the
-second airplanes and automobiles of CIFAR-10, from --data_dir or CVXJAX_DATA, or
-downloads them.
+About 1 minute on two CPU cores, the second line 3. The first takes scikit-learn's
+digits 3 and 8, a stand-in with a picture of its own, batch_norm_cifar-digits; the
+second, batch_norm_cifar, airplanes and automobiles of CIFAR-10, from --data_dir or
+CVXJAX_DATA, or downloads them.
 
 A two-layer ReLU network with normalisation before the ReLU sees the data only through
 the left singular vectors U of the centred data. With fewer images than pixels these are
