@@ -311,7 +311,7 @@ def _plot_printed(axis: Any, arrays: dict[str, np.ndarray]) -> None:
     names = [str(name) for name in arrays["names"][shown]]
     axis.set_yticks(place, [_WORDS.get(name, name) for name in names])
     axis.set(
-        title="(a) What the talk's programs are worth",
+        title="(a) Optimal values of the printed programs",
         xlabel="optimal value / optimal value of training the network",
         ylim=(len(shown) - 0.5, -0.5),
         xlim=(0, 1.08 * max(ratio.max(initial=1), 1)),
@@ -348,8 +348,7 @@ def _plot_agreement(axis: Any, arrays: dict[str, np.ndarray]) -> None:
     axis.invert_yaxis()
     axis.set(
         title="(b) Local searches above the exact optimum",
-        xlabel=f"objective over the exact optimum, less 1 (at most {floor:g}: drawn "
-        "there)",
+        xlabel=f"relative excess (below {floor:g}: drawn there)",
         xscale="log",
     )
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)
