@@ -118,7 +118,7 @@ def plot_curves(axis: Axes, arrays: dict[str, np.ndarray]) -> None:
         ylabel=f"with a bias, beta = {beta:g}\n\nobjective",
         title="(d) With a column of ones",
     )
-    axis.legend(loc="lower left")
+    axis.legend(loc="upper right")
 
 
 def plot_shares(axis: Axes, arrays: dict[str, np.ndarray]) -> None:
