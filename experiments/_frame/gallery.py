@@ -12,7 +12,8 @@ from cvxjax.saving.files import atomic
 
 def write_gallery(out: Path) -> Path:
     """(Re)writes `out`/README.md from every data/*.json: pictures, claims, commands."""
-    records = [json.loads(path.read_text()) for path in sorted(out.glob("data/*.json"))]
+    paths = sorted(out.glob("data/*.json"), key=lambda path: path.stem)
+    records = [json.loads(path.read_text()) for path in paths]
     sections = [_section(record) for record in records if "claims" in record]
     text = "\n".join(["# Figures", "", "Written by the experiments.", "", *sections])
     path = out / "README.md"
