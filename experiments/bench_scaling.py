@@ -64,14 +64,12 @@ COLUMNS = (
 
 _NOISE = 0.1  # of the exponent over devices
 _FRACTION = 0.1  # of the beta from which on zero is optimal
-
-
 _LOOKS = {
     "cvxjax": ("convex", "-"),
     "interior-point": ("convex", "--"),
     "working-set": ("convex", ":"),
-    "semismooth Newton": ("convex", "-."),
     "ADMM": ("other", "-"),
+    "semismooth Newton": ("convex", "-."),
     "ADMM to a point": ("other", "-."),
     "FISTA": ("other", "--"),
     "adelie": ("sgd", "-"),

@@ -84,11 +84,12 @@ def draw_profile(
     for line, ratios in zip(asked, table / table.min(axis=0), strict=True):
         ratio = np.sort(ratios[ratios <= last])
         share = np.arange(1 + len(ratio)) / num
+        look: Any = _look(line) | {"marker": "none"}
         axis.step(
             np.concatenate([[1], ratio, [last]]),
             np.append(share, share[-1]),
             where="post",
-            **(_look(line) | {"marker": "none"}),
+            **look,
         )
     axis.set(
         xscale="log",
