@@ -64,7 +64,7 @@ class Config:
     warm_seconds: float = 3.0  # of one before it, that compiles
     bound_seconds: float = 10.0  # of a bound over all networks
     seed: int = 0
-    data: str | None = None  # folder with uci/; CVXJAX_DATA if not given
+    data_dir: str | None = None  # folder with uci/; CVXJAX_DATA if not given
 
     @classmethod
     def smoke(cls) -> Config:
@@ -82,6 +82,10 @@ class Config:
             warm_seconds=1.0,
             bound_seconds=0.5,
         )
+
+
+def reads(config: Config) -> tuple[str, ...]:
+    return tuple(smallest_tables(config.num_tables))
 
 
 def run(config: Config) -> dict[str, np.ndarray]:
@@ -114,7 +118,7 @@ def run(config: Config) -> dict[str, np.ndarray]:
 
 def _data(table: str, config: Config) -> tuple[np.ndarray, np.ndarray]:
     if table != "planted":
-        return standardised(*cj.data.tables.load_uci(table, config.data))
+        return standardised(*cj.data.tables.load_uci(table, config.data_dir))
     rng = np.random.default_rng(config.seed)
     X = rng.standard_normal((60, 5))
     y = np.maximum(X @ rng.standard_normal((5, 3)), 0) @ rng.standard_normal(3)

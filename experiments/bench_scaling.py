@@ -39,7 +39,6 @@ from matplotlib.ticker import NullLocator
 from experiments._frame import launch, style
 from experiments._frame.record import Claim, Verdict, resumable
 from experiments._peers import kernels, suites
-from experiments._peers.drawing import LOOKS
 from experiments._peers.judge import make_program
 from experiments._peers.lines import LINES, Line
 from experiments._peers.measure import Effort, measure, warm
@@ -65,6 +64,19 @@ COLUMNS = (
 
 _NOISE = 0.1  # of the exponent over devices
 _FRACTION = 0.1  # of the beta from which on zero is optimal
+_LOOKS = {
+    "cvxjax": ("convex", "-"),
+    "interior-point": ("convex", "--"),
+    "working-set": ("convex", ":"),
+    "ADMM": ("other", "-"),
+    "semismooth Newton": ("convex", "-."),
+    "ADMM to a point": ("other", "-."),
+    "FISTA": ("other", "--"),
+    "adelie": ("sgd", "-"),
+    "pyscnn": ("bound", "-"),
+    "Clarabel": ("baseline", "-"),
+    "SCS": ("baseline", "--"),
+}  # colour and dashes of a line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -238,7 +250,7 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
         for line in dict.fromkeys(arrays["line"].tolist()):
             rows = (arrays["line"] == line) & (arrays["axis"] == name)
             rows &= np.isfinite(seconds)
-            role, dashes = LOOKS[line]
+            role, dashes = _LOOKS[line]
             slope = slopes.get((line, name))
             if rows.any():
                 axis.plot(

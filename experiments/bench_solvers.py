@@ -31,6 +31,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Iterable
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -39,11 +40,12 @@ from experiments._frame import launch, style
 from experiments._frame.record import Claim, Verdict, resumable
 from experiments._peers import claims as made_of
 from experiments._peers import suites
-from experiments._peers.drawing import draw_curves, draw_profile
-from experiments._peers.lines import LINES, PROFILED, Line
+from experiments._peers.drawing import DEFAULT, draw_curves, draw_profile
+from experiments._peers.lines import LINES, PROFILED
 from experiments._peers.measure import Effort, first_calls, measure
 from experiments._peers.scores import errors, missing, seconds_to
 from experiments._peers.session import Workers
+from experiments._peers.titles import suite_title, title
 
 MINUTES = 120
 
@@ -67,7 +69,13 @@ class Config:
     target: float = 1e-3  # relative error that the performance profile is about
     certified: float = 1e-4  # the same, and the certified gap wanted there
     num_tables: int = 24  # of suite uci
-    data: str | None = None  # folder with uci/; CVXJAX_DATA if not given
+    data_dir: str | None = None  # folder with uci/; CVXJAX_DATA if not given
+
+    def check(self) -> None:
+        """Raises ValueError for suites and lines that there are not."""
+        _check_names("lines", {*self.lines, *self.first}, LINES)
+        _check_names("lines", {*self.profiled}, PROFILED)
+        _check_names("suites", {*self.suites}, suites.SUITES)
 
     @classmethod
     def smoke(cls) -> Config:
@@ -81,14 +89,18 @@ class Config:
         )
 
 
+def reads(config: Config) -> tuple[str, ...]:
+    wanted = config.num_tables if "uci" in config.suites else 0
+    return tuple(suites.smallest_tables(wanted))
+
+
 def run(config: Config) -> dict[str, np.ndarray]:
-    _check_names({*config.lines, *config.first}, LINES)
-    _check_names(set(config.profiled), PROFILED)
+    config.check()
     parts = resumable("bench_solvers", config)
     measured, cases, sizes, firsts = [], [], [], {}
     for suite in config.suites:
         made = suites.make_cases(
-            suite, num_tables=config.num_tables, data_dir=config.data
+            suite, num_tables=config.num_tables, data_dir=config.data_dir
         )
         with Workers(shared=True) as workers:
             for case in made:
@@ -142,10 +154,10 @@ def stacked(parts: list[np.ndarray]) -> np.ndarray:
     return np.concatenate(padded)
 
 
-def _check_names(names: set[str], known: dict[str, Line]) -> None:
+def _check_names(what: str, names: set[str], known: Iterable[str]) -> None:
     unknown = sorted(names - set(known))
     if unknown:
-        raise ValueError(f"want lines of {', '.join(known)}; got {unknown}")
+        raise ValueError(f"want {what} of {', '.join(known)}; got {unknown}")
 
 
 def _measured(
@@ -180,49 +192,38 @@ def _first_calls(case: suites.Case, config: Config) -> dict[str, np.ndarray]:
 
 
 def plot(arrays: dict[str, np.ndarray]) -> Figure:
-    shown = [
-        case
-        for case, suite in enumerate(arrays["suites"].tolist())
-        if suite not in _PROFILED
-    ][:5] or [0]
+    shown = _shown(arrays)
     profiled = np.isin(arrays["suites"], _PROFILED)
-    columns = max(3, len(shown))
     count = 3 if profiled.any() else 2
-    figure, axes = style.figure(count, columns, width=3.4 * columns, squeeze=False)
+    figure, axes = style.figure(count, 3, width=13.0, height=3.4 * count, squeeze=False)
     error = errors(arrays)
-    for column in range(columns):
-        for row, (value, label) in enumerate(
-            [
-                (error, "relative error of a feasible point"),
-                (arrays["gap"], "certified gap"),
-            ]
-        ):
-            axis = axes[row, column]
+    values = (
+        (error, "error of a feasible point, relative"),
+        (arrays["gap"], "certified gap, relative"),
+    )
+    for row, (value, label) in enumerate(values):
+        for column, axis in enumerate(axes[row]):
             if column >= len(shown):
                 axis.set_axis_off()
                 continue
             draw_curves(axis, arrays, value, shown[column])
-            axis.set(
-                yscale="log",
-                ylim=(5e-11, 2),
-                xlabel="seconds, warm",
-                title=str(arrays["cases"][shown[column]]) if row == 0 else None,
-            )
+            axis.set(yscale="log", ylim=(5e-11, 2), xlabel="seconds, warm")
+            if row == 0:
+                head, _, beta = title(arrays, shown[column]).rpartition(", ")
+                axis.set_title(f"({'abc'[column]}) {head},\n{beta}", fontsize=10)
             if column == 0:
                 axis.set_ylabel(label)
     target, certified = float(arrays["target"]), float(arrays["certified"])
     panels = [
-        (error, target, "within {:g} of the optimum"),
-        (error, certified, "within {:g} of the optimum"),
-        (arrays["gap"], certified, "certified to {:g}"),
+        (error, target, "(d) to a point within {:g}"),
+        (error, certified, "(e) to a point within {:g}"),
+        (arrays["gap"], certified, "(f) to a certified gap of {:g}"),
     ]
     if profiled.any():
-        for axis, (value, level, title) in zip(axes[2], panels, strict=False):
+        for axis, (value, level, words) in zip(axes[2], panels, strict=True):
             times = seconds_to(arrays, value, level)
             draw_profile(axis, times, profiled, float(arrays["peer_multiple"]))
-            axis.set(title=title.format(level))
-        for axis in axes[2, len(panels) :]:
-            axis.set_axis_off()
+            axis.set_title(words.format(level), fontsize=10)
     handles = {}
     for axis in figure.axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
@@ -232,6 +233,16 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
     )
     style.caption(figure, _caption(arrays))
     return figure
+
+
+def _shown(arrays: dict[str, np.ndarray]) -> list[int]:
+    """Up to three problems: the first of problem1, those of gated, then any other."""
+    suite_of = arrays["suites"].tolist()
+    single = [case for case, suite in enumerate(suite_of) if suite not in _PROFILED]
+    first = [case for case in single if suite_of[case] == "problem1"][:1]
+    rest = [case for case in single if suite_of[case] == "gated"]
+    others = [case for case in single if case not in first + rest]
+    return (first + rest + others)[:3] or [0]
 
 
 def _caption(arrays: dict[str, np.ndarray]) -> str:
@@ -249,10 +260,27 @@ def _caption(arrays: dict[str, np.ndarray]) -> str:
             f"to the certified gap), at most {arrays['profile_limit']:g} s an answer."
         )
     return (
-        f"Medians of warm rounds, interleaved; {arrays['cores']} cores. Every answer "
-        "is made feasible first; sampled patterns: certificates speak of the best "
-        f"network with these patterns.{cut} {listed}.{absent}"
+        "A point is one answer: along a line the tolerance falls. Seconds are medians "
+        f"of warm rounds, interleaved, compilation apart; {arrays['cores']} cores. "
+        "Every answer is made feasible first; its error is the distance of its "
+        "objective to the best certified bound of any line. Scope: sampled patterns, "
+        "so certificates speak of the best network with these patterns. "
+        f"{_profiles(arrays)}{cut} Solvers chosen by name: {_ours(arrays)}. "
+        f"{listed}.{absent}"
     )
+
+
+def _profiles(arrays: dict[str, np.ndarray]) -> str:
+    kinds = [s for s in dict.fromkeys(arrays["suites"].tolist()) if s in _PROFILED]
+    if not kinds:
+        return ""
+    listed = " and ".join(suite_title(arrays, suite) for suite in kinds)
+    return f"(d) to (f): share of {listed} that a line solves in the time on the axis."
+
+
+def _ours(arrays: dict[str, np.ndarray]) -> str:
+    lines = dict.fromkeys(arrays["line"].tolist())
+    return ", ".join(one for one in lines if LINES[one].ours and one != DEFAULT)
 
 
 def claims(arrays: dict[str, np.ndarray]) -> list[Claim]:

@@ -35,8 +35,10 @@ from experiments._convex_sgd.drawing import plot
 from experiments._convex_sgd.run import run_curves
 from experiments._convex_sgd.settings import Settings
 from experiments._frame import launch
+from experiments._parts import images
 
 MINUTES = 16
+STAND_INS = {"digits": "scikit-learn's digits, in place of CIFAR-100"}
 
 __all__ = ["Config", "claims", "plot", "run"]
 
@@ -52,6 +54,10 @@ class Config(Settings):
     epochs: int = 15
     sgd_epochs: int = 100
     records: int = 8
+
+
+def reads(config: Config) -> tuple[str, ...]:
+    return images.reads(config.data)
 
 
 def run(config: Config) -> dict[str, np.ndarray]:

@@ -44,8 +44,10 @@ from experiments._convex_sgd.drawing import plot
 from experiments._convex_sgd.run import run_curves
 from experiments._convex_sgd.settings import Settings
 from experiments._frame import launch
+from experiments._parts import images
 
 MINUTES = 15
+STAND_INS = {"digits": "scikit-learn's digits, in place of CIFAR-10"}
 
 __all__ = ["Config", "claims", "plot", "run"]
 
@@ -53,6 +55,10 @@ __all__ = ["Config", "claims", "plot", "run"]
 @dataclasses.dataclass(frozen=True)
 class Config(Settings):
     data: Literal["cifar10", "digits"] = "cifar10"
+
+
+def reads(config: Config) -> tuple[str, ...]:
+    return images.reads(config.data)
 
 
 def run(config: Config) -> dict[str, np.ndarray]:

@@ -43,6 +43,7 @@ from experiments._parts.images import Patches
 from experiments._peers import local_searches
 
 MINUTES = 10
+STAND_INS = {"digits": "scikit-learn's digits 3 and 8, in place of CIFAR-10"}
 
 __all__ = ["Config", "claims", "plot", "run"]
 
@@ -89,6 +90,10 @@ class Config:
             batch_size=10,
             starts=2,
         )
+
+
+def reads(config: Config) -> tuple[str, ...]:
+    return images.reads(config.data)
 
 
 def load(config: Config) -> Patches:

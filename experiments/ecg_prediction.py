@@ -42,6 +42,7 @@ from experiments._parts.forecast import Split, make_split
 from experiments._peers import local_searches
 
 MINUTES = 10
+STAND_INS = {"pywavelets": "PyWavelets' recording alone, without MIT-BIH record 208"}
 
 __all__ = ["Config", "claims", "plot", "run"]
 
@@ -91,6 +92,10 @@ class Config:
             sgd_steps=200,
             num_seeds=2,
         )
+
+
+def reads(config: Config) -> tuple[str, ...]:
+    return ("mitbih",) if "mitbih" in _RECORDINGS[config.data] else ()
 
 
 def run(config: Config) -> dict[str, np.ndarray]:

@@ -29,8 +29,10 @@ from experiments._convex_sgd.drawing import plot
 from experiments._convex_sgd.run import run_curves
 from experiments._convex_sgd.settings import Settings
 from experiments._frame import launch
+from experiments._parts import images
 
 MINUTES = 8
+STAND_INS = {"digits": "scikit-learn's digits, in place of Fashion-MNIST"}
 
 __all__ = ["Config", "claims", "plot", "run"]
 
@@ -47,6 +49,10 @@ class Config(Settings):
         return dataclasses.replace(
             super().full(), num_train=60_000, learning_rates=(2.5e-6, 1.25e-6)
         )
+
+
+def reads(config: Config) -> tuple[str, ...]:
+    return images.reads(config.data)
 
 
 def run(config: Config) -> dict[str, np.ndarray]:

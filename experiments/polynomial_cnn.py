@@ -53,6 +53,7 @@ from experiments._polynomial.claims import FAMILIES, REFERENCES, claims
 from experiments._polynomial.drawing import plot
 
 MINUTES = 1
+STAND_INS = {"digits": "scikit-learn's digits 3 and 8, in place of Fashion-MNIST"}
 
 __all__ = ["Config", "claims", "plot", "run"]
 
@@ -92,6 +93,10 @@ class Config:
             records=3,
             starts=2,
         )
+
+
+def reads(config: Config) -> tuple[str, ...]:
+    return images.reads(config.data)
 
 
 def load(config: Config) -> Patches:

@@ -62,6 +62,26 @@ _KINDS = (
     "circular",
     "circular_relu",
 )
+_WORDS = {
+    "ReLU, factor of lambda": "ReLU network:\nlambda for 2 lambda",
+    "ReLU, three points": "ReLU, three points:\nconstraints left out",
+    "two outputs": "two outputs:\nnuclear norm for the gauge",
+    "after, no centring": "norm after the ReLU:\ncones left out",
+    "normalised after": "batch norm after the ReLU:\ncentring, shift left out",
+    "polynomial": "polynomial activation:\none PSD matrix for two",
+}  # what the printed program is, for panel (a)
+_SHORT = {
+    "sum pool": "convolution, sum pooling",
+    "average pool": "convolution, average pooling",
+    "max pool": "convolution, max pooling",
+    "linear": "linear convolution",
+    "circular": "circular linear convolution",
+    "circular relu": "circular convolution, ReLU",
+    "normalised before": "batch norm before the ReLU",
+    "after, no centring": "norm after the ReLU",
+    "after, no shift": "batch norm after, no shift",
+    "normalised after": "batch norm after the ReLU",
+}  # networks, for panel (b)
 _AGREE = 1e-5  # relative, between a program and the best local search
 
 
@@ -80,6 +100,13 @@ class Config:
         return cls(
             starts=3, steps=200, only=("ReLU, three points", "linear", "polynomial")
         )
+
+    def check(self) -> None:
+        """Raises ValueError for names that no program has."""
+        known = {*_WORDS, *_SHORT, "two outputs, gated"}
+        unknown = sorted({*self.only} - known)
+        if unknown:
+            raise ValueError(f"--only: no program {unknown[0]!r}; see {sorted(known)}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -234,7 +261,9 @@ def _optimum(program: Any) -> float:
 
 
 def plot(arrays: dict[str, np.ndarray]) -> Figure:
-    figure, axes = style.figure(1, 2, width=15.0, height=4.6)
+    figure, axes = style.figure(
+        1, 2, width=15.0, height=5.2, gridspec_kw={"width_ratios": (1.15, 1)}
+    )
     _plot_printed(axes[0], arrays)
     _plot_agreement(axes[1], arrays)
     count, bound, talk = arrays["patterns"]
@@ -242,41 +271,52 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
         figure,
         f"Tiny Gaussian data, beta = {arrays['beta']:g}; every activation pattern "
         f"enumerated, so that the exact optima are those of all networks; largest "
-        f"certified gap {arrays['gap'].max():.0e}. Searches: Adam, "
-        f"{arrays['found'].shape[1]} starts, {arrays['steps']:,} steps each. Patterns "
-        f"of 20 points in 3 dimensions: {count}; the bound with C(n - 1, k): {bound}; "
-        f"the talk's, with C(n, k): {talk}.",
+        f"certified gap {arrays['gap'].max():.0e}. Local searches: Adam on the "
+        f"network, {arrays['found'].shape[1]} starts, {arrays['steps']:,} steps each. "
+        f"Patterns of 20 points in 3 dimensions: {count}; the bound with C(n - 1, k): "
+        f"{bound}; the talk's, with C(n, k): {talk}.",
     )
     return figure
 
 
 def _plot_printed(axis: Any, arrays: dict[str, np.ndarray]) -> None:
+    """A bar from 1, the exact optimum, to each ratio; values stand in a column."""
     shown = np.flatnonzero(np.isfinite(arrays["printed"]))
-    exact = arrays["exact"][shown]
-    bars = (
-        ("printed in the talk", arrays["printed"][shown], "baseline"),
-        ("exact program", exact, "convex"),
-        ("best local search", arrays["found"][shown, 0], "sgd"),
+    exact, printed = arrays["exact"][shown], arrays["printed"][shown]
+    place, ratio = np.arange(len(shown)), printed / exact
+    axis.barh(
+        place,
+        ratio - 1,
+        0.5,
+        left=1,
+        color=style.COLORS["baseline"],
+        label="program as printed in the talk",
     )
-    place = np.arange(len(shown))
-    for k, (label, values, role) in enumerate(bars):
-        drawn = axis.bar(
-            place + 0.27 * (k - 1),
-            values / exact,
-            0.25,
-            label=label,
-            color=style.COLORS[role],
+    axis.axvline(1, color=style.COLORS["convex"], lw=2, label="exact program")
+    axis.plot(
+        arrays["found"][shown, 0] / exact,
+        place,
+        "D",
+        color=style.COLORS["sgd"],
+        label="best local search on the network",
+    )
+    for row, (left, right) in enumerate(zip(printed, exact, strict=True)):
+        axis.annotate(
+            f"{left:.3g} printed, {right:.3g} exact",
+            (1.02, row),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            fontsize=9,
         )
-        axis.bar_label(drawn, [f"{v:.3g}" for v in values], fontsize=7)
-    axis.axhline(1, color=style.COLORS["muted"], lw=1, ls="--")
-    names = [name.replace(", ", ",\n") for name in arrays["names"][shown]]
-    axis.set_xticks(place, names, fontsize=8)
+    names = [str(name) for name in arrays["names"][shown]]
+    axis.set_yticks(place, [_WORDS.get(name, name) for name in names])
     axis.set(
-        title="(a) Optimal values",
-        ylabel="ratio to the exact optimum",
-        ylim=(0, 1.25 * np.max(arrays["printed"][shown] / exact, initial=1)),
+        title="(a) Optimal values of the printed programs",
+        xlabel="optimal value / optimal value of training the network",
+        ylim=(len(shown) - 0.5, -0.5),
+        xlim=(0, 1.08 * max(ratio.max(initial=1), 1)),
     )
-    axis.legend(loc="upper left", ncols=3)
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)
 
 
 def _plot_agreement(axis: Any, arrays: dict[str, np.ndarray]) -> None:
@@ -296,15 +336,22 @@ def _plot_agreement(axis: Any, arrays: dict[str, np.ndarray]) -> None:
         label="other starts",
     )
     axis.plot(every[:, 0], place, "D", color=style.COLORS["sgd"], label="best start")
-    axis.axvline(_AGREE, color=style.COLORS["muted"], ls="--", lw=1)
-    axis.set_yticks(place, arrays["names"])
+    axis.axvline(
+        _AGREE,
+        color=style.COLORS["muted"],
+        ls="--",
+        lw=1,
+        label=f"{_AGREE:g}: counts as equal",
+    )
+    names = [str(name) for name in arrays["names"]]
+    axis.set_yticks(place, [_SHORT.get(name, name) for name in names])
     axis.invert_yaxis()
     axis.set(
         title="(b) Local searches above the exact optimum",
-        xlabel=f"relative excess (at most {floor:g} drawn there)",
+        xlabel=f"relative excess (below {floor:g}: drawn there)",
         xscale="log",
     )
-    axis.legend(loc="center", frameon=True)
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)
 
 
 def claims(arrays: dict[str, np.ndarray]) -> list[Claim]:

@@ -1,38 +1,36 @@
-"""Runs one experiment: flags from its Config, progress, files, a table of claims."""
+"""Runs one experiment: checks, progress, files, a table of claims."""
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import dataclasses
-import inspect
-import re
+import datetime
+import json
 import signal
 import sys
-import tempfile
 import threading
 import time
 import types
-import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import jax
 import matplotlib
-from absl import flags
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from cvxjax.devices.processes import start_processes
 from cvxjax.devices.runtime import configure_jax
-from experiments._frame import record, style
+from experiments._frame import gallery, inputs, naming, options, record, style
+from experiments._frame.options import Options, Wrong
 
 T = TypeVar("T")
 PARTS = ("Config", "run", "plot", "claims")
+UNJUDGED = "Smoke settings: verdicts are not judged."
 _SECONDS_BETWEEN_LINES = 5.0
-_NO_HELP = "(no help available)"  # absl's word
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,42 +42,91 @@ class Result:
     paths: list[Path]  # png, pdf, npz, json
 
 
-def main(module: types.ModuleType | str, argv: Sequence[str] | None = None) -> None:
-    """Runs an experiment module with the flags in `argv`, and exits on wrong ones.
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, when some parts of the run were finished."""
 
-    Ends an experiment's file as `launch.main(__name__)`.
+    def __init__(self, finished: int) -> None:
+        super().__init__()
+        self.finished = finished
+
+
+def main(module: types.ModuleType | str, argv: Sequence[str] | None = None) -> None:
+    """Runs an experiment module with the flags in `argv`.
+
+    Ends an experiment's file as `launch.main(__name__)`. What is wrong with a flag, a
+    folder or the data is said in one line before any work.
 
     Args:
       module: the module, or its name in `sys.modules`.
       argv: flags without the program's name; those of the process if None.
 
     Raises:
-      SystemExit: with code 0 after --help, 2 for wrong flags, 130 when interrupted.
+      SystemExit: with code 0 after --help, 1 where data could not be read or written
+        in the end, 2 for what is refused before any work, 130 when interrupted.
     """
     if isinstance(module, str):
         module = sys.modules[module]
     require_parts(module)
-    values = define_flags(module.Config)
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
-        rest = values([name_of(module), *(sys.argv[1:] if argv is None else argv)])[1:]
-        if rest:
-            raise flags.Error(f"want flags only, got {' '.join(rest)}")
-        config = read_config(module.Config, values)
-    except (flags.Error, ValueError) as error:
-        sys.stderr.write(f"{error}\nSee --help.\n")
-        raise SystemExit(2) from None
-    if values["help"].value:
-        sys.stdout.write(help_text(module))
-        raise SystemExit(0)
+        chosen = options.parse(module, words)
+        if chosen.help:
+            sys.stdout.write(options.help_text(module))
+            raise SystemExit(0)
+        check(module, chosen)
+        out = inputs.output_folder(chosen.out, chosen.smoke)
+    except Wrong as error:
+        _end(f"{error} (see --help)", 2)
     prepare()
     try:
-        result = execute(
-            module, config, output_folder(values["out"].value, smoke(values))
-        )
-    except KeyboardInterrupt:
-        sys.stderr.write("Interrupted; the same command goes on from finished parts.\n")
-        raise SystemExit(130) from None
+        result = work(module, chosen, out)
+    except KeyboardInterrupt as stop:
+        _end(interrupted(stop, chosen, out), 130)
+    except OSError as error:
+        _end(f"{naming.name_of(module)}: {error}", 1)
     show([result])
+
+
+def _end(line: str, code: int) -> NoReturn:
+    sys.stderr.write(line + "\n")
+    raise SystemExit(code) from None
+
+
+def check(module: types.ModuleType, chosen: Options) -> None:
+    """Raises Wrong unless the data that the run reads are there."""
+    if chosen.redraw:
+        path = Path(chosen.out or "figures") / "data"
+        path /= f"{naming.shown_name(module, chosen.config)}.json"
+        if not path.is_file():
+            raise Wrong(f"--redraw: nothing was saved as {path}")
+        return
+    config = chosen.config
+    needed = module.reads(config) if hasattr(module, "reads") else ()
+    remark = inputs.check_data(
+        needed,
+        getattr(config, options.DATA_DIR, None),
+        bundled=f"--data={getattr(config, 'data', '')}",
+    )
+    if remark:
+        say(f"{naming.name_of(module)}: {remark}")
+
+
+def work(module: types.ModuleType, chosen: Options, out: Path) -> Result:
+    """Runs an experiment, or with --redraw draws what is saved; `prepare` first."""
+    if chosen.redraw:
+        return redraw(module, chosen.config, out)
+    return execute(module, chosen.config, out, smoke=chosen.smoke)
+
+
+def interrupted(stop: KeyboardInterrupt, chosen: Options, out: Path) -> str:
+    """What to say after Ctrl-C."""
+    finished = stop.finished if isinstance(stop, Interrupted) else 0
+    if not finished:
+        return "Interrupted before any part was finished; nothing is kept."
+    same = "the same command"
+    if chosen.smoke and chosen.out is None:
+        same += f" with --out={out}"
+    return f"Interrupted; {same} goes on from {finished} finished parts."
 
 
 def prepare() -> None:
@@ -89,41 +136,91 @@ def prepare() -> None:
     matplotlib.use("Agg")
 
 
-def execute(module: types.ModuleType, config: Any, out: Path) -> Result:
+def execute(
+    module: types.ModuleType, config: Any, out: Path, *, smoke: bool = False
+) -> Result:
     """Runs, draws and records one experiment; `prepare` comes first.
 
-    Of several processes all run it, and the first one draws and records.
+    Of several processes all run it, and the first one draws and records. No verdict is
+    passed on smoke settings.
+
+    Raises:
+      Interrupted: by Ctrl-C.
     """
-    name = name_of(module)
-    say(f"{name}: {title_of(module)}")
+    name = naming.shown_name(module, config)
+    say(f"{name}: {naming.shown_title(module, config)}")
     git = record.git_state()
     with record.parts_in(out) as parts:
         start = time.perf_counter()
-        with _ending_at_interrupts():
-            arrays = module.run(config)
+        try:
+            with _ending_at_interrupts():
+                arrays = module.run(config)
+        except KeyboardInterrupt:
+            raise Interrupted(sum(part.count() for part in parts)) from None
         seconds = time.perf_counter() - start
         say(f"  ran in {seconds:.1f} s")
-        claims = list(module.claims(arrays))
+        claims = _judged(module, arrays, smoke)
         provenance = record.make_provenance(
             name,
             config,
             claims,
-            title=title_of(module),
-            command=command_of(module, config),
+            title=naming.shown_title(module, config),
+            command=options.command_of(naming.name_of(module), config),
             git=git,
             run_seconds=seconds,
             compile_seconds=arrays.get("compile_seconds"),
             resumed=any(part.hits for part in parts),
+            smoke=smoke,
         )
         if jax.process_index() > 0:
             return Result(name, claims, [])
         with style.applied():
-            figure = module.plot(arrays)
+            figure = draw(module, arrays, naming.stand_in(module, config))
             paths = record.save(out, name, arrays, figure, provenance)
         for part in parts:
             part.clear()
-    record.write_gallery(out)
+    gallery.write_gallery(out)
     return Result(name, claims, paths)
+
+
+def redraw(module: types.ModuleType, config: Any, out: Path) -> Result:
+    """Draws what an earlier run left in `out`, and words its claims, by today's code.
+
+    What the record says of the run stays; `redrawn` says when and by which commit.
+    """
+    name = naming.shown_name(module, config)
+    say(f"{name}: drawn once more")
+    paths = record.paths_of(out, name)
+    arrays, known = record.read_arrays(paths[2]), json.loads(paths[3].read_text())
+    claims = _judged(module, arrays, known.get("smoke", False))
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    known |= {
+        "title": naming.shown_title(module, config),
+        "claims": [record.portable(dataclasses.asdict(claim)) for claim in claims],
+        "redrawn": record.git_state() | {"date_utc": now},
+    }
+    with style.applied():
+        figure = draw(module, arrays, naming.stand_in(module, config))
+        record.save_pictures(out, name, figure)
+    record.write_record(paths[3], known)
+    gallery.write_gallery(out)
+    return Result(name, claims, paths)
+
+
+def _judged(module: types.ModuleType, arrays: Any, smoke: bool) -> list[record.Claim]:
+    claims = list(module.claims(arrays))
+    if smoke:
+        unjudged = record.Verdict.UNJUDGED
+        return [dataclasses.replace(claim, verdict=unjudged) for claim in claims]
+    return claims
+
+
+def draw(module: types.ModuleType, arrays: Any, instead: str | None) -> Figure:
+    """The experiment's figure; one of stand-in data says so above it."""
+    figure = module.plot(arrays)
+    if instead is not None:
+        figure.suptitle(f"Stand-in data: {instead}", fontsize=12, fontweight="bold")
+    return figure
 
 
 @contextlib.contextmanager
@@ -188,6 +285,12 @@ def show(results: Sequence[Result], failures: Sequence[tuple[str, str]] = ()) ->
     for name, reason in failures:
         table.add_row(_plain(name), _plain(reason), "failed")
     console.print(table)
+    if any(
+        claim.verdict is record.Verdict.UNJUDGED
+        for result in results
+        for claim in result.claims
+    ):
+        print(UNJUDGED)
     for result in results:
         for path in result.paths[:2]:
             print(path)
@@ -197,196 +300,8 @@ def _plain(text: str) -> str:
     return text.replace("[", r"\[")
 
 
-def output_folder(out: str | None, small: bool) -> Path:
-    """`out`, or figures/; a new temporary folder for a smoke run without `out`."""
-    if out is not None:
-        return Path(out)
-    return Path(tempfile.mkdtemp(prefix="cvxjax-smoke-") if small else "figures")
-
-
 def require_parts(module: types.ModuleType) -> None:
     """Raises TypeError unless `module` is an experiment."""
     missing = [part for part in PARTS if not hasattr(module, part)]
     if missing:
         raise TypeError(f"{module.__name__} is no experiment: no {', '.join(missing)}")
-
-
-def name_of(module: types.ModuleType) -> str:
-    """The experiment's name, also when its module runs as __main__."""
-    if module.__spec__ is not None:
-        return module.__spec__.name.rpartition(".")[2]
-    file = getattr(module, "__file__", None)
-    return Path(file).stem if file else module.__name__.rpartition(".")[2]
-
-
-def title_of(module: types.ModuleType) -> str:
-    """The first line of the module's docstring."""
-    return (module.__doc__ or name_of(module)).strip().splitlines()[0]
-
-
-def command_of(module: types.ModuleType, config: Any) -> str:
-    """What to type to run it again with `config`, from the repository root."""
-    bases = [([], type(config)())]
-    if _has_full(type(config)):
-        bases.append((["--full"], type(config).full()))
-    words = min((first + _differences(config, base) for first, base in bases), key=len)
-    return " ".join(["python -m", f"experiments.{name_of(module)}", *words])
-
-
-def _differences(config: Any, base: Any) -> list[str]:
-    """The flags that make `config` of `base`."""
-    pairs = [
-        (field.name, getattr(config, field.name), getattr(base, field.name))
-        for field in dataclasses.fields(config)
-    ]
-    return [
-        f"--{name}={_shown(record.portable(value))}"
-        for name, value, default in pairs
-        if value != default
-    ]
-
-
-def _shown(value: Any) -> str:
-    """A value as one types it."""
-    if isinstance(value, (tuple, list)):
-        return ",".join(map(str, value))
-    return str(value)
-
-
-class _Numbers(flags.ArgumentParser):
-    """A comma-separated tuple of one type."""
-
-    def __init__(self, of: type):
-        self.of = of
-        self.syntactic_help = f"comma-separated {of.__name__}s"
-
-    def parse(self, argument: Any) -> tuple[Any, ...]:
-        if not isinstance(argument, str):
-            return tuple(argument)
-        return tuple(self.of(word) for word in argument.split(",") if word.strip())
-
-    def flag_type(self) -> str:
-        return f"comma-separated {self.of.__name__}s"
-
-
-def define_flags(config_class: type) -> flags.FlagValues:
-    """A set of flags of its own: one for each field, and --smoke, --out, --help.
-
-    Where the class has a method `full`, --full is one too.
-
-    Raises:
-      TypeError: a field has a type that flags cannot take.
-    """
-    values = flags.FlagValues()
-    hints = typing.get_type_hints(config_class)
-    comments = _comments(config_class)
-    defaults = config_class()
-    parsers: dict[Any, flags.ArgumentParser] = {
-        int: flags.IntegerParser(),
-        float: flags.FloatParser(),
-        str: flags.ArgumentParser(),
-    }
-    for field in dataclasses.fields(config_class):
-        name, default = field.name, getattr(defaults, field.name)
-        kind = _without_none(hints[name])
-        help_line = field.metadata.get("help", comments.get(name, ""))
-        if kind is bool:
-            flags.DEFINE_bool(name, default, help_line, flag_values=values)
-            continue
-        if typing.get_origin(kind) is typing.Literal:
-            parser = flags.EnumParser(list(typing.get_args(kind)))
-        elif typing.get_origin(kind) is tuple:
-            of, *ellipsis = typing.get_args(kind)
-            if ellipsis != [...] or of not in (int, float, str):
-                raise TypeError(f"{name}: want tuple[int, ...] or the like, got {kind}")
-            parser = _Numbers(of)
-        elif kind in parsers:
-            parser = parsers[kind]
-        else:
-            raise TypeError(f"{name}: no flag for a field of type {kind}")
-        flags.DEFINE(parser, name, default, help_line, flag_values=values)
-    flags.DEFINE_bool("smoke", False, "tiny settings, in seconds", flag_values=values)
-    if _has_full(config_class):
-        flags.DEFINE_bool("full", False, "the source's settings", flag_values=values)
-    flags.DEFINE_string(
-        "out", None, "folder; figures, or with --smoke a new one", flag_values=values
-    )
-    flags.DEFINE_bool("help", False, "show this", short_name="h", flag_values=values)
-    return values
-
-
-def smoke(values: flags.FlagValues) -> bool:
-    """Whether --smoke is given."""
-    return bool(values["smoke"].value)
-
-
-def read_config(config_class: Any, values: flags.FlagValues) -> Any:
-    """Config(), Config.smoke() or Config.full(), with the flags that were given put in.
-
-    Raises:
-      ValueError: both --smoke and --full are given.
-    """
-    full = _has_full(config_class) and values["full"].value
-    if full and smoke(values):
-        raise ValueError("want --smoke or --full, not both")
-    base = config_class.full() if full else config_class()
-    if smoke(values):
-        base = config_class.smoke()
-    given = {
-        field.name: values[field.name].value
-        for field in dataclasses.fields(config_class)
-        if values[field.name].present
-    }
-    return dataclasses.replace(base, **given)
-
-
-def help_text(module: types.ModuleType) -> str:
-    """The module's docstring and its flags."""
-    values = define_flags(module.Config)
-    names = [field.name for field in dataclasses.fields(module.Config)]
-    lines = [(module.__doc__ or "").strip(), "", "Flags, with their defaults:"]
-    full = ["full"] if _has_full(module.Config) else []
-    for name in [*names, "smoke", *full, "out", "help"]:
-        flag = values[name]
-        text = "" if flag.help == _NO_HELP else flag.help
-        lines.append(f"  {f'--{name}={_shown(flag.default)}':28} {text}".rstrip())
-    return "\n".join(lines) + "\n"
-
-
-def _has_full(config_class: type) -> bool:
-    return hasattr(config_class, "full")
-
-
-def _without_none(kind: Any) -> Any:
-    """T for `T | None`."""
-    if typing.get_origin(kind) in (types.UnionType, typing.Union):
-        kinds = [part for part in typing.get_args(kind) if part is not type(None)]
-        return kinds[0] if len(kinds) == 1 else kind
-    return kind
-
-
-def _comments(config_class: type) -> dict[str, str]:
-    """The comment beside each field, or the docstring's line `name: text`.
-
-    Of fields that are inherited too.
-    """
-    found: dict[str, str] = {}
-    for base in reversed(config_class.__mro__[:-1]):
-        with contextlib.suppress(OSError, TypeError, SyntaxError):
-            source = inspect.getsource(base)
-            found |= re.findall(r"^ *(\w+): +(\S.*)$", base.__doc__ or "", re.M)
-            found |= re.findall(r"^ +(\w+) *:.*?# *(.+)$", source, re.M)
-    return found
-
-
-def outline(path: Path) -> tuple[str, float | None]:
-    """An experiment's title and its MINUTES, read without importing it."""
-    tree = ast.parse(path.read_text())
-    minutes = None
-    for node in tree.body:
-        target = node.targets[0] if isinstance(node, ast.Assign) else None
-        if isinstance(node, ast.AnnAssign):
-            target = node.target
-        if isinstance(target, ast.Name) and target.id == "MINUTES":
-            minutes = float(ast.literal_eval(node.value))  # pyright: ignore
-    return (ast.get_docstring(tree) or path.stem).splitlines()[0], minutes

@@ -43,6 +43,7 @@ class Verdict(enum.Enum):
     CORRECTED = "reproduced with correction"
     NOT_REPRODUCED = "not reproduced"
     UNCHECKABLE = "cannot be checked"
+    UNJUDGED = "not judged"  # of smoke settings
 
     @classmethod
     def of(cls, holds: Any, *, corrected: bool = False) -> Verdict:
@@ -75,17 +76,33 @@ def save(
     Returns:
       The paths of the pictures, then of the data.
     """
-    png, pdf = out / f"{name}.png", out / f"{name}.pdf"
-    npz, record = out / "data" / f"{name}.npz", out / "data" / f"{name}.json"
-    write_arrays(npz, arrays)
+    paths = paths_of(out, name)
+    write_arrays(paths[2], arrays)
+    save_pictures(out, name, figure)
+    write_record(paths[3], provenance)
+    return paths
+
+
+def paths_of(out: Path, name: str) -> list[Path]:
+    """NAME.png, NAME.pdf, data/NAME.npz and data/NAME.json in the folder `out`."""
+    pictures = [out / f"{name}.{ending}" for ending in ("png", "pdf")]
+    return pictures + [out / "data" / f"{name}.{ending}" for ending in ("npz", "json")]
+
+
+def save_pictures(out: Path, name: str, figure: matplotlib.figure.Figure) -> None:
+    """Writes NAME.png and NAME.pdf."""
+    png, pdf, *_ = paths_of(out, name)
     with atomic(png) as file:
         figure.savefig(file, format="png")
     with atomic(pdf) as file:  # without its date, equal data give equal files
         figure.savefig(file, format="pdf", metadata={"CreationDate": None})
-    with atomic(record) as file:
+
+
+def write_record(path: Path, provenance: Mapping[str, Any]) -> None:
+    """Writes the json."""
+    with atomic(path) as file:
         text = json.dumps(provenance, indent=2, ensure_ascii=False, allow_nan=False)
         file.write(text.encode() + b"\n")
-    return [png, pdf, npz, record]
 
 
 def git_state() -> dict[str, Any]:
@@ -141,6 +158,7 @@ def make_provenance(
     run_seconds: float,
     compile_seconds: float | None = None,
     resumed: bool = False,
+    smoke: bool = False,
 ) -> dict[str, Any]:
     """Everything needed to run it again and to judge it, as plain JSON.
 
@@ -154,6 +172,7 @@ def make_provenance(
       run_seconds: wall-clock seconds of `run`, compilation included.
       compile_seconds: of these, if the experiment measured them.
       resumed: finished parts of an earlier run were used, so `run_seconds` is short.
+      smoke: with tiny settings.
     """
     now = datetime.datetime.now(datetime.UTC)
     device = jax.devices()[0]
@@ -161,7 +180,7 @@ def make_provenance(
         "name": name,
         "title": title,
         "command": command,
-        "config": portable(dataclasses.asdict(config)),
+        "config": portable(_without_folder(dataclasses.asdict(config))),
         "seed": getattr(config, "seed", None),
         "dtype": str(jnp.result_type(float)),
         **git,
@@ -169,6 +188,7 @@ def make_provenance(
         "run_seconds": round(run_seconds, 3),
         "compile_seconds": portable(compile_seconds),
         "resumed": resumed,
+        "smoke": smoke,
         "device": device.device_kind,
         "devices": jax.device_count(),
         "platform": device.platform,
@@ -178,6 +198,12 @@ def make_provenance(
         "versions": {package: _version(package) for package in PACKAGES},
         "claims": [portable(dataclasses.asdict(claim)) for claim in claims],
     }
+
+
+def _without_folder(settings: dict[str, Any]) -> dict[str, Any]:
+    """The same, but for the folder of the user's data, which is DIR."""
+    named = {name: "DIR" for name in ("data_dir",) if settings.get(name)}
+    return settings | named
 
 
 def _version(package: str) -> str | None:
@@ -252,6 +278,10 @@ class Resumable:
             self.put(key, stored)
         return stored
 
+    def count(self) -> int:
+        """How many parts are stored."""
+        return 0 if self.folder is None else len(list(self.folder.glob("*.npz")))
+
     def clear(self) -> None:
         """Forgets every part."""
         if self.folder is not None:
@@ -289,43 +319,3 @@ def _code_hash(name: str) -> str:
         if file.exists():
             digest.update(file.read_bytes())
     return digest.hexdigest()
-
-
-def write_gallery(out: Path) -> Path:
-    """(Re)writes `out`/README.md from every data/*.json: pictures, claims, commands."""
-    records = [json.loads(path.read_text()) for path in sorted(out.glob("data/*.json"))]
-    sections = [_section(record) for record in records if "claims" in record]
-    text = "\n".join(["# Figures", "", "Written by the experiments.", "", *sections])
-    path = out / "README.md"
-    with atomic(path) as file:
-        file.write(text.encode())
-    return path
-
-
-def _section(record: Mapping[str, Any]) -> str:
-    rows = [
-        f"| {_cell(claim['claim'])} | {_cell(claim['measured'])} | {claim['verdict']} |"
-        for claim in record["claims"]
-    ]
-    commit = (record["commit"] or "no commit")[:10]
-    dirty = " with uncommitted changes" if record["dirty"] else ""
-    resumed = " (resumed)" if record["resumed"] else ""
-    return f"""## {record["title"]}
-
-[![{record["name"]}]({record["name"]}.png)]({record["name"]}.pdf)
-
-| claim | measured | verdict |
-|---|---|---|
-{chr(10).join(rows)}
-
-`{record["command"]}`
-
-{record["run_seconds"]:.1f} s{resumed} on {record["devices"]} x {record["device"]}
-({record["cores"]} cores), {record["dtype"]}, {record["date_utc"][:10]},
-{commit}{dirty}; [arrays](data/{record["name"]}.npz),
-[provenance](data/{record["name"]}.json).
-"""
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")

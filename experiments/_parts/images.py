@@ -104,6 +104,11 @@ def _chosen(
     return pictures[rows], np.asarray([place[int(label)] for label in labels[rows]])
 
 
+def reads(data: str) -> tuple[str, ...]:
+    """The set, if its images are read from files."""
+    return () if data == "digits" else (data,)
+
+
 def source(data: str) -> str:
     """The set's name in a caption."""
     return _SOURCES[data]

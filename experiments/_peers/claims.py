@@ -7,6 +7,7 @@ import numpy as np
 from experiments._frame.record import Claim, Verdict
 from experiments._peers.lines import LINES
 from experiments._peers.scores import Rows, longest, seconds_to, working_bytes
+from experiments._peers.titles import suite_title, title
 
 SHARE = 0.9  # of the problems, on which cvxjax should be the fastest
 MEMORY = 3  # times the bytes of masks and weights, which it should work in
@@ -56,7 +57,7 @@ def race(arrays: Rows, value: np.ndarray, level: float, case: int, what: str) ->
     won = fastest < min(peers.values(), default=np.inf)
     verdict = Verdict.REPRODUCED if won else Verdict.NOT_REPRODUCED
     return Claim(
-        f"{arrays['cases'][case]}: {what}: cvxjax is fastest",
+        f"{title(arrays, case)}: {what}: cvxjax is fastest",
         f"{first}; {', '.join(parts) or 'no peer'}",
         verdict if peers else Verdict.UNCHECKABLE,
     )
@@ -69,12 +70,13 @@ def converged(arrays: Rows, suite: str) -> Claim:
     level = float(arrays["certified"])
     done = rows & (arrays["gap"] <= level) & (arrays["status"] == "CONVERGED")
     solved = set(arrays["case"][done].tolist())
-    left = [str(arrays["cases"][case]) for case in cases if case not in solved]
+    left = [title(arrays, case) for case in cases.tolist() if case not in solved]
     text = f"{len(solved)} of {len(cases)} CONVERGED, confirmed by certify"
     if left:
-        text += "; not: " + ", ".join(left)
+        text += "; not: " + "; ".join(left)
     return Claim(
-        f"{suite}: the default solver converges to {level:g} on every problem",
+        f"{suite_title(arrays, suite)}: the default solver converges to {level:g} "
+        "on every problem",
         text,
         Verdict.NOT_REPRODUCED if left else Verdict.REPRODUCED,
     )
@@ -110,8 +112,8 @@ def share_won(arrays: Rows, error: np.ndarray, level: float, suite: str) -> Clai
         text += f"; no peer in its time on {alone}"
     verdict = Verdict.REPRODUCED if share >= SHARE else Verdict.NOT_REPRODUCED
     return Claim(
-        f"{suite}: cvxjax is the fastest to a point within {level:g} on "
-        f"{SHARE:.0%} of the problems or more",
+        f"{suite_title(arrays, suite)}: cvxjax is the fastest to a point within "
+        f"{level:g} on {SHARE:.0%} of them or more",
         text,
         verdict if peers else Verdict.UNCHECKABLE,
     )
@@ -125,7 +127,7 @@ def memory(arrays: Rows, cases: list[int]) -> Claim:
         used = working_bytes(arrays, case)
         within += [used[line] <= asked for line in used if LINES[line].ours]
         listed = ", ".join(f"{line} {_mebibytes(size)}" for line, size in used.items())
-        name = arrays["cases"][case]
+        name = title(arrays, case)
         parts.append(f"{name}, asked <= {_mebibytes(asked)}: {listed}")
     return Claim(
         f"cvxjax works in <= {MEMORY}x the bytes of masks and weights "

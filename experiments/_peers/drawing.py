@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 
 from experiments._frame import style
+from experiments._peers.lines import LINES
 from experiments._peers.measure import warm
 
+DEFAULT = "cvxjax"
+OTHERS = "cvxjax, solvers chosen by name"
 LOOKS = {
-    "cvxjax": ("convex", "-"),
-    "interior-point": ("convex", "--"),
-    "working-set": ("convex", ":"),
-    "semismooth Newton": ("convex", "-."),
-    "ADMM": ("other", "-"),
-    "ADMM to a point": ("other", "-."),
-    "FISTA": ("other", "--"),
-    "adelie": ("sgd", "-"),
-    "pyscnn": ("bound", "-"),
-    "Clarabel": ("baseline", "-"),
-    "SCS": ("baseline", "--"),
+    DEFAULT: ("convex", "-", "o"),
+    OTHERS: ("other", ":", "."),
+    "adelie": ("sgd", "-", "s"),
+    "pyscnn": ("network", "--", "^"),
+    "Clarabel": ("baseline", "-.", "D"),
+    "SCS": ("truth", "--", "X"),
 }
+"""Colour, dashes and marker of a line; our solvers but the default share one."""
+
+
+def _look(line: str) -> dict[str, Any]:
+    key = OTHERS if LINES[line].ours and line != DEFAULT else line
+    role, dashes, marker = LOOKS[key]
+    label = "cvxjax, default solver" if key == DEFAULT else key
+    wide = {"linewidth": 2.4, "zorder": 3} if key == DEFAULT else {}
+    return {
+        "color": style.COLORS[role],
+        "linestyle": dashes,
+        "marker": marker,
+        "label": label,
+        **wide,
+    }
 
 
 def draw_curves(
@@ -38,15 +53,7 @@ def draw_curves(
     shown = (arrays["case"] == case) & np.isfinite(value) & np.isfinite(seconds)
     for line in dict.fromkeys(arrays["line"][shown].tolist()):
         rows = shown & (arrays["line"] == line)
-        role, dashes = LOOKS[line]
-        axis.plot(
-            seconds[rows],
-            np.maximum(value[rows], 1e-10),
-            linestyle=dashes,
-            marker="o",
-            color=style.COLORS[role],
-            label=line,
-        )
+        axis.plot(seconds[rows], np.maximum(value[rows], 1e-10), **_look(line))
     axis.set_xscale("log")
     if shown.any():
         powers = np.log10([seconds[shown].min() * 0.999, seconds[shown].max() * 1.001])
@@ -77,19 +84,17 @@ def draw_profile(
     for line, ratios in zip(asked, table / table.min(axis=0), strict=True):
         ratio = np.sort(ratios[ratios <= last])
         share = np.arange(1 + len(ratio)) / num
-        role, dashes = LOOKS[line]
+        look: Any = _look(line) | {"marker": "none"}
         axis.step(
             np.concatenate([[1], ratio, [last]]),
             np.append(share, share[-1]),
             where="post",
-            linestyle=dashes,
-            color=style.COLORS[role],
-            label=line,
+            **look,
         )
     axis.set(
         xscale="log",
         xlim=(1, last),
         ylim=(0, 1.02),
-        xlabel="seconds over the best",
+        xlabel="seconds, as a multiple of the fastest line's",
         ylabel=f"share of {int(profiled.sum())} problems",
     )

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from experiments._frame import style
 
 _TABLES = {
-    "wisconsin": "scikit-learn's breast cancer table (Wisconsin, not the talk's)",
-    "ljubljana": "UCI breast cancer (Ljubljana)",
+    "wisconsin": "scikit-learn's breast cancer table of Wisconsin, not the talk's,",
+    "ljubljana": "The talk's table, UCI breast cancer of Ljubljana:",
 }
 _LOOKS: dict[str, tuple[str, str, str]] = {
     "relaxation": ("bound", "*", "relaxation's own form (no network)"),
@@ -41,7 +41,7 @@ def plot(arrays: dict[str, np.ndarray]) -> Figure:
     ones = ", a column of ones among them" if arrays["bias"] else ""
     style.caption(
         figure,
-        f"(a)-(c) {_TABLES[str(arrays['data'])]}, n = {n} training and {n_test} test "
+        f"(a)-(c) {_TABLES[str(arrays['data'])]} n = {n} training and {n_test} test "
         f"rows, d = {d}{kind}{ones}, m = {arrays['num_neurons']}, "
         f"beta = {arrays['beta']:g}, squared loss; {len(arrays['bound'])} random "
         "splits: medians, quartiles as bands and bars. Seconds are warm, "
@@ -91,7 +91,7 @@ def _plot_accuracy(axis: Any, arrays: dict[str, np.ndarray], side: int) -> None:
     axis.axhline(
         np.median(arrays["majority"][:, side]), color=style.COLORS["muted"], ls=":"
     )
-    axis.set(xscale="log", xlabel="seconds", ylabel="share of rows")
+    axis.set(xscale="log", xlabel="seconds", ylabel="accuracy, share of rows")
 
 
 def _plot_objectives(axis: Any, arrays: dict[str, np.ndarray]) -> None:

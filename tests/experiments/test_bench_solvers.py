@@ -69,7 +69,8 @@ def test_a_run_can_be_drawn_and_claims_what_it_measured(arrays):
     ]
     figure = experiment.plot(arrays)
     titles = [axis.get_title() for axis in figure.axes]
-    assert "tiny-relu" in titles and "certified to 0.0001" in titles
+    assert "(a) ReLU, n = 30, d = 3,\n10 patterns" in titles
+    assert "(f) to a certified gap of 0.0001" in titles
     assert "Profiles end at ratio 10" in figure.get_supxlabel().replace("\n", " ")
 
 
@@ -206,7 +207,7 @@ def test_the_tables_are_those_with_the_fewest_entries():
 def test_scores_of_rows_written_by_hand():
     rows = {
         "case": np.array([0, 0, 0, 1]),
-        "cases": np.array(["a", "b"]),
+        "cases": np.array(["monk1-0.1", "haberman-0.3"]),
         "line": np.array(["slow", "slow", "fast", "fast"]),
         "objective": np.array([2.2, 2.0, 4.0, 0.5]),
         "bound": np.array([1.0, 1.9, 0.5, np.nan]),
@@ -341,7 +342,7 @@ def raced() -> dict[str, np.ndarray]:
     return {
         "line": np.array(lines),
         "case": np.array([0, 0, 0, 0, 1, 1]),
-        "cases": np.array(["a", "b"]),
+        "cases": np.array(["monk1-0.1", "haberman-0.3"]),
         "suites": np.array(["uci", "uci"]),
         "sizes": np.array([[1024, 64, 1024], [1024, 64, 1024]]),
         "seconds": np.column_stack([seconds, seconds]),
@@ -377,10 +378,12 @@ def test_claims_weigh_problem_1_and_the_largest_of_the_grid(arrays):
         "cases": np.array(["problem1-beta=1", "largest"]),
     }
     claims = experiment.claims(changed)
-    races = [claim.claim for claim in claims if "beta=1: " in claim.claim]
+    races = [claim.claim for claim in claims if "beta = 1: " in claim.claim]
     assert len(races) == 5 and "a point within 0.001" in races[0]
     weighed = next(claim for claim in claims if "bytes of masks" in claim.claim)
-    assert weighed.measured.count("Clarabel") == 2 and "; largest" in weighed.measured
+    assert (
+        weighed.measured.count("Clarabel") == 2 and "; ReLU, n = 30" in weighed.measured
+    )
 
 
 def test_shares_and_convergence_of_a_suite(raced):
@@ -391,13 +394,19 @@ def test_shares_and_convergence_of_a_suite(raced):
         "cvxjax: median 6.5, least 0.5 on 2"
     )
     claim = made_of.converged(raced, "uci")
-    assert claim.measured == "1 of 2 CONVERGED, confirmed by certify; not: b"
+    assert claim.measured == (
+        "1 of 2 CONVERGED, confirmed by certify; not: ReLU, table haberman, n = 1024, "
+        "d = 64, 1024 patterns, beta = 0.3 of the largest"
+    )
+    assert claim.claim.startswith("2 problems of UCI tables: the default solver")
 
 
 def test_memory_is_weighed_against_masks_and_weights(raced):
     assert made_of.program_bytes(raced["sizes"][0]) == 2 * 2**20
     claim = made_of.memory(raced, [1])
-    assert claim.measured == "b, asked <= 6 MiB: cvxjax 2 MiB, adelie 7 MiB"
+    assert claim.measured.endswith(
+        "beta = 0.3 of the largest, asked <= 6 MiB: cvxjax 2 MiB, adelie 7 MiB"
+    )
     assert claim.verdict is Verdict.REPRODUCED
     assert made_of.memory(raced, [0, 1]).verdict is Verdict.NOT_REPRODUCED
 

@@ -81,6 +81,7 @@ def test_verdicts_follow_the_numbers(arrays):
     good = arrays | {
         "planted_drawn": line,
         "rounded_accuracy": np.zeros((2, 2)),
+        "majority": np.zeros((2, 2)),
         "drawn_seconds": np.full(2, -2.0),
         "refitted_seconds": np.full(2, -1.0),
         "refitted_objective": arrays["bound"],
@@ -99,6 +100,8 @@ def test_verdicts_follow_the_numbers(arrays):
     assert {claim.verdict for claim in experiment.claims(bad)} == {
         Verdict.NOT_REPRODUCED
     }
+    useless = good | {"majority": np.ones((2, 2))}  # as good as the larger class alone
+    assert experiment.claims(useless)[3].verdict is Verdict.CORRECTED
     far = arrays | {"adam": 2 * bad["adam"]}
     assert np.all(np.isinf(experiment.seconds_to(far, arrays["bound"])))
     slow = good | {"refitted_seconds": np.full(2, 1e9), "adam": bad["adam"]}

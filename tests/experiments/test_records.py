@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments._frame import launch, record
+from experiments._frame import gallery, launch, options, record, style
 from tests.experiments.tiny_experiment import WHOLE, files_in
 
 
@@ -26,6 +28,99 @@ def test_a_run_writes_everything_and_prints_the_claims(module, tmp_path, capsys)
     assert str(out / "fake_line.png") in shown
     arrays = record.read_arrays(out / "data" / "fake_line.npz")
     np.testing.assert_array_equal(arrays["lines"][1], -3 * np.arange(5))
+
+
+def test_smoke_settings_are_not_judged(module, tmp_path, capsys):
+    launch.main(module, ["--smoke", f"--out={tmp_path}"])
+    known = json.loads((tmp_path / "data" / "fake_line.json").read_text())
+    assert known["smoke"] and known["claims"][0]["verdict"] == "not judged"
+    shown = capsys.readouterr().out + (tmp_path / "README.md").read_text()
+    assert shown.count(launch.UNJUDGED) == 2 and "reproduced" not in shown
+
+
+def test_an_interrupted_smoke_run_goes_on_as_it_says(
+    module, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    progress = launch.progress
+
+    def once(steps, label):
+        yield next(progress(steps, label))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(launch, "progress", once)
+    with pytest.raises(SystemExit) as stop:
+        launch.main(module, ["--smoke", "--widths=1,2"])
+    assert stop.value.code == 130
+    line = capsys.readouterr().err.splitlines()[-1]
+    told = re.fullmatch(
+        r"Interrupted; the same command with (--out=\S+) goes on from 1 finished "
+        r"parts\.",
+        line,
+    )
+    assert told is not None
+    monkeypatch.setattr(launch, "progress", progress)
+    launch.main(module, ["--smoke", "--widths=1,2", told[1]])
+    assert module.calls == [1, 2]
+
+
+def test_nothing_is_promised_when_nothing_is_finished(module, monkeypatch, capsys):
+    def stopped(config):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "run", stopped)
+    with pytest.raises(SystemExit) as stop:
+        launch.main(module, ["--smoke"])
+    assert stop.value.code == 130
+    assert "nothing is kept" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_stand_in_data_have_files_and_a_title_of_their_own(module, tmp_path):
+    module.STAND_INS = {"toy": "a toy, in place of the talk's data"}
+    launch.main(module, ["--data=talk", f"--out={tmp_path}"])
+    launch.main(module, ["--data=toy", f"--out={tmp_path}"])
+    page = (tmp_path / "README.md").read_text()
+    assert "## A line falls.\n" in page
+    assert "## A line falls. Here on stand-in data: a toy, in place of" in page
+    assert (tmp_path / "fake_line.png").read_bytes() != (
+        tmp_path / "fake_line-toy.png"
+    ).read_bytes()
+
+
+def test_what_is_saved_is_drawn_once_more(module, tmp_path, monkeypatch):
+    launch.main(module, ["--widths=2", f"--out={tmp_path}"])
+    paths = record.paths_of(tmp_path, "fake_line")
+    before = [path.read_bytes() for path in paths]
+    claims = module.claims
+    monkeypatch.setattr(module, "claims", lambda arrays: 2 * claims(arrays))
+    monkeypatch.setattr(module, "plot", lambda arrays: style.figure()[0])
+    module.calls.clear()
+    launch.main(module, ["--redraw", f"--out={tmp_path}"])
+    assert module.calls == []
+    after = [path.read_bytes() for path in paths]
+    assert [a == b for a, b in zip(after, before, strict=True)] == [
+        False,
+        False,
+        True,
+        False,
+    ]
+    old, new = json.loads(before[3]), json.loads(after[3])
+    changed = {name for name in new if new[name] != old.get(name)}
+    assert changed == {"claims", "redrawn"} and new["claims"] == 2 * old["claims"]
+    assert "; drawn by " in (tmp_path / "README.md").read_text()
+
+
+def test_the_folder_of_data_is_not_recorded(tmp_path):
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        data_dir: str = ""
+
+    config = Config(data_dir="../somewhere/else")
+    assert options.command_of("a", config) == "python -m experiments.a --data_dir=DIR"
+    known = record.make_provenance(
+        "a", config, [], title="", command="", git={}, run_seconds=0.0
+    )
+    assert known["config"] == {"data_dir": "DIR"}
 
 
 def test_of_several_processes_the_first_writes_and_prints(
@@ -175,7 +270,7 @@ def test_the_gallery_shows_every_record(module, tmp_path):
     saved = json.loads((tmp_path / "data" / "fake_line.json").read_text())
     saved |= {"name": "another", "title": "Another title.", "commit": "0123456789abc"}
     (tmp_path / "data" / "another.json").write_text(json.dumps(saved))
-    text = record.write_gallery(tmp_path).read_text()
+    text = gallery.write_gallery(tmp_path).read_text()
     assert text.index("## Another title.") < text.index("## A line falls.")
     assert "| it [falls] \\| far | to -8 | reproduced with correction |" in text
     assert "[![fake_line](fake_line.png)](fake_line.pdf)" in text
