@@ -86,7 +86,8 @@ def run(config: Config) -> dict[str, np.ndarray]:
 
 def _load(config: Config, table: str) -> tuple[np.ndarray, np.ndarray]:
     if table == "diabetes":
-        return datasets.load_diabetes(return_X_y=True, scaled=False)
+        loaded: Any = datasets.load_diabetes(return_X_y=True, scaled=False)
+        return loaded
     if table in _REGRESSION:
         make = getattr(datasets, f"make_{table}")
         noise = {"friedman1": 1.0, "friedman2": 100.0, "friedman3": 0.1}[table]

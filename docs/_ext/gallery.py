@@ -45,6 +45,17 @@ def counts(found: list[dict[str, Any]]) -> dict[str, int]:
     return {verdict: given[verdict] for verdict in VERDICTS}
 
 
+def is_stand_in(record: dict[str, Any]) -> bool:
+    """Whether a figure shows other data in place of its source's."""
+    return "-" in record["name"]
+
+
+def sentence_of(record: dict[str, Any]) -> str:
+    """What a figure shows; of one on stand-in data, that of the other and the data."""
+    name, _, data = record["name"].partition("-")
+    return SENTENCES[name] + (f" Here on stand-in data: {data}." if data else "")
+
+
 class Gallery(SphinxDirective):
     """A count of verdicts, and a section for every figure."""
 
@@ -53,13 +64,15 @@ class Gallery(SphinxDirective):
         found = records(figures)
         for record in found:
             self.env.note_dependency(str(figures / "data" / f"{record['name']}.json"))
-        total = sum(counts(found).values())
+        own = [record for record in found if not is_stand_in(record)]
+        total, others = sum(counts(own).values()), len(found) - len(own)
         summary = nodes.paragraph(
-            text=f"There are {len(found)} figures with {total} claims:"
+            text=f"There are {len(own)} figures with {total} claims, and {others} more "
+            "on stand-in data, which are not counted:"
         )
         table = _table(
             ["verdict", "claims"],
-            [[verdict, str(count)] for verdict, count in counts(found).items()],
+            [[verdict, str(count)] for verdict, count in counts(own).items()],
             "verdict-counts",
         )
         return [summary, table, *(self._section(record) for record in found)]
@@ -69,8 +82,8 @@ class Gallery(SphinxDirective):
         section = nodes.section(ids=[name.replace("_", "-")], names=[name])
         self.state.document.note_explicit_target(section)
         section += nodes.title(text=title)
-        section += nodes.paragraph(text=SENTENCES[name])
-        image = nodes.image(uri=f"../figures/{name}.png", alt=SENTENCES[name])
+        section += nodes.paragraph(text=sentence_of(record))
+        image = nodes.image(uri=f"../figures/{name}.png", alt=sentence_of(record))
         whole = f"_images/{name}.png"  # where Sphinx copies it, at its full size
         section += nodes.reference("", "", image, refuri=whole, internal=True)
         claims = [[c["claim"], c["measured"], c["verdict"]] for c in record["claims"]]

@@ -58,7 +58,7 @@ def names_of(module: types.ModuleType) -> list[str]:
 
 def reached() -> set[str]:
     """The full names of modules that a user reaches as attributes of cvxjax."""
-    named = [*cvxjax.__all__, *cvxjax._ROOMS]
+    named = [*cvxjax.__all__, *cvxjax._MODULES]
     things: dict[str, Any] = {name: getattr(cvxjax, name) for name in named}
     modules = {m.__name__ for m in things.values() if inspect.ismodule(m)}
     return {*modules, *(f"cvxjax.data.{name}" for name in cvxjax.data.__all__)}
