@@ -140,7 +140,8 @@ def make_parser() -> argparse.ArgumentParser:
     )
     _data(certify, "the table of the fit")
     _model_file(certify)
-    certify.add_argument("--tol", type=float, help="exit with 3 if the gap is larger")
+    what = "exit with 3 if the gap is larger; without it the exit code is 0"
+    certify.add_argument("--tol", type=float, help=what)
     _runs(certify, "predict.run_certify")
 
     plot = commands.add_parser(
@@ -189,9 +190,12 @@ def _label_flags() -> _Parser:
     )
     what = "values: the column's mean (default), rows left out, refused"
     add("--missing", choices=["mean", "drop", "refuse"], default="mean", help=what)
-    add("--classify", action="store_true", default=None, help="labels are classes")
-    add("--regress", dest="classify", action="store_false", help="labels are numbers")
     add("--positive", metavar="CLASS", help="tell this class from all others")
+    kind = parser.add_mutually_exclusive_group()
+    what = "labels are classes"
+    kind.add_argument("--classify", action="store_true", default=None, help=what)
+    what = "labels are numbers"
+    kind.add_argument("--regress", dest="classify", action="store_false", help=what)
     return parser
 
 

@@ -137,7 +137,7 @@ def test_a_network_does_not_start_a_solver_of_given_patterns():
     X, y = data()
     patterns = cj.arrangements.sample_patterns(jax.random.key(0), X, num=20)
     program = cj.programs.make_two_layer(X, y, patterns, beta=2.0)
-    with pytest.raises(ValueError, match="want a start on the program's own patterns"):
+    with pytest.raises(ValueError, match="want a start within the program's 20 pat"):
         cj.solve(program, cj.solvers.Admm(), start=(FIRST, SECOND))
 
 

@@ -1,8 +1,9 @@
 """From the columns of a table to the features of a network, and again for new data.
 
-Numbers stay numbers; a missing one becomes the column's mean. Text becomes a column of
-zeros and ones for each of its values, a single one where there are two; a missing text
-is zero in all of them. Which column is what is decided once, on the data of the fit.
+Numbers stay numbers. Text becomes a column of zeros and ones for each of its values, a
+single one where there are two. What is missing, or was not seen by the fit, becomes the
+mean of these columns, for text the share of each value. Which column is what is decided
+once, on the data of the fit.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from cvxjax.command_line.numbers import written_oddly
 from cvxjax.command_line.tables import InputError, Table
 
 _MOST_VALUES = 50  # of a column of text; more, and mostly distinct, is dropped
@@ -23,7 +25,7 @@ class Column:
     """A column of the table: numbers, or categories."""
 
     name: str
-    mean: float = 0.0  # of its numbers, in place of missing ones
+    means: tuple[float, ...]  # of its features, in place of missing ones
     values: tuple[str, ...] | None = None  # categories; None for numbers
 
     @property
@@ -65,23 +67,28 @@ class Features:
         """
         notes = [] if notes is None else notes
         places = self._places(table, notes)
-        parts = []
+        parts, filled = [], []
         for column, j in zip(self.columns, places, strict=True):
-            text, missing = table.text[:, j], table.missing[:, j]
+            missing = table.missing[:, j]
+            if missing.any():
+                filled.append(f"{column.name} {int(missing.sum()):,}")
             if column.values is None:
-                numbers = np.where(missing, column.mean, table.numbers[:, j])
-                if np.any(np.isnan(numbers)):
-                    _refuse_text(table, j)
+                numbers = np.where(missing, column.means[0], table.numbers[:, j])
+                _check_numbers(table, j, numbers)
                 parts.append(numbers[:, None])
-            else:
-                new = sorted(set(text[~missing]) - set(column.values))
-                if new:
-                    notes.append(
-                        f"column {column.name}: {_listed(new)} not seen by the fit; "
-                        "taken as missing"
-                    )
-                wanted = np.array(column.values[-column.width :], object)
-                parts.append((text[:, None] == wanted).astype(float))
+                continue
+            words = words_of(table, j)
+            unknown = missing | ~np.isin(words, np.array(column.values, object))
+            if new := sorted(set(words[unknown & ~missing])):
+                notes.append(
+                    f"column {column.name}: {_listed(new)} not seen by the fit; "
+                    "taken as missing"
+                )
+            wanted = np.array(column.values[-column.width :], object)
+            known = (words[:, None] == wanted).astype(float)
+            parts.append(np.where(unknown[:, None], column.means, known))
+        if filled:
+            notes.append(f"missing values: means of the fit for {_listed(filled)}")
         return np.concatenate(parts, axis=1)
 
     def _places(self, table: Table, notes: list[str]) -> list[int]:
@@ -112,7 +119,10 @@ class Features:
         for one in stored["columns"]:
             values = one["values"]
             values = None if values is None else tuple(map(str, values))
-            columns.append(Column(str(one["name"]), float(one["mean"]), values))
+            means = tuple(map(float, one["means"]))
+            columns.append(Column(str(one["name"]), means, values))
+            if len(means) != columns[-1].width or (values is not None and not values):
+                raise ValueError(f"column {one['name']}: {len(means)} means")
         return cls(tuple(columns), bool(stored["headed"]))
 
 
@@ -142,7 +152,7 @@ def decide_features(
         if missing == "refuse":
             raise InputError(f"{found}; --missing mean or drop takes them")
         does = "their rows left out" if missing == "drop" else "the column's mean"
-        texts = "" if missing == "drop" else ", no category for text"
+        texts = "" if missing == "drop" else ", for text the share of each value"
         notes.append(f"{found}: {does}{texts} (--missing)")
     kept = np.ones(len(table.text), bool)
     if missing == "drop":
@@ -154,22 +164,35 @@ def decide_features(
         known = ~table.missing[:, j]
         numbers = table.numbers[known, j]
         if j not in asked and len(numbers) and not np.any(np.isnan(numbers)):
+            _check_numbers(table, j, np.where(known, table.numbers[:, j], 0))
             mean = float(np.mean(table.numbers[known & kept, j]))
-            columns.append(Column(name, mean))
+            columns.append(Column(name, (mean,)))
             if np.all(numbers == np.round(numbers)) and len(set(numbers)) > 2:
                 whole.append(name)
             continue
-        values = sorted(set(table.text[known & kept, j]))
-        if j not in asked:
+        words = words_of(table, j)[known & kept]
+        values = sorted(set(words))
+        if j not in asked and len(words):
             if 2 * np.sum(~np.isnan(numbers)) > len(numbers):
-                _refuse_text(table, j)
+                _check_numbers(table, j, np.where(known, table.numbers[:, j], 0))
+            if 2 * np.sum(odd := written_oddly(words)) > len(words) and not _codes(
+                words
+            ):
+                raise InputError(
+                    f"column {name} has numbers written as {words[np.argmax(odd)]!r}: "
+                    f"want plain ones (--categorical {name} takes texts, --drop {name} "
+                    "leaves it out)"
+                )
             if len(values) > _MOST_VALUES and 2 * len(values) > len(numbers):
                 left_out.append(f"{name} ({len(values):,}, such as {values[0]!r})")
                 continue
         if not values:
             left_out.append(f"{name} (empty)")
         else:
-            columns.append(Column(name, values=tuple(map(str, values))))
+            kinds = tuple(map(str, values))
+            column = Column(name, (), kinds)
+            shares = [float(np.mean(words == v)) for v in kinds[-column.width :]]
+            columns.append(dataclasses.replace(column, means=tuple(shares)))
     notes += _said(columns, left_out, whole)
     if not columns:
         raise InputError("no column is left to predict from")
@@ -194,10 +217,29 @@ def _said(columns: list[Column], left_out: list[str], whole: list[str]) -> list[
     return notes
 
 
-def _refuse_text(table: Table, j: int) -> None:
-    """InputError for the first cell of a column of numbers that is none."""
-    wrong = np.isnan(table.numbers[:, j]) & ~table.missing[:, j]
+def words_of(table: Table, j: int) -> np.ndarray:
+    """The cells of a column as text, [n]; 1, 1.0 and 1e0 are one word."""
+    cells = zip(table.text[:, j], table.numbers[:, j], strict=True)
+    words = [str(t) if np.isnan(v) else f"{v:.15g}" for t, v in cells]
+    return np.array(words, object)
+
+
+def _codes(words: np.ndarray) -> bool:
+    """Whether all are digits alone, such as 01234, of which one begins with a zero."""
+    return all(word.isdigit() for word in words)
+
+
+def _check_numbers(table: Table, j: int, numbers: np.ndarray) -> None:
+    """InputError for the first of a column of numbers that is text or infinite."""
+    wrong = ~np.isfinite(numbers)
+    if not wrong.any():
+        return
     row = int(np.argmax(wrong))
+    if np.isinf(numbers[row]):
+        raise InputError(
+            f"column {table.names[j]}, row {row + 1}: want a finite number; got "
+            f"{table.text[row, j]!r}"
+        )
     raise InputError(
         f"column {table.names[j]}, row {row + 1}: want a number, as in most rows; got "
         f"{table.text[row, j]!r} (--categorical {table.names[j]} takes texts)"

@@ -39,6 +39,7 @@ from cvxjax.command_line.task import (
     check_out,
     make_estimator,
     read_data,
+    reading_of,
 )
 from cvxjax.saving.files import check_writable
 from cvxjax.solution import Status
@@ -50,16 +51,19 @@ def run_fit(chosen: argparse.Namespace) -> int:
     """Trains one network, saves it, and prints its bounds and scores."""
     data = _read(chosen)
     train, test = _held_out(chosen, data)
+    if chosen.cv is not None and not 2 <= chosen.cv <= len(data.y):
+        raise InputError(f"want --cv, 2 folds to {len(data.y)}; got {chosen.cv}")
+    folds, failure = None, None
     with _training(chosen) as (report, clock):
         model = make_estimator(chosen, data.labels, report=report)
         interrupted = _fit(model, data.X[train], data.y[train])
-        folds = None
+        if hasattr(model, "layers_"):
+            failure = _save(chosen, [model], data, train)
         if chosen.cv is not None and not interrupted:
             folds, interrupted = _folds(model, data, chosen.cv)
     if not hasattr(model, "layers_"):
         say("interrupted: there is no network yet")
         return INTERRUPTED
-    failure = _save(chosen, [model], data, train)
     _show_model(chosen, data, model)
     show_score(model, data, train, test)
     if folds is not None:
@@ -74,6 +78,9 @@ def run_cv(chosen: argparse.Namespace) -> int:
     """Chooses beta by cross-validation, trains with it, saves and prints."""
     data = _read(chosen)
     everything = np.arange(len(data.y))
+    folds = 5 if chosen.folds is None else chosen.folds
+    if not 2 <= folds <= len(data.y):
+        raise InputError(f"want --folds, 2 to {len(data.y)}; got {folds}")
     with _training(chosen) as (report, clock):
         model = make_estimator(chosen, data.labels)
         model.verbose = report
@@ -95,7 +102,12 @@ def run_cv(chosen: argparse.Namespace) -> int:
             f"{path['standard_error'][k]:8.3f}{mark}"
         )
     show_score(model, data, everything, None)
-    return _end(chosen, [model], clock, failure, interrupted)
+    reached = int(np.sum(~np.isnan(path["mean_score"])))
+    code = _end(chosen, [model], clock, failure, interrupted)
+    if reached < len(path["betas"]) and code in (DONE, NOT_CERTIFIED):
+        say(f"the time limit came at {reached} of {len(path['betas'])} betas")
+        return NOT_CERTIFIED
+    return code
 
 
 def run_path(chosen: argparse.Namespace) -> int:
@@ -193,8 +205,6 @@ def _held_out(
 
 def _folds(model: Any, data: Data, count: int) -> tuple[np.ndarray | None, bool]:
     """The scores of new fits in folds, and whether they were interrupted."""
-    if count < 2 or count > len(data.y):
-        raise InputError(f"want --cv, 2 folds to {len(data.y)}; got {count}")
     again = clone(model)
     again.verbose = False
     try:
@@ -228,6 +238,7 @@ def _save(
             features=data.features,
             labels=data.labels,
             label_at=data.label_at,
+            reading=reading_of(chosen, data.mark),
             rows=rows,
             more=more,
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cvxjax.command_line.features import words_of
 from cvxjax.command_line.tables import InputError, Table
 
 _MOST_CODES = 20  # whole numbers from 0 or 1 on: up to as many are classes
@@ -30,14 +31,14 @@ class Labels:
         """
         if self.classes is None:
             numbers = table.numbers[:, at]
-            if np.any(np.isnan(numbers)):
-                row = int(np.argmax(np.isnan(numbers)))
+            if not np.all(np.isfinite(numbers)):
+                row = int(np.argmax(~np.isfinite(numbers)))
                 raise InputError(
-                    f"label {self.name}, row {row + 1}: want a number; got "
+                    f"label {self.name}, row {row + 1}: want a finite number; got "
                     f"{table.text[row, at]!r} (--classify takes classes)"
                 )
             return numbers
-        words = class_names(table, at)
+        words = words_of(table, at)
         if self.positive is not None:
             return (words == self.positive).astype(int)
         codes = {name: k for k, name in enumerate(self.classes)}
@@ -63,14 +64,6 @@ class Labels:
         )
 
 
-def class_names(table: Table, at: int) -> np.ndarray:
-    """The classes of a column as text, [n]; 1, 1.0 and 1e0 are one class."""
-    words = []
-    for text, number in zip(table.text[:, at], table.numbers[:, at], strict=True):
-        words.append(str(text) if np.isnan(number) else f"{number:.15g}")
-    return np.array(words, object)
-
-
 def decide_labels(
     table: Table,
     at: int,
@@ -93,7 +86,7 @@ def decide_labels(
       InputError: one class, or too many, or texts to be taken as numbers.
     """
     name = table.names[at]
-    numbers, words = table.numbers[:, at], class_names(table, at)
+    numbers, words = table.numbers[:, at], words_of(table, at)
     found, counts = np.unique(words.astype(str), return_counts=True)
     text = bool(np.any(np.isnan(numbers)))
     if classify is None:
@@ -126,7 +119,7 @@ def decide_labels(
     if len(found) < 2 or len(found) > _MOST_CLASSES:
         raise InputError(
             f"label {name}: want 2 to {_MOST_CLASSES} classes; got {len(found):,}, "
-            f"such as {found[0]!r} (--label names another column, --regress takes "
+            f"such as {str(found[0])!r} (--label names another column, --regress takes "
             "numbers)"
         )
     sizes = [f"{a} {b:,}" for a, b in zip(found[:_NAMED], counts[:_NAMED], strict=True)]

@@ -41,6 +41,7 @@ class Model:
     features: Features
     labels: Labels
     label_at: int  # position of the label in the table
+    reading: dict[str, str | None]  # flags and decimal mark of the fit
     rows: np.ndarray  # [n], which rows of the table were trained on
     fitted: tuple[Any, ...]  # estimators, one for each beta, without programs
     parts: tuple[tuple[Part, ...], ...]  # of each beta, those of each class
@@ -144,6 +145,7 @@ def save_model(
     features: Features,
     labels: Labels,
     label_at: int,
+    reading: Mapping[str, str | None],
     rows: np.ndarray,
     more: Mapping[str, Any] | None = None,
 ) -> None:
@@ -152,7 +154,7 @@ def save_model(
     Args:
       path: of the file.
       fitted: estimators, one for each beta.
-      features, labels, label_at, rows: as in `Model`.
+      features, labels, label_at, reading, rows: as in `Model`.
       more: arrays that are kept beside, for people who read the file.
     """
     arrays: dict[str, Any] = dict(more or {})
@@ -193,6 +195,7 @@ def save_model(
             "features": features.as_json(),
             "labels": labels.as_json(),
             "label_at": label_at,
+            "reading": dict(reading),
             "fitted": told,
         }
     )
@@ -230,14 +233,24 @@ def load_model(path: Path) -> Model:
 
 def _model(saved: Mapping[str, np.ndarray]) -> Model:
     told = json.loads(str(saved["model"]))
-    if told["format"] != FORMAT or told["estimator"] not in _CLASSES:
+    if told["format"] != FORMAT:
         raise ValueError(f"want format {FORMAT}; got {told['format']}")
-    labels = Labels.from_json(told["labels"])
+    labels, features = (
+        Labels.from_json(told["labels"]),
+        Features.from_json(told["features"]),
+    )
+    kind = _CLASSES[labels.classes is not None]
+    if told["estimator"] != kind:
+        raise ValueError(f"want a {kind}; got {told['estimator']}")
     count = len(told["fitted"])
+    if not count or not features.columns or saved["rows"].ndim != 1:
+        raise ValueError("no networks, columns or rows")
     fitted, parts = [], []
     for k, one in enumerate(told["fitted"]):
         name = _prefix(k, count)
-        model = getattr(estimators, told["estimator"])(**one["params"])
+        model = getattr(estimators, kind)(**one["params"])
+        model._check_parameters()
+        model._check_loss()
         model.layers_ = Layers(
             _numbers(saved, f"{name}first/kernel", 2),
             _numbers(saved, f"{name}second/kernel", 2),
@@ -256,6 +269,12 @@ def _model(saved: Mapping[str, np.ndarray]) -> Model:
         model.statuses_ = [Status[status] for status in one["statuses"]]
         model.beta_, model.beta_max_ = map(np.array, (one["beta"], one["beta_max"]))
         d, m = model.layers_.first.shape
+        outputs = 1 if labels.classes is None else max(1, len(labels.classes))
+        outputs = 1 if outputs == 2 else outputs
+        if model.n_features_in_ != len(features.names):
+            raise ValueError("a network of another number of features")
+        if len(model.intercept_) != outputs or np.any(model.scaling_.scale == 0):
+            raise ValueError("a network of another number of outputs, or scale zero")
         if d != model.n_features_in_ + model.scaling_.ones or (
             model.layers_.second.shape != (m, len(model.intercept_))
         ):
@@ -267,9 +286,10 @@ def _model(saved: Mapping[str, np.ndarray]) -> Model:
         fitted.append(model)
         parts.append(_parts(saved, name))
     return Model(
-        Features.from_json(told["features"]),
+        features,
         labels,
         int(told["label_at"]),
+        {str(k): v if v is None else str(v) for k, v in told["reading"].items()},
         saved["rows"].astype(bool),
         tuple(fitted),
         tuple(parts),
@@ -314,8 +334,10 @@ def _numbers(saved: Mapping[str, np.ndarray], key: str, ndim: int) -> np.ndarray
     return array.astype(float)
 
 
-def tasks_of(model: Any, X: np.ndarray, y: np.ndarray) -> list[Task]:
-    """What an estimator trains for these samples; one for each part.
+def prepared_for(model: Any, X: np.ndarray, y: np.ndarray) -> list[Any]:
+    """What an estimator trains for these samples; one `Prepared` for each part.
+
+    Its scaling becomes that of these samples.
 
     Args:
       model: an estimator.
@@ -323,4 +345,4 @@ def tasks_of(model: Any, X: np.ndarray, y: np.ndarray) -> list[Task]:
       y: [n], numbers, or the numbers of classes.
     """
     with jax.enable_x64(model.dtype == "float64"):
-        return [one.task for one in model._prepared(X, y, None)]
+        return model._prepared(X, y, None)

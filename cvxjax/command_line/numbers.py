@@ -12,6 +12,9 @@ _MISSING = {
 _INTEGER = r"[+-]?[0-9]+"
 _EXPONENT = r"(?:[eE][+-]?[0-9]+)?"
 _FRACTION = r"[+-]?(?:[0-9]+{mark}[0-9]*|{mark}[0-9]+)"
+_ODD = (
+    r"[-+\u2212\s$\u20ac\u00a3\u00a5]*[0-9][0-9.,'\s\u00a0\u202f]*[%\s$\u20ac\u00a3]*"
+)
 _LONGEST = 20  # digits of an integer; longer ones are identifiers
 
 
@@ -31,11 +34,18 @@ def decimal_mark(cells: np.ndarray) -> str:
     return "."
 
 
+def written_oddly(cells: np.ndarray) -> np.ndarray:
+    """Which cells [n] are numbers with a unit or groups, such as $1.20 or 1,234.5."""
+    flat = pd.Series(cells, dtype=object)
+    return flat.str.fullmatch(_ODD).to_numpy(bool)
+
+
 def to_numbers(cells: np.ndarray, mark: str = ".") -> np.ndarray:
     """Cells [n, w] as numbers; NaN where they are not plainly one.
 
-    Plainly: digits, one decimal mark, an exponent. Neither "inf", "1_2", "0x1" nor
-    text is a number; nor are codes with a zero in front, such as "007".
+    Plainly: digits, one decimal mark, an exponent. Neither "1_2", "0x1" nor text is a
+    number; nor are codes with a zero in front, such as "007". "inf" is infinite, and so
+    is what float64 cannot hold.
     """
     flat = pd.Series(cells.ravel(), dtype=object)
     fraction = _FRACTION.format(mark=r"\." if mark == "." else ",")
@@ -47,5 +57,6 @@ def to_numbers(cells: np.ndarray, mark: str = ".") -> np.ndarray:
     numbers = np.full(len(flat), np.nan)
     found = [str(cell).replace(",", ".") for cell in flat[wanted]]
     numbers[wanted] = np.array(found, float)
-    numbers[~np.isfinite(numbers)] = np.nan  # 1e999
+    infinite = flat.str.fullmatch("[+-]?inf(inity)?", case=False).to_numpy(bool)
+    numbers[infinite] = np.inf
     return numbers.reshape(cells.shape)

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from cvxjax.command_line.model_file import Model, load_model
 from cvxjax.command_line.predict import features_of
 from cvxjax.command_line.printing import DONE, show
+from cvxjax.command_line.results import score_of
 from cvxjax.command_line.tables import InputError, read_table
 from cvxjax.command_line.task import check_out, reading_flags
 from cvxjax.saving.files import atomic, check_writable
@@ -38,7 +39,7 @@ def run_plot(chosen: argparse.Namespace) -> int:
     check_writable(chosen.out, (".png", ".pdf", ".svg"))
     check_out(chosen.out, chosen.data, chosen.model)
     model = load_model(chosen.model)
-    table = read_table(chosen.data, reading_flags(chosen))
+    table = read_table(chosen.data, reading_flags(chosen, model))
     X, at, _ = features_of(model, table)
     if at is None and chosen.kind != "neurons":
         raise InputError(
@@ -67,9 +68,7 @@ def run_plot(chosen: argparse.Namespace) -> int:
 
 
 def _title(model: Model, fitted: Any, X: np.ndarray, y: np.ndarray) -> str:
-    name = "accuracy" if model.labels.classes is not None else "$R^2$"
-    score = fitted.score(X, y)
-    return f"{name} {score:.3f} on {len(y):,} rows, {fitted.n_neurons_} neurons"
+    return f"{score_of(fitted, X, y)} on {len(y):,} rows, {fitted.n_neurons_} neurons"
 
 
 def _groups(trained: np.ndarray) -> list[tuple[str, np.ndarray, str]]:
@@ -91,7 +90,7 @@ def _draw_fit(
     curve = X.shape[1] == 1
     across = X[:, 0] if curve else fitted.predict(X)
     for name, rows, color in _groups(trained):
-        label = f"{name}, $R^2$ {fitted.score(X[rows], y[rows]):.3f}"
+        label = f"{name}, {score_of(fitted, X[rows], y[rows])}"
         axes.plot(across[rows], y[rows], ".", color=color, label=label, alpha=0.7)
     if curve:
         grid = np.linspace(X.min(), X.max(), 500)[:, None]
@@ -157,7 +156,7 @@ def _draw_path(
     model: Model, _: Any, X: np.ndarray, y: np.ndarray, trained: np.ndarray
 ) -> Figure:
     if len(model.fitted) < 2:
-        raise InputError("want a file of `path --out` to draw a path; got one network")
+        raise InputError("want networks of several betas to draw a path; got one")
     figure = Figure(figsize=(5.2, 5.6))
     upper, lower = figure.subplots(2, sharex=True)
     betas = [one.beta for one in model.fitted]
@@ -198,10 +197,11 @@ def _draw_neurons(
     left.set_ylim(len(order) - 0.5, -0.5)
     left.set_ylabel("neuron")
     left.set_xlabel("mean size of its\ncontribution")
-    left.set_title("blue adds,\norange takes away", fontsize=9)
+    to = "" if layers.second.shape[1] == 1 else "\nto its largest class"
+    left.set_title(f"blue adds,\norange takes away{to}", fontsize=9)
     right.grid(False)
     image = right.imshow(
-        unit[np.ix_(features, order)].T, cmap="PuOr_r", vmin=-1, vmax=1, aspect="auto"
+        unit[np.ix_(features, order)].T, cmap="BrBG", vmin=-1, vmax=1, aspect="auto"
     )
     right.set_xticks(range(len(features)), [names[j] for j in features], rotation=90)
     right.set_yticks([])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,15 @@ from cvxjax.command_line.model_file import (
     fingerprint,
     is_model,
     load_model,
-    tasks_of,
+    prepared_for,
 )
 from cvxjax.command_line.old_weights import load_old, load_to_certify, read_features
 from cvxjax.command_line.printing import DONE, NOT_CERTIFIED, noting, row, say, show
 from cvxjax.command_line.results import (
     Shown,
     beta_words,
+    objectives,
+    score_of,
     show_parts,
     show_problem,
     shown_parts,
@@ -48,7 +51,7 @@ def run_predict(chosen: argparse.Namespace) -> int:
     if not _is_new(chosen.model):
         return _predict_by_old(chosen)
     model = load_model(chosen.model)
-    table = _table_of(chosen)
+    table = read_table(chosen.data, reading_flags(chosen, model))
     X, at, notes = features_of(model, table)
     fitted = model.fitted[model.at(chosen.beta)]
     names, columns = _predictions(fitted, model, X)
@@ -58,16 +61,15 @@ def run_predict(chosen: argparse.Namespace) -> int:
         known = ~table.missing[:, at]
         if known.any():
             y = model.labels.of(table.rows(known), at)
-            scored = fitted.score(X[known], y), int(np.sum(known))
+            scored = score_of(fitted, X[known], y), int(np.sum(known))
     _write(chosen.out, lines)
     tell = say if chosen.out is None else show
     for note in [*table.notes, *notes]:
         tell(note)
-    if len(model.fitted) > 1:
+    if len(model.fitted) > 1 or chosen.beta is not None:
         tell(f"network: that of beta {fitted.beta:g} (--beta)")
     if scored is not None:
-        name = "R^2" if model.labels.classes is None else "accuracy"
-        tell(f"score: {name} {scored[0]:.3f} on {scored[1]:,} rows with a label")
+        tell(f"score: {scored[0]} on {scored[1]:,} rows with a label")
     if chosen.out is not None:
         show(f"{len(X):,} predictions: {chosen.out}")
     return DONE
@@ -85,12 +87,6 @@ def features_of(model: Model, table: Table) -> tuple[np.ndarray, int | None, lis
         notes.append(f"label: column {at}, as in the fit")
     others = table.take([j for j in range(len(table.names)) if j != at])
     return model.features.of(others, notes), at, notes
-
-
-def _table_of(chosen: argparse.Namespace) -> Table:
-    """The table, of whose labels nothing is asked."""
-    flags = reading_flags(chosen)
-    return read_table(chosen.data, flags)
 
 
 def _predictions(
@@ -127,8 +123,17 @@ def _write(out: Path | None, lines: str) -> None:
         with atomic(out) as file:
             file.write(lines.encode())
         return
-    for line in lines.splitlines():
-        show(line)
+    try:
+        if sys.stdout is None:
+            raise OSError("it is closed")
+        sys.stdout.write(lines)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        show("")  # what reads it has enough
+    except OSError as error:
+        show("")  # nothing is left to write when the process ends
+        why = error.strerror or error
+        raise InputError(f"cannot print the predictions: {why}") from None
 
 
 def run_certify(chosen: argparse.Namespace) -> int:
@@ -143,7 +148,7 @@ def run_certify(chosen: argparse.Namespace) -> int:
     if not _is_new(path):
         return _certify_old(path, data, tol)
     model = load_model(path)
-    table = read_table(data, reading_flags(chosen))
+    table = read_table(data, reading_flags(chosen, model))
     X, at, _ = features_of(model, table)
     if at is None or len(X) != len(model.rows):
         raise InputError(f"{path}: these weights belong to other data than {data}")
@@ -170,9 +175,15 @@ def _certified(
     tol: float | None,
 ) -> list[Shown]:
     """The programs of one network, each with a certificate made now."""
-    tasks = tasks_of(fitted, X, y)
+    saved = fitted.scaling_
+    prepared = prepared_for(fitted, X, y)
+    tasks = [one.task for one in prepared]
     if len(tasks) != len(parts):
         raise InputError(f"{path}: corrupt: {len(parts)} parts, want {len(tasks)}")
+    if not saved.is_close(fitted.scaling_):
+        raise InputError(f"{path}: its scaling is not that of {data}")
+    shifts = np.concatenate([one.shift for one in prepared])
+    constants = fitted.intercept_ - shifts
     solved, certificates = [], []
     for task, part in zip(tasks, parts, strict=True):
         try:
@@ -190,7 +201,10 @@ def _certified(
         [float(p.beta) * t.weight for (p, _), t in zip(solved, tasks, strict=True)]
     )
     units = [task.weight for task in tasks]
-    return shown_parts(fitted.layers_, model.labels, solved, certificates, units)
+    values = objectives(fitted.layers_, constants, tasks, solved)
+    return shown_parts(
+        fitted.layers_, model.labels, solved, certificates, units, values
+    )
 
 
 def _verdict(worst: float, tol: float | None) -> int:

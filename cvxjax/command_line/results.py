@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from sklearn.base import is_classifier
+from sklearn.metrics import d2_pinball_score
 
 from cvxjax.command_line.labels import Labels
 from cvxjax.command_line.printing import LARGER_THAN_TOL, row, show
 from cvxjax.estimators.layers import Layers
+from cvxjax.estimators.training import Task
 from cvxjax.solution import Certificate, Scope, Status
 from cvxjax.verdicts import gap_floor, relative_gap
 
@@ -63,6 +66,7 @@ def shown_parts(
     solved: Sequence[tuple[Any, Any]],
     certificates: Sequence[Certificate],
     units: Sequence[float],
+    values: Sequence[float] | None = None,
 ) -> list[Shown]:
     """Programs beside the parts of a network that stand for them.
 
@@ -72,19 +76,54 @@ def shown_parts(
       solved: programs and solutions.
       certificates: in the user's units.
       units: of the objectives.
+      values: objectives of the networks in the programs' units, with their constants;
+        default those with the best constants.
     """
     shown = []
     for j, (program, solution) in enumerate(solved):
         own, name = layers, ""
         if len(solved) > 1:
-            own = layers.take(layers.second[:, j] != 0)
-            own = Layers(own.first, own.second[:, [j]], own.gates)
+            own = part_of(layers, j)
             name = labels.classes[j] if labels.classes is not None else str(j)
-        value = units[j] * own.objective(np.asarray(program.X, np.float64), program)
+        X = np.asarray(program.X, np.float64)
+        value = own.objective(X, program) if values is None else values[j]
+        value *= units[j]
         shown.append(
             Shown(name, program, solution, certificates[j], own, value, units[j])
         )
     return shown
+
+
+def part_of(layers: Layers, j: int) -> Layers:
+    """The neurons of output j, with that output alone."""
+    own = layers.take(layers.second[:, j] != 0)
+    return Layers(own.first, own.second[:, [j]], own.gates)
+
+
+def objectives(
+    layers: Layers,
+    constants: np.ndarray,
+    tasks: Sequence[Task],
+    solved: Sequence[tuple[Any, Any]],
+) -> list[float]:
+    """What the networks of all parts cost with these constants, in programs' units.
+
+    Args:
+      layers: of the whole network.
+      constants: [c], added to its outputs, less what was taken from the labels.
+      tasks: with losses without an intercept.
+      solved: programs, for their beta, and solutions.
+    """
+    found = []
+    for j, (task, (program, _)) in enumerate(zip(tasks, solved, strict=True)):
+        own = layers if len(tasks) == 1 else part_of(layers, j)
+        added = constants if len(tasks) == 1 else constants[[j]]
+        fit = own.outputs(np.asarray(task.X, np.float64)) + added
+        y = np.asarray(task.y, np.float64)
+        decay = float(np.sum(own.first**2) + np.sum(own.second**2))
+        value = float(task.loss.value(fit.reshape(y.shape), y))
+        found.append(value + float(program.beta) / 2 * decay)
+    return found
 
 
 def show_problem(part: Shown, beta: str) -> None:
@@ -92,7 +131,9 @@ def show_problem(part: Shown, beta: str) -> None:
     program = part.program
     gated = part.layers.gates is not None
     kind = "gated ReLU" if gated else "ReLU"
-    row("problem", f"{kind}, {program.loss.name} loss, {beta}, {program.X.dtype}")
+    name, _, added = program.loss.name.partition(" with ")
+    loss = f"{name} loss" + (f" with {added}" if added else "")
+    row("problem", f"{kind}, {loss}, {beta}, {program.X.dtype}")
 
 
 def show_fit(parts: Sequence[Shown], model: Any) -> None:
@@ -172,24 +213,32 @@ def show_certificate(certificate: Certificate) -> None:
     row("cone violation", f"{certificate.cone_violation:.1e}")
 
 
+def score_of(model: Any, X: np.ndarray, y: np.ndarray) -> str:
+    """Accuracy, R^2, or for a quantile the share of the loss that is explained."""
+    if is_classifier(model):
+        return f"accuracy {model.score(X, y):.3f}"
+    if len(y) < 2 or np.ptp(y) == 0:
+        off = np.sqrt(np.mean((model.predict(X) - y) ** 2))
+        return f"root mean square error {off:.4g}"
+    if model.loss == "pinball":
+        found = d2_pinball_score(y, model.predict(X), alpha=model.quantile)
+        return f"D^2 of quantile {model.quantile:g} {found:.3f}"
+    return f"R^2 {model.score(X, y):.3f}"
+
+
 def show_score(model: Any, data: Any, train: np.ndarray, test: Any) -> None:
     """Prints scores of the rows of the fit and of others, beside a constant's."""
-    classes = data.labels.classes is not None
-    name = "accuracy" if classes else "R^2"
-    score = model.score(data.X[train], data.y[train])
-    row("score", f"{name} {score:.3f} on the {len(train):,} rows of the fit")
+    score = score_of(model, data.X[train], data.y[train])
+    row("score", f"{score} on the {len(train):,} rows of the fit")
     if test is None:
         return
     y, known = data.y[test], data.y[train]
-    if classes:
+    other = "a constant scores at most 0"
+    if is_classifier(model):
         plain = np.mean(y == np.bincount(known.astype(int)).argmax())
-        other = f"their commonest class: {plain:.3f}"
-    else:
-        spread = np.sum((y - np.mean(y)) ** 2)
-        plain = 1 - np.sum((y - np.mean(known)) ** 2) / spread if spread else np.nan
-        other = f"their mean: {plain:.3f}"
-    score = model.score(data.X[test], y)
-    row("test score", f"{name} {score:.3f} on {len(test):,} rows held out ({other})")
+        other = f"the commonest class of the others: {plain:.3f}"
+    score = score_of(model, data.X[test], y)
+    row("test score", f"{score} on {len(test):,} rows held out ({other})")
 
 
 def status_of(model: Any) -> Status:

@@ -11,11 +11,14 @@ import contextlib
 import csv
 import dataclasses
 import gzip
+import io
 import lzma
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,6 +30,7 @@ _SEPARATORS = {
     **{"\t": "tab", ";": "semicolon", "|": "bar", ",": "comma"},
     " ": "white space",
 }
+_QUOTED = re.compile(r'"[^"]*"')
 _SNIFFED = 200  # lines, of which the separator is found
 _OPENERS: dict[str, Callable[[bytes], bytes]] = {
     ".gz": gzip.decompress,
@@ -49,6 +53,7 @@ class ReadingFlags:
     index_col: str | None = None  # a name or position; none: there is none
     drop: tuple[str, ...] = ()
     label: str | None = None  # a name or position, or the key of an .npz file
+    known: tuple[str, ...] = ()  # names of the columns of a fit, which a header holds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +65,7 @@ class Table:
     numbers: np.ndarray  # [n, w], NaN where the text is no number
     missing: np.ndarray  # [n, w], bool
     headed: bool  # whether the names were in the file
+    mark: str  # of decimals
     notes: list[str]  # how it was read, a line each
 
     def take(self, columns: list[int]) -> Table:
@@ -137,6 +143,8 @@ def refusing(path: Path) -> Iterator[None]:
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
     """All arrays of a .npz file, without pickles; call it inside `refusing`."""
+    if not zipfile.is_zipfile(path) and path.is_file():
+        raise ValueError("no archive of arrays")
     with path.open("rb") as file:  # np.load leaves a broken file open
         stored = np.load(file, allow_pickle=False)
         if not isinstance(stored, np.lib.npyio.NpzFile):
@@ -150,7 +158,8 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
 def _of_arrays(path: Path, flags: ReadingFlags) -> Table:
     """X [n, d] of an .npz file, and its labels as the last column, if there are any."""
     arrays, key = read_npz(path), flags.label or "y"
-    if "X" not in arrays or (flags.label is not None and key not in arrays):
+    asked = flags.label is not None and not flags.known
+    if "X" not in arrays or (asked and key not in arrays):
         raise InputError(
             f"{path}: want arrays X and {key}; got {', '.join(arrays) or 'none'}"
         )
@@ -163,7 +172,10 @@ def _of_arrays(path: Path, flags: ReadingFlags) -> Table:
         )
     if X.dtype.kind not in "biuf":
         raise InputError(f"{path}: want real numbers for X; got dtype {X.dtype}")
-    frame = pd.DataFrame(X, columns=[f"x{j}" for j in range(X.shape[1])])
+    names = [f"x{j}" for j in range(X.shape[1])]
+    if key in names:
+        raise InputError(f"{path}: the array {key} of labels is named as a column of X")
+    frame = pd.DataFrame(X, columns=names)
     if y is not None:
         if y.dtype.kind not in "biufUS":
             raise InputError(f"{path}: want numbers or text as labels; got {y.dtype}")
@@ -193,7 +205,8 @@ def _of_frame(frame: pd.DataFrame, note: str) -> Table:
             if np.any(np.isinf(numbers[:, j])):
                 raise InputError(f"column {frame.columns[j]} has infinite entries")
     missing = np.array(frame.isna())
-    return Table([str(c) for c in frame.columns], text, numbers, missing, True, [note])
+    names = [str(c) for c in frame.columns]
+    return Table(names, text, numbers, missing, True, ".", [note])
 
 
 def _written(value: object) -> str:
@@ -205,14 +218,14 @@ def _written(value: object) -> str:
 
 def _of_text(path: Path, flags: ReadingFlags) -> Table:
     """A table of separated values, its text found out."""
-    text = _text_of(path)
-    lines = [line for line in text.splitlines()[:_SNIFFED] if line.strip()]
+    text, notes = _text_of(path)
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    lines = [line for line in text.split("\n")[:_SNIFFED] if line.strip()]
     if not lines:
         raise InputError(f"{path}: the file is empty")
     sep = flags.sep or _separator(lines)
     sep = {"tab": "\t", "\\t": "\t", "space": " "}.get(sep, sep)
     cells = _cells(path, text, sep)
-    notes = []
     if cells.shape[1] > 1:
         notes.append(f"separator: {_SEPARATORS.get(sep, repr(sep))}")
     mark = flags.decimal or decimal_mark(cells)
@@ -225,6 +238,15 @@ def _of_text(path: Path, flags: ReadingFlags) -> Table:
         notes.append("decimal mark: comma")
     numbers, missing = to_numbers(cells, mark), is_missing(cells)
     names, why = find_header(cells, numbers, missing, flags.header)
+    if flags.known and flags.header is None:  # the fit knows its columns
+        first = [str(cell) for cell in cells[0]]
+        if set(flags.known) & set(first):
+            names, why = first, ", ".join(first)
+        else:
+            raise InputError(
+                f"{path}: want a header with the columns of the fit, such as "
+                f"{flags.known[0]!r} (--header no: columns by position)"
+            )
     if names is not None:
         cells, numbers, missing = cells[1:], numbers[1:], missing[1:]
         notes.append(f"header: {why}")
@@ -238,8 +260,10 @@ def _of_text(path: Path, flags: ReadingFlags) -> Table:
         numbers,
         missing,
         names is not None,
+        mark,
         notes,
     )
+    table = _without_empty(table)
     return _without_index(_with_unique_names(table), flags)
 
 
@@ -256,32 +280,53 @@ def _with_unique_names(table: Table) -> Table:
     return dataclasses.replace(table, names=names)
 
 
+def _without_empty(table: Table) -> Table:
+    """Without a last column that has neither a name nor cells: a trailing separator."""
+    last = len(table.names) - 1
+    if last < 1 or (table.headed and table.names[last]):
+        return table
+    if np.any(table.text[:, last] != ""):
+        return table
+    table.notes.append("the last column is empty, and left out")
+    return table.take(list(range(last)))
+
+
 def _without_index(table: Table, flags: ReadingFlags) -> Table:
     if flags.index_col == "none":
         return table
-    at = None if flags.index_col is None else table.find(flags.index_col)
-    if at is None and find_index(table.names[0], table.text[:, 0], table.headed):
+    at, named = None, flags.index_col
+    if named is not None and not (flags.known and named not in table.names):
+        at = table.find(named)
+    counts = find_index(table.names[0], table.text[:, 0], table.headed)
+    if at is None and counts and table.names[0] not in flags.known:
         at = 0
     if at is None or table.text.shape[1] < 2:
         return table
     first, last = table.text[0, at], table.text[-1, at]
-    named = f" {table.names[at]!r}" if table.headed and table.names[at] else ""
-    table.notes.append(f"index column{named} dropped: {first}..{last}")
+    which = f" {table.names[at]!r}" if table.headed and table.names[at] else ""
+    table.notes.append(f"index column{which} dropped: {first}..{last}")
     return table.take([j for j in range(len(table.names)) if j != at])
 
 
-def _text_of(path: Path) -> str:
+def _text_of(path: Path) -> tuple[str, list[str]]:
+    """The text of a file, and a note if its encoding was guessed."""
     raw = path.read_bytes()
     raw = _OPENERS.get(path.suffix.lower(), bytes)(raw)
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return raw.decode("utf-16")
+        return raw.decode("utf-16"), []
+    if raw[:4] == b"PK\x03\x04":
+        raise InputError(
+            f"{path}: want a table of text, .npz or .parquet; got an archive"
+        )
+    notes: list[str] = []
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise InputError(f"{path}: want text in UTF-8, or .npz or .parquet") from None
+        text = raw.decode("cp1252", errors="replace")
+        notes = ["the text is not UTF-8, and read as Windows-1252"]
     if "\0" in text:
         raise InputError(f"{path}: want a table of text, .npz or .parquet; got binary")
-    return text
+    return text, notes
 
 
 def _separator(lines: list[str]) -> str:
@@ -289,10 +334,11 @@ def _separator(lines: list[str]) -> str:
 
     Where none does, that which does for most lines, so that the others are named.
     """
+    plain = [_QUOTED.sub("", line) for line in lines]
     best, share = ",", 0.0
     for sep in _SEPARATORS:
-        widths = np.array([len(row) for row in _rows(lines, sep)])
-        if widths[0] + 1 == widths[-1]:  # a header without the name of the index
+        widths = np.array([len(row) for row in _rows(plain, sep)])
+        if 2 <= widths[0] == widths[-1] - 1:  # a header without the name of the index
             widths[0] += 1
         counts = np.bincount(widths)
         if len(counts) > 2 and (most := counts[2:].max() / len(widths)) > share:
@@ -311,13 +357,15 @@ def _cells(path: Path, text: str, sep: str) -> np.ndarray:
     """All cells as text, [lines, w]."""
     if len(sep) != 1:
         raise InputError(f"want --sep, one character, tab or space; got {sep!r}")
-    lines = text.splitlines()
+    lines: Any = io.StringIO(text, newline="")
     if sep == " ":
-        lines = [line.replace("\t", " ").strip() for line in lines]
+        lines = [line.replace("\t", " ").strip() for line in text.split("\n")]
+    csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
     reader = csv.reader(lines, delimiter=sep, skipinitialspace=True)
     rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
     rows = [(at, row) for at, row in rows if row not in ([], [""])]
-    if len(rows) > 1 and len(rows[0][1]) + 1 == len(rows[1][1]) == len(rows[-1][1]):
+    ends = [len(rows[k][1]) for k in (0, min(1, len(rows) - 1), -1)] if rows else []
+    if ends and 2 <= ends[0] == ends[1] - 1 == ends[2] - 1:
         rows[0][1].insert(0, "")  # a header without the name of the index column
     width = len(rows[0][1])
     for at, row in rows:

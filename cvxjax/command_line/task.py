@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from cvxjax import estimators
 from cvxjax.command_line.features import Features, decide_features
 from cvxjax.command_line.labels import Labels, decide_labels
 from cvxjax.command_line.tables import InputError, ReadingFlags, Table, read_table
+
+if TYPE_CHECKING:
+    from cvxjax.command_line.model_file import Model
 
 _REGRESSION = ("squared", "huber", "pinball")
 _CLASSIFICATION = ("logistic", "hinge", "squared_hinge", "squared")
@@ -30,19 +33,34 @@ class Data:
     features: Features
     labels: Labels
     label_at: int  # position in the table
+    mark: str  # of decimals
     notes: list[str]  # how everything was read, a line each
 
 
-def reading_flags(chosen: argparse.Namespace) -> ReadingFlags:
-    """The flags that say how a file is read."""
-    return ReadingFlags(
-        sep=chosen.sep,
-        decimal=chosen.decimal,
-        header=chosen.header,
-        index_col=chosen.index_col,
-        drop=names_of(chosen.drop),
-        label=getattr(chosen, "label", None),
-    )
+_REMEMBERED = ("sep", "decimal", "header", "index_col", "drop", "label")
+
+
+def reading_flags(
+    chosen: argparse.Namespace, model: Model | None = None
+) -> ReadingFlags:
+    """The flags that say how a file is read, else those of a model's fit."""
+    given: dict[str, Any] = {name: getattr(chosen, name, None) for name in _REMEMBERED}
+    known: tuple[str, ...] = ()
+    if model is not None:
+        fit = model.reading
+        given = {k: fit.get(k) if v is None else v for k, v in given.items()}
+        given["label"] = model.labels.name
+        if model.features.headed and given["header"] != "no":
+            known = tuple(column.name for column in model.features.columns)
+            given["drop"] = chosen.drop  # other columns are left out anyway
+    drop = names_of(given.pop("drop"))
+    return ReadingFlags(drop=drop, known=known, **given)
+
+
+def reading_of(chosen: argparse.Namespace, mark: str) -> dict[str, str | None]:
+    """The flags of a fit and the decimal mark that it found, for its file."""
+    given = {name: getattr(chosen, name, None) for name in _REMEMBERED}
+    return given | {"decimal": mark}
 
 
 def names_of(text: str | None) -> tuple[str, ...]:
@@ -67,9 +85,11 @@ def read_data(chosen: argparse.Namespace) -> Data:
                 f"{chosen.data}: {lacking:,} rows without a label in {table.names[at]}"
             )
         notes.append(f"rows without a label left out: {lacking:,}")
-    whole, table = table, table.rows(rows)
+    mark, table = table.mark, table.rows(rows)
     classify = getattr(chosen, "classify", None)
     positive = chosen.positive
+    if classify is False and positive is not None:
+        raise InputError("want --positive without --regress")
     labels, said = decide_labels(table, at, classify=classify, positive=positive)
     notes += said
     others = table.take([j for j in range(len(table.names)) if j != at])
@@ -84,8 +104,7 @@ def read_data(chosen: argparse.Namespace) -> Data:
     y = labels.of(table.rows(kept), at)
     if labels.classes is not None and len(set(y)) < len(labels.classes):
         raise InputError("a class has no row without missing values (--missing mean)")
-    assert len(rows) == len(whole.text)
-    return Data(X, y, rows, features, labels, at, notes)
+    return Data(X, y, rows, features, labels, at, mark, notes)
 
 
 def _label_of(table: Table, chosen: argparse.Namespace) -> int:

@@ -89,8 +89,8 @@ class ReLUClassifier(ClassifierMixin, ReLUEstimator):
         self.multi_class = multi_class
         self.class_weight = class_weight
 
-    def _prepared(self, X: Any, y: Any, sample_weight: Any) -> list[Prepared]:
-        self._check_parameters()
+    def _check_loss(self) -> None:
+        """ValueError for a loss that there is not, or one that does not fit."""
         if self.loss not in _LOSSES:
             raise ValueError(
                 f"want loss, one of {', '.join(_LOSSES)}; got {self.loss!r}"
@@ -101,6 +101,10 @@ class ReLUClassifier(ClassifierMixin, ReLUEstimator):
             )
         if self.multi_class == "softmax" and self.loss != "logistic":
             raise ValueError(f"want loss logistic with softmax; got {self.loss!r}")
+
+    def _prepared(self, X: Any, y: Any, sample_weight: Any) -> list[Prepared]:
+        self._check_parameters()
+        self._check_loss()
         X, y = self._checked_both(X, y)
         check_classification_targets(y)
         weights, counts = check_weights(sample_weight, len(X)), None

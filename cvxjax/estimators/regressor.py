@@ -111,6 +111,10 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, ReLUEstimator):
             return cj.losses.squared()
         raise ValueError(f"want loss, one of {', '.join(_LOSSES)}; got {self.loss!r}")
 
+    def _check_loss(self) -> None:
+        """ValueError for a loss that there is not."""
+        self._made_loss()
+
     def _prepared(self, X: Any, y: Any, sample_weight: Any) -> list[Prepared]:
         self._check_parameters()
         loss = self._made_loss()

@@ -14,6 +14,7 @@ import numpy as np
 
 import cvxjax as cj
 
+_SAME = 1e-9  # of the size: two scalings that agree
 _CONSTANT = 1e-12  # of its size: a column that varies less is constant
 
 
@@ -40,6 +41,14 @@ class Scaling:
             scale[scale <= _CONSTANT] = 1
             mean, scale = mean * unit, scale * unit
         return cls(mean=mean, scale=scale, ones=ones)
+
+    def is_close(self, other: Scaling) -> bool:
+        """Whether it is the same, up to rounding."""
+        if self.ones != other.ones or len(self.mean) != len(other.mean):
+            return False
+        same = np.abs(self.scale - other.scale) <= _SAME * np.abs(other.scale)
+        sizes = np.abs(other.mean) + np.abs(other.scale)
+        return bool(np.all(same & (np.abs(self.mean - other.mean) <= _SAME * sizes)))
 
     def apply(self, X: np.ndarray) -> np.ndarray:
         """[n, d], or [n, d + 1] with the column of ones."""

@@ -220,9 +220,14 @@ def _trained(
     at = solution.program_of(program)
     variables = at.recover(solution.params)
     layers = Layers.of(variables)
-    certificate = None
+    certificate, status = None, cj.Status(int(solution.status))
     if seconds > 0:
-        certificate = cj.certify(program, solution, tol=task.tol, time_limit=seconds)
+        tol = task.tol
+        try:
+            certificate = cj.certify(program, solution, tol=tol, time_limit=seconds)
+        except KeyboardInterrupt:  # the network is kept, with the bound that is quick
+            status = cj.Status.INTERRUPTED
+            certificate = cj.certify(program, solution, tol=tol, time_limit=0.0)
     most = task.max_neurons
     if most is not None and layers.width > most:
         layers = layers.narrowed(most, task.X, program)
@@ -241,7 +246,7 @@ def _trained(
         beta=float(program.beta) * task.weight,
         beta_max=highest * task.weight,
         certificate=None if certificate is None else certificate.times(task.weight),
-        status=cj.Status(int(solution.status)),
+        status=status,
         iterations=int(solution.iterations),
     )
 

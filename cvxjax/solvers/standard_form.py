@@ -53,7 +53,13 @@ class StandardForm:
     @property
     def values(self) -> float:
         """An objective over that of the standard form."""
-        return self.labels**self.power
+        try:
+            return self.labels**self.power
+        except OverflowError:
+            size = f"{self.labels:.0e}"
+            raise ValueError(
+                f"want labels whose loss is finite; got labels of size {size}"
+            ) from None
 
     @property
     def duals(self) -> float:

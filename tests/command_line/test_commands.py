@@ -199,6 +199,17 @@ def test_a_tampered_dual_proves_nothing_wrong(solved, capsys, tmp_path):
     assert first_number(rows["lower bound"]) <= true
 
 
+def test_another_scaling_or_intercept_is_not_certified(solved, capsys, tmp_path):
+    data, path, _ = solved
+    arrays = read_arrays(path)
+    write_arrays(tmp_path / "w.npz", arrays | {"scale": 7 * arrays["scale"]})
+    _, err = run(["certify", data, tmp_path / "w.npz"], capsys, 2)
+    assert is_one_error(err) and "its scaling is not that of" in err
+    write_arrays(tmp_path / "w.npz", arrays | {"intercept": arrays["intercept"] + 9.0})
+    _, err = run(["certify", data, tmp_path / "w.npz", "--tol", 1e-3], capsys, 3)
+    assert "not certified: the gap is " in err
+
+
 def test_every_pattern_is_believed_only_if_listed(solved, capsys, tmp_path):
     data, path, _ = solved
     arrays = read_arrays(path)
@@ -226,6 +237,8 @@ def test_every_pattern_is_believed_only_if_listed(solved, capsys, tmp_path):
         {"model": "{"},
         {"model": '{"format": 3}'},
         {"model": "[1, 2]"},
+        {"scale": np.zeros(1)},
+        {"intercept": np.zeros(2)},
         {"first/kernel": np.zeros((3, 1))},
         {"rows": np.ones(3, bool)},
         {"mean": np.array(["a"])},
@@ -302,7 +315,9 @@ def test_cross_validation_chooses_and_saves(tmp_path, capsys):
         assert "<svg" in picture.read_text()
     rows, _ = run(["fit", path, "--cv", 3, "--holdout", 0.25], capsys)
     assert "of 3 folds" in rows["cross-validated"]
-    assert "rows held out (their mean: " in rows["test score"]
+    assert "rows held out (a constant scores" in rows["test score"]
+    for line in (["fit", path, "--cv", 99], ["cv", path, "--folds", 1]):
+        assert is_one_error(run(line, capsys, 2)[1])
 
 
 def test_the_score_of_predict_is_said(solved, capsys, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import cvxjax as cj
 from cvxjax import __main__ as command_line
 from cvxjax.command_line import early_interrupts
 from cvxjax.saving.files import read_arrays
@@ -101,8 +103,37 @@ def test_a_time_limit_keeps_the_best_so_far(slow_data, capsys, tmp_path):
     assert np.any(read_arrays(tmp_path / "w.npz")["part0/params"] != 0)
     line = ["path", slow_data, "--betas", "0.2,1e-3,1e-4", *ENDLESS, "--time_limit", 1]
     _, err = run([*line, "--out", tmp_path / "p.npz"], capsys, 3)
-    assert "cvxjax: the time limit came at 1 of 3 betas\n" in err
-    assert len(read_arrays(tmp_path / "p.npz")["betas"]) == 1
+    (reached,) = re.findall("cvxjax: the time limit came at ([12]) of 3 betas\n", err)
+    assert len(read_arrays(tmp_path / "p.npz")["betas"]) == int(reached)
+
+
+def test_an_interrupt_while_a_network_is_certified_keeps_it(
+    slow_data, capsys, tmp_path, monkeypatch
+):
+    certify, calls = cj.certify, []
+
+    def interrupted(*arguments, **options):
+        calls.append(options["time_limit"])
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return certify(*arguments, **options)
+
+    monkeypatch.setattr(cj, "certify", interrupted)
+    line = ["fit", slow_data, "--patterns", 10, "--gated", "--out", tmp_path / "w.npz"]
+    rows, err = run(line, capsys, 130)
+    assert calls[1] == 0 and rows["status"].startswith("INTERRUPTED")
+    assert err.endswith("cvxjax: interrupted: this is the best so far\n")
+    assert "part0/params" in read_arrays(tmp_path / "w.npz")
+
+
+def test_predictions_that_cannot_be_printed_are_an_error(data, tmp_path):
+    with start("fit", data, "--beta", 2, "--out", tmp_path / "w.npz") as process:
+        assert process.wait(60) == 0
+    with open("/dev/full", "w") as full:
+        with start("predict", tmp_path / "w.npz", data, stdout=full) as process:
+            _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "error: cannot print the predictions: No space left on device" in err
 
 
 def test_a_full_disk_does_not_lose_a_finished_solve(data, tmp_path):

@@ -89,7 +89,6 @@ def test_flags_override(tmp_path):
         ("a,b\n1,2,3\n1,2\n", "got 3 in line 2"),
         ("a;b\n1.5;2,5\n", "--decimal"),
         (b"\xff\xfe1,2", "corrupt"),
-        (b"\x80\x81,1\n", "UTF-8"),
         (b"a,\0\n1,2\n", "binary"),
     ],
 )
@@ -101,8 +100,9 @@ def test_what_is_no_table_is_one_sentence(tmp_path, text, says):
 def test_only_plain_numbers_are_numbers():
     words = "1 -2.5 .5 5. 1e-3 +4 1_2 0x1 inf nan 007 0 0.7 1,5 1e999 -".split()
     found = to_numbers(np.array([words], object))[0]
-    plain = [True] * 6 + [False] * 5 + [True, True, False, False, False]
-    assert (~np.isnan(found)).tolist() == plain
+    plain = [True] * 6 + [False] * 2 + [True, False, False, True, True, False, True]
+    assert (~np.isnan(found)).tolist() == [*plain, False]
+    assert np.isinf(found[[8, 14]]).all()
     assert to_numbers(np.array([["1,5", "2"]], object), ",")[0].tolist() == [1.5, 2]
 
 
@@ -113,7 +113,7 @@ def test_features_of_every_kind(tmp_path):
     assert kept.all()
     names = ["n", "code=02", "city=Rome", "flag=True"]
     assert features.names == names
-    X = [[1, 0, 1, 1], [2, 1, 0, 0], [3, 0, 0, 1]]
+    X = [[1, 0, 1, 1], [2, 1, 0, 0], [3, 0, 0.5, 1]]
     np.testing.assert_array_equal(features.of(table), X)
     assert any("2 missing values (n 1, city 1)" in note for note in notes)
     assert any("3 categorical columns one-hot" in note for note in notes)
@@ -121,10 +121,74 @@ def test_features_of_every_kind(tmp_path):
     assert again == features
     new = read(tmp_path, "flag,city,code,n\nTrue,Lima,02,5\n")
     said = []
-    np.testing.assert_array_equal(features.of(new, said), [[5, 1, 0, 1]])
+    np.testing.assert_array_equal(features.of(new, said), [[5, 1, 0.5, 1]])
     assert said == ["column city: Lima not seen by the fit; taken as missing"]
     with pytest.raises(InputError, match="want the columns of the fit; n not among"):
         features.of(read(tmp_path, "flag,city,code\nTrue,Lima,02\n"))
+
+
+def test_two_texts_and_what_is_missing_are_three_things(tmp_path):
+    """And what the fit has not seen is as what is missing, the mean."""
+    table = read(tmp_path, "sex,y\nf,0\nm,1\nm,1\n,5\n")
+    features, _, _ = decide_features(table.take([0]))
+    X = features.of(table)[:, 0]
+    np.testing.assert_allclose(X, [0, 1, 1, 2 / 3])
+    said = []
+    new = read(tmp_path, "sex,z\nm,0\nd,1\n,1\n", known=("sex",))
+    np.testing.assert_allclose(features.of(new, said)[:, 0], [1, 2 / 3, 2 / 3])
+    assert said == [
+        "columns without use: z",
+        "column sex: d not seen by the fit; taken as missing",
+        "missing values: means of the fit for sex 1",
+    ]
+
+
+def test_codes_as_numbers_are_the_same_codes(tmp_path):
+    table = read(tmp_path, "c,y\n1,0\n2,1\n3,1\n")
+    features, _, _ = decide_features(table, categorical=("c",))
+    again = features.of(read(tmp_path, "c,y\n1.0,0\n2.0,1\n3.0,1\n"))
+    np.testing.assert_array_equal(again, features.of(table))
+
+
+def test_the_fit_knows_its_header_and_its_columns(tmp_path):
+    """Where neither could be told from the file alone."""
+    flags = {"known": ("no", "1", "2")}
+    table = read(tmp_path, "no,1,2\n0,1,2\n1,2,1\n2,1,1\n3,1,0\n", **flags)
+    assert table.names == ["no", "1", "2"] and len(table.text) == 4
+    table = read(tmp_path, "2,1\n1,2\n2,1\n", known=("1", "2"))
+    assert table.names == ["2", "1"] and len(table.text) == 2
+    with pytest.raises(InputError, match="want a header with the columns of the fit"):
+        read(tmp_path, "5,6\n1,2\n", known=("1", "2"))
+
+
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        ("$1.20", "numbers written as"),
+        ("10%", "numbers written as"),
+        ('"1,234.56"', "numbers written as"),
+        ("12 000", "numbers written as"),
+        ("inf", "want a finite number; got 'inf'"),
+        ("1e999", "want a finite number"),
+    ],
+)
+def test_numbers_that_are_not_plain_are_refused(tmp_path, cell, says):
+    table = read(tmp_path, f"a,b\n1,{cell}\n2,{cell}\n")
+    with pytest.raises(InputError, match=says):
+        decide_features(table)
+    features, _, _ = decide_features(table, categorical=("b",))
+    assert features.columns[1].values is not None
+
+
+def test_texts_of_other_kinds(tmp_path):
+    table = read(tmp_path, "caf\xe9,y\n1,2\n".encode("cp1252"))
+    assert table.names[0] == "caf\xe9" and "Windows-1252" in table.notes[0]
+    table = read(tmp_path, 'n,comment,y\n1,"a; b",3\n2,"c; d",4\n')
+    assert table.names == ["n", "comment", "y"]
+    table = read(tmp_path, "a,b,\n1,2,\n3,4,\n")
+    assert table.names == ["a", "b"]
+    table = read(tmp_path, 'a,b\n"1\n2",3\n"x\u2028y",4\n')
+    assert table.text[:, 0].tolist() == ["1\n2", "x\u2028y"]
 
 
 def test_missing_values_dropped_and_refused(tmp_path):
@@ -184,7 +248,7 @@ def test_labels_as_the_user_says(tmp_path):
     with pytest.raises(InputError, match="want --positive.*got 'x'.*3, 4, 5"):
         decide_labels(table, 1, positive="x")
     text = read(tmp_path, "x,y\n1,a\n2,b\n")
-    with pytest.raises(InputError, match="row 1: want a number; got 'a'"):
+    with pytest.raises(InputError, match="row 1: want a finite number; got .a."):
         decide_labels(text, 1, classify=False)
     labels, _ = decide_labels(text, 1)
     with pytest.raises(InputError, match="want a class among a, b; got 'c'"):
