@@ -148,7 +148,10 @@ def decide_features(
     notes: list[str] = []
     if counts.any():
         where = [f"{table.names[j]} {counts[j]:,}" for j in np.flatnonzero(counts)]
-        found = f"{counts.sum():,} missing values ({_listed(where)})"
+        found = (
+            f"{counts.sum():,} missing values{written_as(table.text[table.missing])}"
+        )
+        found += f" ({_listed(where)})"
         if missing == "refuse":
             raise InputError(f"{found}; --missing mean or drop takes them")
         does = "their rows left out" if missing == "drop" else "the column's mean"
@@ -215,6 +218,12 @@ def _said(columns: list[Column], left_out: list[str], whole: list[str]) -> list[
             f"columns of texts that are mostly distinct, dropped: {_listed(left_out)}"
         )
     return notes
+
+
+def written_as(cells: np.ndarray) -> str:
+    """Which words count as missing, for a note; nothing if all cells are empty."""
+    words = sorted({str(cell) for cell in cells} - {""})
+    return f" written {_listed([repr(word) for word in words])}" if words else ""
 
 
 def words_of(table: Table, j: int) -> np.ndarray:

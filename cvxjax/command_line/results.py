@@ -261,7 +261,8 @@ def why_not_certified(model: Any, tol: float | None) -> str | None:
         return None
     where = f"the certified gap is {gap:.1e}, wanted {aim:g}"
     if status is not Status.CONVERGED:
-        return f"not converged: {status.name}: {status.message}; {where}"
+        more = " (more: --time_limit)" if status is Status.TIME_LIMIT else ""
+        return f"not converged: {status.name}: {status.message}{more}; {where}"
     if not gap <= LARGER_THAN_TOL * aim:
         return f"not certified: {where}"
     return None

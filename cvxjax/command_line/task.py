@@ -12,7 +12,7 @@ import numpy as np
 
 import cvxjax as cj
 from cvxjax import estimators
-from cvxjax.command_line.features import Features, decide_features
+from cvxjax.command_line.features import Features, decide_features, written_as
 from cvxjax.command_line.labels import Labels, decide_labels
 from cvxjax.command_line.tables import InputError, ReadingFlags, Table, read_table
 
@@ -84,7 +84,8 @@ def read_data(chosen: argparse.Namespace) -> Data:
             raise InputError(
                 f"{chosen.data}: {lacking:,} rows without a label in {table.names[at]}"
             )
-        notes.append(f"rows without a label left out: {lacking:,}")
+        how = written_as(table.text[~rows, at])
+        notes.append(f"rows without a label left out: {lacking:,}{how}")
     mark, table = table.mark, table.rows(rows)
     classify = getattr(chosen, "classify", None)
     positive = chosen.positive

@@ -52,10 +52,10 @@ def survey_with_gaps(folder):
     table.loc[9, "risk"] = np.nan
     table.to_csv(folder / "t.tsv.gz", sep="\t", index=False, na_rep="NA")
     return folder / "t.tsv.gz", table, [
-        "rows without a label left out: 1",
-        "label risk: 3 classes: high 29, hihg 1, low 29",
+        "rows without a label left out: 1 written 'NA'",
+        "label risk: 3 classes: high 35, hihg 1, low 23",
         "perhaps misspelt: hihg",
-        "2 missing values (pay 2): the column's mean",
+        "2 missing values written 'NA' (pay 2): the column's mean",
         "2 categorical columns one-hot: zip 3, member 2",
     ]  # fmt: skip
 
