@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import cross_val_score, train_test_split
 
 from cvxjax.command_line.early_interrupts import INTERRUPTED, interruptible
-from cvxjax.command_line.model_file import save_model
+from cvxjax.command_line.model_file import fingerprint, save_model
 from cvxjax.command_line.printing import (
     DONE,
     NOT_CERTIFIED,
@@ -240,6 +240,7 @@ def _save(
             label_at=data.label_at,
             reading=reading_of(chosen, data.mark),
             rows=rows,
+            data=fingerprint(data.X[train], data.y[train]),
             more=more,
         )
     except (ValueError, OSError) as error:

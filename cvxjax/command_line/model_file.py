@@ -31,6 +31,7 @@ from cvxjax.saving.files import write_arrays
 from cvxjax.solution import Scope, Solution, Status
 
 FORMAT = 2
+_ORTHONORMAL = 1e-9  # off by more, it is no basis
 _CLASSES = ("ReLURegressor", "ReLUClassifier")
 
 
@@ -43,6 +44,7 @@ class Model:
     label_at: int  # position of the label in the table
     reading: dict[str, str | None]  # flags and decimal mark of the fit
     rows: np.ndarray  # [n], which rows of the table were trained on
+    data: str  # a fingerprint of their features and labels
     fitted: tuple[Any, ...]  # estimators, one for each beta, without programs
     parts: tuple[tuple[Part, ...], ...]  # of each beta, those of each class
 
@@ -65,10 +67,12 @@ class Part:
     scope: str
     beta: float  # of the program, whose loss has weights of mean one
     constants: np.ndarray  # [c]
-    data: str  # a fingerprint of the samples
+    basis: np.ndarray | None = None  # of the features, as `Task` has it
 
     @classmethod
-    def of(cls, program: Any, solution: Solution, constants: np.ndarray) -> Part:
+    def of(
+        cls, program: Any, solution: Solution, constants: np.ndarray, basis: Any
+    ) -> Part:
         """From a program and its solution."""
         patterns, every = solution.patterns, bool(program.all_patterns)
         if patterns is None and not every:
@@ -85,11 +89,31 @@ class Part:
             scope=program.scope.value,
             beta=float(program.beta),
             constants=np.asarray(constants, float),
-            data=fingerprint(program.X, program.y),
+            basis=basis,
         )
 
+    def task_of(self, task: Task) -> Task:
+        """The task in this part's basis, which another machine may not find again.
+
+        Raises:
+          ValueError: if it is no basis of the samples.
+        """
+        if (self.basis is None) != (task.basis is None):
+            raise ValueError("a basis is missing, or one too many")
+        if self.basis is None or task.basis is None:
+            return task
+        B, X = self.basis, task.X.astype(float) @ task.basis.T
+        if B.shape != task.basis.shape:
+            raise ValueError("a basis of another shape")
+        inside = X @ B
+        off = np.max(np.abs(B.T @ B - np.eye(B.shape[1])))
+        lost = np.max(np.abs(inside @ B.T - X))
+        if off > _ORTHONORMAL or lost > _ORTHONORMAL * np.max(np.abs(X)):
+            raise ValueError("no orthonormal basis of the samples")
+        return dataclasses.replace(task, X=inside.astype(task.X.dtype), basis=B)
+
     def rebuilt(self, task: Task) -> tuple[Any, Solution]:
-        """The program of these samples, and the solution.
+        """The program of a task of `task_of`, and the solution.
 
         The scope is not believed: patterns are EXHAUSTIVE only if the data, enumerated
         again, have none that is not among them.
@@ -147,6 +171,7 @@ def save_model(
     label_at: int,
     reading: Mapping[str, str | None],
     rows: np.ndarray,
+    data: str,
     more: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes one .npz file, whole or not at all.
@@ -154,7 +179,7 @@ def save_model(
     Args:
       path: of the file.
       fitted: estimators, one for each beta.
-      features, labels, label_at, reading, rows: as in `Model`.
+      features, labels, label_at, reading, rows, data: as in `Model`.
       more: arrays that are kept beside, for people who read the file.
     """
     arrays: dict[str, Any] = dict(more or {})
@@ -180,10 +205,9 @@ def save_model(
         arrays[f"{name}intercept"] = model.intercept_
         if model.layers_.gates is not None:
             arrays[f"{name}network_gates"] = model.layers_.gates
-        for j, (program, solution, constants) in enumerate(
-            zip(model.programs_, model.solutions_, model._constants, strict=True)
-        ):
-            part = Part.of(program, solution, constants)
+        kept = model.programs_, model.solutions_, model._constants, model._bases
+        for j, of_part in enumerate(zip(*kept, strict=True)):
+            part = Part.of(*of_part)
             for key, value in vars(part).items():
                 if value is not None:
                     arrays[f"{_prefix(k, len(fitted))}part{j}/{key}"] = value
@@ -196,6 +220,7 @@ def save_model(
             "labels": labels.as_json(),
             "label_at": label_at,
             "reading": dict(reading),
+            "data": data,
             "fitted": told,
         }
     )
@@ -291,6 +316,7 @@ def _model(saved: Mapping[str, np.ndarray]) -> Model:
         int(told["label_at"]),
         {str(k): v if v is None else str(v) for k, v in told["reading"].items()},
         saved["rows"].astype(bool),
+        str(told["data"]),
         tuple(fitted),
         tuple(parts),
     )
@@ -317,7 +343,7 @@ def _parts(saved: Mapping[str, np.ndarray], name: str) -> tuple[Part, ...]:
                 scope=str(arrays["scope"]),
                 beta=float(arrays["beta"]),
                 constants=arrays["constants"],
-                data=str(arrays["data"]),
+                basis=arrays.get("basis"),
             )
         )
     if not parts:

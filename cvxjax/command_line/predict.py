@@ -154,6 +154,8 @@ def run_certify(chosen: argparse.Namespace) -> int:
         raise InputError(f"{path}: these weights belong to other data than {data}")
     kept = model.rows
     y = model.labels.of(table.rows(kept), at)
+    if fingerprint(X[kept], y) != model.data:
+        raise InputError(f"{path}: these weights belong to other data than {data}")
     worst = -np.inf
     for fitted, parts in zip(model.fitted, model.parts, strict=True):
         with jax.enable_x64(fitted.dtype == "float64"), noting():
@@ -184,26 +186,25 @@ def _certified(
         raise InputError(f"{path}: its scaling is not that of {data}")
     shifts = np.concatenate([one.shift for one in prepared])
     constants = fitted.intercept_ - shifts
-    solved, certificates = [], []
+    moved, solved, certificates = [], [], []
     for task, part in zip(tasks, parts, strict=True):
         try:
+            task = part.task_of(task)
             program, solution = part.rebuilt(task)
-            if fingerprint(program.X, program.y) != part.data:
-                raise InputError(
-                    f"{path}: these weights belong to other data than {data}"
-                )
             certificate = cj.certify(program, solution, tol=tol)
         except (*_CORRUPT, cj.CertificateError) as error:
             raise InputError(f"{path}: corrupt: {error}") from None
+        moved.append(task)
         solved.append((program, solution))
         certificates.append(certificate.times(task.weight))
     fitted.beta_ = np.array(
         [float(p.beta) * t.weight for (p, _), t in zip(solved, tasks, strict=True)]
     )
     units = [task.weight for task in tasks]
-    values = objectives(fitted.layers_, constants, tasks, solved)
+    values = objectives(fitted.layers_, constants, moved, solved)
+    bases = [task.basis for task in moved]
     return shown_parts(
-        fitted.layers_, model.labels, solved, certificates, units, values
+        fitted.layers_, model.labels, solved, certificates, units, values, bases
     )
 
 

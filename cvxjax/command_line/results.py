@@ -57,6 +57,7 @@ def parts_of(model: Any, labels: Labels) -> list[Shown]:
         list(zip(model.programs_, model.solutions_, strict=True)),
         model.certificates_,
         units,
+        bases=model._bases,
     )
 
 
@@ -67,6 +68,7 @@ def shown_parts(
     certificates: Sequence[Certificate],
     units: Sequence[float],
     values: Sequence[float] | None = None,
+    bases: Sequence[np.ndarray | None] | None = None,
 ) -> list[Shown]:
     """Programs beside the parts of a network that stand for them.
 
@@ -78,6 +80,7 @@ def shown_parts(
       units: of the objectives.
       values: objectives of the networks in the programs' units, with their constants;
         default those with the best constants.
+      bases: of the programs' features, as `Task` has them.
     """
     shown = []
     for j, (program, solution) in enumerate(solved):
@@ -85,6 +88,7 @@ def shown_parts(
         if len(solved) > 1:
             own = part_of(layers, j)
             name = labels.classes[j] if labels.classes is not None else str(j)
+        own = own.within(None if bases is None else bases[j])
         X = np.asarray(program.X, np.float64)
         value = own.objective(X, program) if values is None else values[j]
         value *= units[j]
@@ -117,6 +121,7 @@ def objectives(
     found = []
     for j, (task, (program, _)) in enumerate(zip(tasks, solved, strict=True)):
         own = layers if len(tasks) == 1 else part_of(layers, j)
+        own = own.within(task.basis)
         added = constants if len(tasks) == 1 else constants[[j]]
         fit = own.outputs(np.asarray(task.X, np.float64)) + added
         y = np.asarray(task.y, np.float64)

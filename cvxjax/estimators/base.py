@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 import cvxjax as cj
 from cvxjax.estimators.layers import Layers
-from cvxjax.estimators.samples import Scaling, merged, weighted
+from cvxjax.estimators.samples import Scaling, merged, row_basis, weighted
 from cvxjax.estimators.training import Task, Trained, train_path
 from cvxjax.networks.two_layer import GatedTwoLayer, TwoLayer
 from cvxjax.networks.vector_output import GatedVectorOutput, VectorOutput
@@ -132,8 +132,11 @@ class ReLUEstimator(BaseEstimator):
             y = y - (shift[0] if y.ndim == 1 else shift)
         unit = float(np.mean(weights))
         whole = weighted(loss, weights / unit)
+        inputs = self.scaling_.apply(X)
+        basis = row_basis(inputs)
         task = Task(
-            X=self.scaling_.apply(X).astype(self.dtype),
+            X=(inputs if basis is None else inputs @ basis).astype(self.dtype),
+            basis=basis,
             y=y.astype(self.dtype),
             loss=whole,
             reference=whole if plain else weighted(loss, counts / unit),
@@ -261,6 +264,7 @@ class ReLUEstimator(BaseEstimator):
         self.programs_ = [part.program for part in parts]
         self.solutions_ = [part.solution for part in parts]
         self._constants = [part.constants for part in parts]
+        self._bases = [one.task.basis for one in prepared]
         self.statuses_ = [part.status for part in parts]
         self._warn()
         if cj.Status.INTERRUPTED in self.statuses_:

@@ -42,6 +42,20 @@ class Layers:
         gates = None if self.gates is None else self.gates[which]
         return Layers(self.first[:, which], self.second[which], gates)
 
+    def lifted(self, basis: np.ndarray | None) -> Layers:
+        """For features [n, e] where this is for features @ basis, basis [e, d]."""
+        if basis is None:
+            return self
+        gates = None if self.gates is None else self.gates @ basis.T
+        return Layers(basis @ self.first, self.second, gates)
+
+    def within(self, basis: np.ndarray | None) -> Layers:
+        """The opposite of `lifted`, for an orthonormal basis."""
+        if basis is None:
+            return self
+        gates = None if self.gates is None else self.gates @ basis
+        return Layers(basis.T @ self.first, self.second, gates)
+
     def hidden(self, X: np.ndarray) -> np.ndarray:
         """What the neurons are on X, [n, m]."""
         products = X @ self.first

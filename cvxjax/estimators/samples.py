@@ -58,6 +58,16 @@ class Scaling:
         return np.column_stack([scaled, np.ones(len(X))])
 
 
+def row_basis(X: np.ndarray) -> np.ndarray | None:
+    """An orthonormal basis [d, n] of the rows of X [n, d] where d > n, else None.
+
+    Weights that are optimal lie in the span of the rows: what is orthogonal to it costs
+    weight decay and changes no output. So training needs X times the basis alone.
+    """
+    n, d = X.shape
+    return np.linalg.qr(X.T)[0] if d > n else None
+
+
 def merged(
     X: np.ndarray, y: np.ndarray, *weights: np.ndarray
 ) -> tuple[np.ndarray, ...]:

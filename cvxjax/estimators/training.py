@@ -32,11 +32,12 @@ _WORTH = 0.1  # of the tolerance, which a turn must gain
 class Task:
     """What is trained."""
 
-    X: np.ndarray  # [n, d], as it enters the network
+    X: np.ndarray  # [n, d], as it enters the network; in the basis if there is one
     y: np.ndarray  # [n], or [n, c]
     loss: Any  # without an intercept
     reference: Any  # the loss with which beta_max is found, likewise
     intercept: bool  # whether the program finds one
+    basis: np.ndarray | None = None  # [features, d], of the span of the samples
     weight: float = 1.0  # of the loss; beta is divided by it
     gated: bool = False
     patterns: int | str | None = None  # how many are sampled, or "all", listed
@@ -241,7 +242,7 @@ def _trained(
     return Trained(
         program=jax.tree.map(np.asarray, program),
         solution=jax.tree.map(np.asarray, solution),
-        layers=layers,
+        layers=layers.lifted(task.basis),
         constants=added,
         beta=float(program.beta) * task.weight,
         beta_max=highest * task.weight,

@@ -210,6 +210,21 @@ def test_another_scaling_or_intercept_is_not_certified(solved, capsys, tmp_path)
     assert "not certified: the gap is " in err
 
 
+def test_a_wide_table_is_certified_in_the_span_of_its_rows(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(8, 20))
+    table = save_csv(tmp_path / "wide.csv", X, X[:, 0] + X[:, 1])
+    rows, _ = run(["fit", table, "--patterns", 9, "--out", tmp_path / "m.npz"], capsys)
+    again, _ = run(["certify", table, tmp_path / "m.npz"], capsys)
+    for name in ("objective", "network", "neurons"):
+        assert again[name] == rows[name]
+    arrays = read_arrays(tmp_path / "m.npz")
+    turned = np.linalg.qr(rng.normal(size=arrays["part0/basis"].shape))[0]
+    write_arrays(tmp_path / "w.npz", arrays | {"part0/basis": turned})
+    _, err = run(["certify", table, tmp_path / "w.npz"], capsys, 2)
+    assert is_one_error(err) and "no orthonormal basis of the samples" in err
+
+
 def test_every_pattern_is_believed_only_if_listed(solved, capsys, tmp_path):
     data, path, _ = solved
     arrays = read_arrays(path)

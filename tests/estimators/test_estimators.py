@@ -275,3 +275,23 @@ def test_samples_that_are_refused():
         _ = classifier_of().certificate_
     with pytest.raises(AttributeError, match="predict_proba"):
         _ = classifier_of(loss="hinge").predict_proba
+
+
+def test_more_features_than_samples_are_trained_in_their_span():
+    """The network is for all features, and costs what its certificate says."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(10, 40))
+    y = np.maximum(X[:, 0], 0) - X[:, 1]
+    model = estimators.ReLURegressor(0.3, tol=1e-4).fit(X, y)
+    assert model.programs_[0].X.shape == (10, 10)
+    assert model.layers_.first.shape[0] == 41
+    fit = model.layers_.outputs(model.network_input(X))[:, 0] + model.intercept_
+    np.testing.assert_allclose(fit, model.predict(X), rtol=1e-12)
+    weights = np.sum(model.layers_.first**2) + np.sum(model.layers_.second**2)
+    value = 0.5 * np.sum((fit - y) ** 2) + model.beta_[0] / 2 * weights
+    assert value == pytest.approx(model.certificate_.primal, rel=1e-6)
+    wide = cj.programs.make_two_layer(
+        model.network_input(X), y - y.mean(), beta=model.beta_[0]
+    )
+    assert wide.beta_max() == pytest.approx(model.beta_max_[0], rel=1e-6)
+    assert float(cj.solve(wide).objective) == pytest.approx(value, rel=1e-3)
