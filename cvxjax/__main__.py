@@ -34,8 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refused(error)
     except KeyboardInterrupt:
         return INTERRUPTED
+    from cvxjax.command_line.errors import InputError
     from cvxjax.command_line.printing import print_any_text, say
-    from cvxjax.command_line.tables import InputError
 
     try:
         print_any_text()

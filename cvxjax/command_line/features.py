@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from cvxjax.command_line.errors import InputError
 from cvxjax.command_line.numbers import written_oddly
-from cvxjax.command_line.tables import InputError, Table
+from cvxjax.command_line.tables import Table
 
 _MOST_VALUES = 50  # of a column of text; more, and mostly distinct, is dropped
 _NAMED = 6  # names in a note

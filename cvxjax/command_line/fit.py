@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import cross_val_score, train_test_split
 
 from cvxjax.command_line.early_interrupts import INTERRUPTED, interruptible
+from cvxjax.command_line.errors import InputError
 from cvxjax.command_line.model_file import fingerprint, save_model
 from cvxjax.command_line.printing import (
     DONE,
@@ -32,7 +33,6 @@ from cvxjax.command_line.results import (
     status_of,
     why_not_certified,
 )
-from cvxjax.command_line.tables import InputError
 from cvxjax.command_line.task import (
     Data,
     betas_of,

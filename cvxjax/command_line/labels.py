@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from cvxjax.command_line.errors import InputError
 from cvxjax.command_line.features import words_of
-from cvxjax.command_line.tables import InputError, Table
+from cvxjax.command_line.tables import Table
 
 _MOST_CODES = 20  # whole numbers from 0 or 1 on: up to as many are classes
 _MOST_CLASSES = 100

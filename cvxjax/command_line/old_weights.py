@@ -17,14 +17,9 @@ import numpy as np
 
 from cvxjax.arrangements import Patterns
 from cvxjax.arrangements.arguments import NAMED_LOSSES
+from cvxjax.command_line.errors import InputError
 from cvxjax.command_line.model_file import fingerprint
-from cvxjax.command_line.tables import (
-    InputError,
-    ReadingFlags,
-    read_npz,
-    read_table,
-    refusing,
-)
+from cvxjax.command_line.tables import ReadingFlags, read_npz, read_table, refusing
 from cvxjax.estimators.layers import Layers
 from cvxjax.programs.two_layer import TwoLayerProgram, make_two_layer
 from cvxjax.solution import Scope, Solution

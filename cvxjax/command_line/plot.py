@@ -11,11 +11,12 @@ import numpy as np
 from cycler import cycler
 from matplotlib.figure import Figure
 
+from cvxjax.command_line.errors import InputError
 from cvxjax.command_line.model_file import Model, load_model
 from cvxjax.command_line.predict import features_of
 from cvxjax.command_line.printing import DONE, show
 from cvxjax.command_line.results import score_of
-from cvxjax.command_line.tables import InputError, read_table
+from cvxjax.command_line.tables import read_table
 from cvxjax.command_line.task import check_out, reading_flags
 from cvxjax.saving.files import atomic, check_writable
 

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 import cvxjax as cj
+from cvxjax.command_line.errors import InputError
 from cvxjax.command_line.model_file import (
     Model,
     fingerprint,
@@ -31,13 +32,7 @@ from cvxjax.command_line.results import (
     show_problem,
     shown_parts,
 )
-from cvxjax.command_line.tables import (
-    InputError,
-    Table,
-    read_npz,
-    read_table,
-    refusing,
-)
+from cvxjax.command_line.tables import Table, read_npz, read_table, refusing
 from cvxjax.command_line.task import check_out, reading_flags
 from cvxjax.saving.files import atomic, check_writable
 

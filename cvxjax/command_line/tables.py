@@ -6,41 +6,29 @@ here, once, by rules that a line each tells the user, and flags override.
 
 from __future__ import annotations
 
-import bz2
 import contextlib
 import csv
 import dataclasses
-import gzip
-import io
 import lzma
-import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from cvxjax.command_line.errors import InputError
 from cvxjax.command_line.headers import find_header, find_index
 from cvxjax.command_line.numbers import decimal_mark, is_missing, to_numbers
+from cvxjax.command_line.separated import (
+    SEPARATORS,
+    cells_of,
+    separator_of,
+    text_of,
+)
 
-_SEPARATORS = {
-    **{"\t": "tab", ";": "semicolon", "|": "bar", ",": "comma"},
-    " ": "white space",
-}
-_QUOTED = re.compile(r'"[^"]*"')
 _SNIFFED = 200  # lines, of which the separator is found
-_OPENERS: dict[str, Callable[[bytes], bytes]] = {
-    ".gz": gzip.decompress,
-    ".bz2": bz2.decompress,
-    ".xz": lzma.decompress,
-}
-
-
-class InputError(Exception):
-    """Wrong input by the user; its message is the one line that is printed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,16 +206,16 @@ def _written(value: object) -> str:
 
 def _of_text(path: Path, flags: ReadingFlags) -> Table:
     """A table of separated values, its text found out."""
-    text, notes = _text_of(path)
+    text, notes = text_of(path)
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     lines = [line for line in text.split("\n")[:_SNIFFED] if line.strip()]
     if not lines:
         raise InputError(f"{path}: the file is empty")
-    sep = flags.sep or _separator(lines)
+    sep = flags.sep or separator_of(lines)
     sep = {"tab": "\t", "\\t": "\t", "space": " "}.get(sep, sep)
-    cells = _cells(path, text, sep)
+    cells = cells_of(path, text, sep)
     if cells.shape[1] > 1:
-        notes.append(f"separator: {_SEPARATORS.get(sep, repr(sep))}")
+        notes.append(f"separator: {SEPARATORS.get(sep, repr(sep))}")
     mark = flags.decimal or decimal_mark(cells)
     if mark not in (".", ","):
         raise InputError(
@@ -306,72 +294,3 @@ def _without_index(table: Table, flags: ReadingFlags) -> Table:
     which = f" {table.names[at]!r}" if table.headed and table.names[at] else ""
     table.notes.append(f"index column{which} dropped: {first}..{last}")
     return table.take([j for j in range(len(table.names)) if j != at])
-
-
-def _text_of(path: Path) -> tuple[str, list[str]]:
-    """The text of a file, and a note if its encoding was guessed."""
-    raw = path.read_bytes()
-    raw = _OPENERS.get(path.suffix.lower(), bytes)(raw)
-    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return raw.decode("utf-16"), []
-    if raw[:4] == b"PK\x03\x04":
-        raise InputError(
-            f"{path}: want a table of text, .npz or .parquet; got an archive"
-        )
-    notes: list[str] = []
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = raw.decode("cp1252", errors="replace")
-        notes = ["the text is not UTF-8, and read as Windows-1252"]
-    if "\0" in text:
-        raise InputError(f"{path}: want a table of text, .npz or .parquet; got binary")
-    return text, notes
-
-
-def _separator(lines: list[str]) -> str:
-    """The character that parts every line into the same number of cells, two or more.
-
-    Where none does, that which does for most lines, so that the others are named.
-    """
-    plain = [_QUOTED.sub("", line) for line in lines]
-    best, share = ",", 0.0
-    for sep in _SEPARATORS:
-        widths = np.array([len(row) for row in _rows(plain, sep)])
-        if 2 <= widths[0] == widths[-1] - 1:  # a header without the name of the index
-            widths[0] += 1
-        counts = np.bincount(widths)
-        if len(counts) > 2 and (most := counts[2:].max() / len(widths)) > share:
-            best, share = sep, most
-    return best
-
-
-def _rows(lines: list[str], sep: str) -> list[list[str]]:
-    if sep == " ":
-        lines = [line.replace("\t", " ").strip() for line in lines]
-    reader = csv.reader(lines, delimiter=sep, skipinitialspace=True)
-    return [[cell.strip() for cell in row] for row in reader]
-
-
-def _cells(path: Path, text: str, sep: str) -> np.ndarray:
-    """All cells as text, [lines, w]."""
-    if len(sep) != 1:
-        raise InputError(f"want --sep, one character, tab or space; got {sep!r}")
-    lines: Any = io.StringIO(text, newline="")
-    if sep == " ":
-        lines = [line.replace("\t", " ").strip() for line in text.split("\n")]
-    csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
-    reader = csv.reader(lines, delimiter=sep, skipinitialspace=True)
-    rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
-    rows = [(at, row) for at, row in rows if row not in ([], [""])]
-    ends = [len(rows[k][1]) for k in (0, min(1, len(rows) - 1), -1)] if rows else []
-    if ends and 2 <= ends[0] == ends[1] - 1 == ends[2] - 1:
-        rows[0][1].insert(0, "")  # a header without the name of the index column
-    width = len(rows[0][1])
-    for at, row in rows:
-        if len(row) != width:
-            raise InputError(
-                f"{path}: want {width} cells in every line, as in line {rows[0][0]}; "
-                f"got {len(row)} in line {at}"
-            )
-    return np.array([row for _, row in rows], object)

@@ -12,9 +12,10 @@ import numpy as np
 
 import cvxjax as cj
 from cvxjax import estimators
+from cvxjax.command_line.errors import InputError
 from cvxjax.command_line.features import Features, decide_features, written_as
 from cvxjax.command_line.labels import Labels, decide_labels
-from cvxjax.command_line.tables import InputError, ReadingFlags, Table, read_table
+from cvxjax.command_line.tables import ReadingFlags, Table, read_table
 
 if TYPE_CHECKING:
     from cvxjax.command_line.model_file import Model

@@ -11,15 +11,14 @@ from typing import Any, NamedTuple, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 import cvxjax as cj
-from cvxjax.estimators.layers import Layers
-from cvxjax.estimators.samples import Scaling, merged, row_basis, weighted
+from cvxjax.estimators.layers import side_by_side
+from cvxjax.estimators.samples import Scaling, dense, merged, row_basis, weighted
 from cvxjax.estimators.training import Task, Trained, train_path
 from cvxjax.networks.two_layer import GatedTwoLayer, TwoLayer
 from cvxjax.networks.vector_output import GatedVectorOutput, VectorOutput
@@ -98,13 +97,13 @@ class ReLUEstimator(BaseEstimator):
     def _checked(self, X: Any) -> np.ndarray:
         """X [n, d] as float64, by scikit-learn's checks, for a fitted estimator."""
         known = {"accept_sparse": True, "dtype": np.float64, "reset": False}
-        return _dense(validate_data(self, X, **known))
+        return dense(validate_data(self, X, **known))
 
     def _checked_both(self, X: Any, y: Any, **options: Any) -> Any:
         """X [n, d] as float64 and y, by scikit-learn's checks, to fit."""
         known = {"accept_sparse": True, "dtype": np.float64}
         X, y = validate_data(self, X, y, **known, **options)
-        return _dense(X), y
+        return dense(X), y
 
     def _task(
         self,
@@ -250,7 +249,7 @@ class ReLUEstimator(BaseEstimator):
           parts: one network, or one for each class, whose outputs are put side by side.
           prepared: what they were trained for.
         """
-        self.layers_ = _side_by_side([part.layers for part in parts])
+        self.layers_ = side_by_side([part.layers for part in parts])
         constants = [
             part.constants + one.shift
             for part, one in zip(parts, prepared, strict=True)
@@ -341,29 +340,4 @@ class ReLUEstimator(BaseEstimator):
 def _is_real(value: Any) -> bool:
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(
         value, bool
-    )
-
-
-def _dense(X: Any) -> np.ndarray:
-    """X as an array; a warning says how large it is where it was sparse."""
-    if not scipy.sparse.issparse(X):
-        return X
-    size = X.shape[0] * X.shape[1] * 8 / 2**20
-    warnings.warn(
-        f"sparse X {list(X.shape)} becomes dense, {size:.1f} MiB",
-        UserWarning,
-        stacklevel=4,
-    )
-    return X.toarray()
-
-
-def _side_by_side(parts: Sequence[Layers]) -> Layers:
-    """One network whose outputs are those of all parts in turn."""
-    if len(parts) == 1:
-        return parts[0]
-    gates = [part.gates for part in parts if part.gates is not None]
-    return Layers(
-        np.concatenate([part.first for part in parts], axis=1),
-        scipy.linalg.block_diag(*(part.second for part in parts)),
-        np.concatenate(gates) if gates else None,
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import scipy
 
 from cvxjax import recovery
 from cvxjax.solvers.columns.weights import best_sizes
@@ -100,3 +102,15 @@ class Layers:
         found = best_sizes(program.loss, y, fits, beta, tol=aim)
         roots = np.sqrt(found.sizes)
         return Layers(unit * roots, (signs * roots)[:, None], self.gates)
+
+
+def side_by_side(parts: Sequence[Layers]) -> Layers:
+    """One network whose outputs are those of all parts in turn."""
+    if len(parts) == 1:
+        return parts[0]
+    gates = [part.gates for part in parts if part.gates is not None]
+    return Layers(
+        np.concatenate([part.first for part in parts], axis=1),
+        scipy.linalg.block_diag(*(part.second for part in parts)),
+        np.concatenate(gates) if gates else None,
+    )

@@ -8,9 +8,11 @@ are written, and repeated samples cost nothing.
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from typing import Any
 
 import numpy as np
+import scipy
 
 import cvxjax as cj
 
@@ -111,3 +113,16 @@ def check_weights(sample_weight: Any, n: int) -> np.ndarray:
     if not np.any(weights > 0):
         raise ValueError("want a sample_weight > 0; got zeros alone")
     return weights
+
+
+def dense(X: Any) -> np.ndarray:
+    """X as an array; a warning says how large it is where it was sparse."""
+    if not scipy.sparse.issparse(X):
+        return X
+    size = X.shape[0] * X.shape[1] * 8 / 2**20
+    warnings.warn(
+        f"sparse X {list(X.shape)} becomes dense, {size:.1f} MiB",
+        UserWarning,
+        stacklevel=4,
+    )
+    return X.toarray()

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cvxjax.command_line.errors import InputError
 from cvxjax.command_line.features import Features, decide_features
 from cvxjax.command_line.labels import Labels, decide_labels
 from cvxjax.command_line.numbers import to_numbers
-from cvxjax.command_line.tables import InputError, ReadingFlags, read_table
+from cvxjax.command_line.tables import ReadingFlags, read_table
 
 FRAME = pd.DataFrame({"a": [0.5, 1.5, -2.5, 3.0], "b": [1, 2, 3, 9], "y": list("pqqp")})
 
