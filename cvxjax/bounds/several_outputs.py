@@ -24,6 +24,7 @@ from cvxjax.algebra.row_space import left_out, row_space
 from cvxjax.bounds.exact import is_exact
 
 _OUTSIDE = 1e-11  # for unit rows and vectors, a product above -this counts as >= 0
+_MOST_ELEMENTS = 1 << 22  # of a temporary [lines, cells]
 _PARALLEL = 1e-10  # singular values of unit rows below this count as zero
 
 
@@ -49,7 +50,13 @@ def cell_maxima(
     live = lengths > 0
     units = rows[live] / lengths[live, None]
     sides = np.where(masks[:, live], 1.0, -1.0)
-    for span in _spans(units):
+    spans = _spans(units)
+    lines = [span[:, 0] for span in spans if span.shape[1] == 1]
+    for part in _parts(len(lines), len(masks)):
+        _along_lines(np.array(lines[part]), maps, units, sides > 0, best, argument)
+    for span in spans:
+        if span.shape[1] == 1:
+            continue
         inner = maps @ span
         top = np.linalg.eigh(np.swapaxes(inner, 1, 2) @ inner)[1][..., -1]
         u = top @ span.T  # [P, r]
@@ -61,6 +68,44 @@ def cell_maxima(
             best[better] = value[better]
             argument[better] = sign * u[better]
     return best, argument @ basis.T
+
+
+def _parts(count: int, P: int) -> list[slice]:
+    """Slices of `count` lines, whose products with P cells fit into memory."""
+    size = max(1, _MOST_ELEMENTS // max(1, P))
+    return [slice(i, i + size) for i in range(0, count, size)]
+
+
+def _along_lines(
+    lines: np.ndarray,
+    maps: np.ndarray,
+    units: np.ndarray,
+    masks: np.ndarray,
+    best: np.ndarray,
+    argument: np.ndarray,
+) -> None:
+    """Improves maxima and maximisers by both directions of lines, at all cells at once.
+
+    Args:
+      lines: [S, r], unit.
+      maps: [P, c, r].
+      units: rows of length one, [m, r].
+      masks: on which side of them cells lie, [P, m], bool.
+      best, argument: [P] and [P, r], changed in place.
+    """
+    reach = lines @ units.T
+    squares = sum((lines @ maps[:, k].T) ** 2 for k in range(maps.shape[1]))
+    outside, cells = (~masks.T).astype(float), masks.T.astype(float)
+    for sign in (1, -1):
+        above = (sign * reach > _OUTSIDE).astype(float)
+        below = (sign * reach < -_OUTSIDE).astype(float)
+        wrong = above @ outside + below @ cells
+        values = np.sqrt(np.where(wrong == 0, squares, 0))
+        which = np.argmax(values, axis=0)
+        found = values[which, np.arange(len(best))]
+        better = found > best
+        best[better] = found[better]
+        argument[better] = sign * lines[which[better]]
 
 
 def vector_bound(
