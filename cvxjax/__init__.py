@@ -48,6 +48,7 @@ _NAMES = {
     "solving": ["solve", "solve_path"],
     "verdicts": ["CertificateError"],
 }
+_FIRST = [*_NAMES, "arrangements", "data", "networks", "programs", "solvers"]
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 
 # Modules by their public names.
@@ -75,11 +76,17 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    for module in _FIRST:  # together, so that their rooms are there too
+        importlib.import_module(f"{__name__}.{module}")
     if name in _MODULES:
         found = importlib.import_module(f"{__name__}.{_MODULES[name]}")
     elif name in _MODULE_OF:
         module = importlib.import_module(f"{__name__}.{_MODULE_OF[name]}")
         found = getattr(module, name)
+    elif name in globals():  # a room
+        return globals()[name]
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = found

@@ -158,6 +158,13 @@ def test_importing_the_package_imports_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
 
 
+def test_rooms_are_there_once_something_is_asked_for():
+    script = "import cvxjax as cj; cj.solve, cj.terms.losses, cj.solvers.choice"
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        cvxjax.nothing  # noqa: B018
+
+
 def test_importing_changes_no_global_state():
     result = subprocess.run(
         [sys.executable, "-W", "error", "-c", IMPORT], capture_output=True, text=True
