@@ -112,7 +112,7 @@ def _table(head: list[str], rows: list[list[str]], kind: str) -> nodes.Node:
     group += [nodes.colspec(colwidth=1) for _ in head]
     group += nodes.thead("", _row(head))
     group += nodes.tbody("", *(_row(row) for row in rows))
-    return nodes.container("", table, classes=["table-wrapper"])
+    return table
 
 
 def _row(cells: list[str]) -> nodes.row:
