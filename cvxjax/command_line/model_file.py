@@ -86,6 +86,8 @@ def save_model(
         params = model.get_params(deep=False)
         params["solver"] = params["verbose"] = params["random_state"] = None
         params = {name: params[name] for name in _plain_params(params)}
+        if labels.classes is not None:
+            params["multi_class"] = model.multi_class_
         told.append(
             {
                 "params": params,
@@ -206,6 +208,7 @@ def _model(saved: Mapping[str, np.ndarray]) -> Model:
             model._column = False
         else:
             model.classes_ = np.arange(len(labels.classes))
+            model.multi_class_ = model.multi_class
         fitted.append(model)
         parts.append(read_parts(saved, name))
     return Model(

@@ -150,7 +150,7 @@ def make_estimator(
     if chosen.tol is not None:
         options["tol"] = chosen.tol
     if classes:
-        options["multi_class"] = "softmax" if chosen.softmax else "ovr"
+        options["multi_class"] = "softmax" if chosen.softmax else "auto"
         options["class_weight"] = "balanced" if chosen.balanced else None
     elif chosen.softmax or chosen.balanced:
         raise InputError("want --softmax and --balanced for a label of classes alone")

@@ -16,6 +16,7 @@ from cvxjax.estimators.base import Prepared, ReLUEstimator
 from cvxjax.estimators.cross_validation import CrossValidated
 from cvxjax.estimators.samples import check_weights
 
+_LARGE = 500_000  # rows x features x classes, beyond which "auto" is softmax
 _LOSSES = "logistic", "hinge", "squared_hinge", "squared"
 
 
@@ -35,7 +36,8 @@ class ReLUClassifier(ClassifierMixin, ReLUEstimator):
       loss: "logistic", "hinge", "squared_hinge" or "squared".
       multi_class: of three classes or more: "ovr", one against the rest, or "softmax",
         for which `loss` must be "logistic"; its certificate is for the constants c
-        found.
+        found, and looser. "auto" is softmax for the logistic loss of large data, on
+        which a network for each class takes minutes.
       class_weight: None, "balanced", or weights by class, by which those of samples
         are multiplied; beta is of the least one for weights without them.
 
@@ -43,6 +45,7 @@ class ReLUClassifier(ClassifierMixin, ReLUEstimator):
 
     Attributes:
       classes_: labels, sorted.
+      multi_class_: "ovr" or "softmax".
       certificates_: of the networks that are put side by side, one for each class.
 
       The others are those of `ReLURegressor`; `beta_` has an entry for each network.
@@ -53,7 +56,7 @@ class ReLUClassifier(ClassifierMixin, ReLUEstimator):
         beta: float = 0.05,
         *,
         loss: str = "logistic",
-        multi_class: str = "ovr",
+        multi_class: str = "auto",
         class_weight: Any = None,
         relative_beta: bool = True,
         fit_intercept: bool = True,
@@ -95,9 +98,9 @@ class ReLUClassifier(ClassifierMixin, ReLUEstimator):
             raise ValueError(
                 f"want loss, one of {', '.join(_LOSSES)}; got {self.loss!r}"
             )
-        if self.multi_class not in ("ovr", "softmax"):
+        if self.multi_class not in ("auto", "ovr", "softmax"):
             raise ValueError(
-                f"want multi_class ovr or softmax; got {self.multi_class!r}"
+                f"want multi_class auto, ovr or softmax; got {self.multi_class!r}"
             )
         if self.multi_class == "softmax" and self.loss != "logistic":
             raise ValueError(f"want loss logistic with softmax; got {self.loss!r}")
@@ -124,10 +127,18 @@ class ReLUClassifier(ClassifierMixin, ReLUEstimator):
         one_hot = np.eye(len(self.classes_))[codes]
         if len(self.classes_) == 2:
             one_hot = one_hot[:, 1:]
-        elif self.multi_class == "softmax":
+        self.multi_class_ = self._kind(X.size * len(self.classes_))
+        if len(self.classes_) > 2 and self.multi_class_ == "softmax":
             return [self._task(X, one_hot, weights, cj.losses.softmax(), counts)]
         loss = getattr(cj.losses, self.loss)()
         return [self._task(X, 2 * hot - 1, weights, loss, counts) for hot in one_hot.T]
+
+    def _kind(self, size: int) -> str:
+        """How classes are told apart; `size` is of the data of all networks."""
+        if self.multi_class != "auto":
+            return self.multi_class
+        large = size > _LARGE and self.loss == "logistic" and not self.gated
+        return "softmax" if large else "ovr"
 
     def decision_function(self, X: Any) -> np.ndarray:
         """The network's outputs: [n] for two classes, else [n, classes].
@@ -167,7 +178,7 @@ class ReLUClassifier(ClassifierMixin, ReLUEstimator):
         scores = self.decision_function(X)
         if scores.ndim == 1:
             return scipy.special.expit(np.column_stack([-scores, scores]))
-        if self.multi_class == "softmax":
+        if self.multi_class_ == "softmax":
             return scipy.special.softmax(scores, axis=1)
         logs = scipy.special.log_expit(scores)
         return scipy.special.softmax(logs, axis=1)
@@ -203,7 +214,7 @@ class ReLUClassifierCV(CrossValidated, ReLUClassifier):
         scoring: Any = None,
         n_jobs: int | None = None,
         loss: str = "logistic",
-        multi_class: str = "ovr",
+        multi_class: str = "auto",
         class_weight: Any = None,
         relative_beta: bool = True,
         fit_intercept: bool = True,

@@ -295,3 +295,15 @@ def test_more_features_than_samples_are_trained_in_their_span():
     )
     assert wide.beta_max() == pytest.approx(model.beta_max_[0], rel=1e-6)
     assert float(cj.solve(wide).objective) == pytest.approx(value, rel=1e-3)
+
+
+def test_large_data_of_classes_are_one_network_of_the_softmax_loss():
+    model = estimators.ReLUClassifier()
+    assert model._kind(150 * 4 * 3) == "ovr"
+    assert model._kind(1797 * 64 * 10) == "softmax"
+    assert model.set_params(gated=True)._kind(1797 * 64 * 10) == "ovr"
+    hinge = estimators.ReLUClassifier(loss="hinge")
+    assert hinge._kind(1797 * 64 * 10) == "ovr"
+    X, y = load_iris(return_X_y=True)
+    model = estimators.ReLUClassifier(patterns=5, gated=True).fit(X[::5], y[::5])
+    assert model.multi_class_ == "ovr" and len(model.programs_) == 3
