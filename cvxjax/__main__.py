@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from cvxjax.command_line.early_interrupts import INTERRUPTED
 
-DONE, WRONG_INPUT = 0, 2
+WRONG_INPUT = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:

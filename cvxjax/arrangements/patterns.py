@@ -42,6 +42,23 @@ class Patterns(Record):
         return super().replace(**changes)
 
 
+def cells_holding(
+    u: np.ndarray, rows: np.ndarray, masks: np.ndarray, on: float
+) -> np.ndarray:
+    """Which closed cells hold which vectors, [m, P].
+
+    Args:
+      u: [m, d].
+      rows: [n, d].
+      masks: of the cells, [P, n], bool.
+      on: of the lengths: a product that counts as zero.
+    """
+    values = u @ rows.T
+    slack = on * np.outer(np.linalg.norm(u, axis=1), np.linalg.norm(rows, axis=1))
+    wrong = (values > slack).astype(float) @ ~masks.T
+    return wrong + (values < -slack).astype(float) @ masks.T == 0
+
+
 def count_bound(n: int, rank: int) -> int:
     """The largest number of patterns that `n` rows of the given rank can have.
 

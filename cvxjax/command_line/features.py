@@ -179,9 +179,8 @@ def decide_features(
         if j not in asked and len(words):
             if 2 * np.sum(~np.isnan(numbers)) > len(numbers):
                 _check_numbers(table, j, np.where(known, table.numbers[:, j], 0))
-            if 2 * np.sum(odd := written_oddly(words)) > len(words) and not _codes(
-                words
-            ):
+            odd, codes = written_oddly(words), all(map(str.isdigit, words))
+            if 2 * np.sum(odd) > len(words) and not codes:
                 raise InputError(
                     f"column {name} has numbers written as {words[np.argmax(odd)]!r}: "
                     f"want plain ones (--categorical {name} takes texts, --drop {name} "
@@ -232,11 +231,6 @@ def words_of(table: Table, j: int) -> np.ndarray:
     cells = zip(table.text[:, j], table.numbers[:, j], strict=True)
     words = [str(t) if np.isnan(v) else f"{v:.15g}" for t, v in cells]
     return np.array(words, object)
-
-
-def _codes(words: np.ndarray) -> bool:
-    """Whether all are digits alone, such as 01234, of which one begins with a zero."""
-    return all(word.isdigit() for word in words)
 
 
 def _check_numbers(table: Table, j: int, numbers: np.ndarray) -> None:

@@ -90,8 +90,8 @@ def run_cv(chosen: argparse.Namespace) -> int:
     if not hasattr(model, "layers_") or not hasattr(model, "best_beta_"):
         say("interrupted: there is no network yet")
         return INTERRUPTED
-    path = model.path_
-    failure = _save(chosen, [_with_beta(model)], data, everything, path)
+    path, model.beta = model.path_, model.best_beta_  # the plain estimator's
+    failure = _save(chosen, [model], data, everything, path)
     _show_model(chosen, data, model)
     name = "accuracy" if data.labels.classes is not None else "R^2"
     show(f"        beta   {name:>8} of {len(path['scores'])} folds, standard error")
@@ -211,12 +211,6 @@ def _folds(model: Any, data: Data, count: int) -> tuple[np.ndarray | None, bool]
         return cross_val_score(again, data.X, data.y, cv=count), False
     except KeyboardInterrupt:
         return None, True
-
-
-def _with_beta(model: Any) -> Any:
-    """The estimator with the beta that was chosen."""
-    model.beta = model.best_beta_
-    return model
 
 
 def _save(

@@ -16,7 +16,7 @@ import jax
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-DONE, WRONG_INPUT, NOT_CERTIFIED = 0, 2, 3
+DONE, NOT_CERTIFIED = 0, 3
 LARGER_THAN_TOL = 10  # a certified gap up to this times tol passes
 _SECONDS_BETWEEN_LINES = 5.0
 

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import is_classifier
 from sklearn.metrics import d2_pinball_score
 
+from cvxjax.arrangements.patterns import cells_holding
 from cvxjax.command_line.labels import Labels
 from cvxjax.command_line.printing import LARGER_THAN_TOL, row, show
 from cvxjax.estimators.layers import Layers
@@ -191,13 +192,9 @@ def num_outside(layers: Layers, program: Any) -> int:
     if layers.gates is not None or not listed or program.y.ndim > 1:
         return 0
     X, masks = np.asarray(program.X, np.float64), np.asarray(program.masks)
-    u = layers.first.T
-    values = u @ X.T
-    sizes = np.outer(np.linalg.norm(u, axis=1), np.linalg.norm(X, axis=1))
-    slack = 1e3 * float(np.finfo(program.X.dtype).eps) * sizes
-    wrong = (values > slack).astype(float) @ ~masks.T
-    wrong += (values < -slack).astype(float) @ masks.T
-    return int(np.sum(np.all(wrong > 0, axis=1)))
+    on = 1e3 * float(np.finfo(program.X.dtype).eps)
+    held = cells_holding(layers.first.T, X, masks, on)
+    return int(np.sum(~np.any(held, axis=1)))
 
 
 def show_search(solution: Any) -> None:

@@ -57,7 +57,7 @@ def separator_of(lines: list[str]) -> str:
     plain = [_QUOTED.sub("", line) for line in lines]
     best, share = ",", 0.0
     for sep in SEPARATORS:
-        widths = np.array([len(row) for row in _rows(plain, sep)])
+        widths = np.array([len(row) for row in _reader("\n".join(plain), sep)])
         if 2 <= widths[0] == widths[-1] - 1:  # a header without the name of the index
             widths[0] += 1
         counts = np.bincount(widths)
@@ -66,22 +66,20 @@ def separator_of(lines: list[str]) -> str:
     return best
 
 
-def _rows(lines: list[str], sep: str) -> list[list[str]]:
+def _reader(text: str, sep: str) -> Any:
+    """Python's reader of separated text; of white space any amount separates."""
+    lines: Any = io.StringIO(text, newline="")
     if sep == " ":
-        lines = [line.replace("\t", " ").strip() for line in lines]
-    reader = csv.reader(lines, delimiter=sep, skipinitialspace=True)
-    return [[cell.strip() for cell in row] for row in reader]
+        lines = [line.replace("\t", " ").strip() for line in text.split("\n")]
+    return csv.reader(lines, delimiter=sep, skipinitialspace=True)
 
 
 def cells_of(path: Path, text: str, sep: str) -> np.ndarray:
     """All cells as text, [lines, w]."""
     if len(sep) != 1:
         raise InputError(f"want --sep, one character, tab or space; got {sep!r}")
-    lines: Any = io.StringIO(text, newline="")
-    if sep == " ":
-        lines = [line.replace("\t", " ").strip() for line in text.split("\n")]
     csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
-    reader = csv.reader(lines, delimiter=sep, skipinitialspace=True)
+    reader = _reader(text, sep)
     rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
     rows = [(at, row) for at, row in rows if row not in ([], [""])]
     ends = [len(rows[k][1]) for k in (0, min(1, len(rows) - 1), -1)] if rows else []

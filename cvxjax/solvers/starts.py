@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cvxjax.algebra import trees
-from cvxjax.arrangements.patterns import Patterns
+from cvxjax.arrangements.patterns import Patterns, cells_holding
 from cvxjax.forms.contracts import Neurons
 from cvxjax.interfaces import NeuronProgram
 from cvxjax.record import Record
@@ -159,19 +159,15 @@ def _on_listed(start: Start, program: Any) -> Start:
     """
     u = np.sum(np.asarray(start.params, np.float64), axis=0)
     sides = np.asarray(start.params, np.float64) != 0
-    rows = np.asarray(program.rows, np.float64)
-    values = u @ rows.T
-    slack = _ON * np.outer(np.linalg.norm(u, axis=1), np.linalg.norm(rows, axis=1))
     masks = np.asarray(program.masks)
-    wrong = (values > slack).astype(float) @ ~masks.T
-    wrong += (values < -slack).astype(float) @ masks.T
-    if np.any(lost := np.all(wrong > 0, axis=1)):
+    held = cells_holding(u, np.asarray(program.rows, np.float64), masks, _ON)
+    if np.any(lost := ~np.any(held, axis=1)):
         raise ValueError(
             f"want a start within the program's {len(masks)} patterns; "
             f"{int(np.sum(lost))} of {len(u)} neurons lie outside of them"
         )
     params = np.zeros(program.shape)
-    for neuron, cell in enumerate(np.argmin(wrong, axis=1)):
+    for neuron, cell in enumerate(np.argmax(held, axis=1)):
         params[:, cell] += u[neuron] * sides[:, neuron]
     return Start(params=params)
 
